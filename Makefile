@@ -1,0 +1,38 @@
+# Everything happens in a virtual environment of its own under .venv; nothing else is touched.
+PYTHON ?= python3
+BIN := .venv/bin
+ARGS ?=
+
+.PHONY: demo test check types lint format unit bench clean
+
+demo: .venv/installed         ## the main job on real input, on an embedded server
+	@$(BIN)/secure-queue demo $(ARGS)
+
+test: check                   ## the whole suite
+	$(BIN)/python -m pytest $(ARGS)
+
+check: lint types             ## everything that needs no server
+
+lint: .venv/installed
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/lint-imports
+
+types: .venv/installed
+	$(BIN)/mypy
+
+format: .venv/installed
+	$(BIN)/ruff format .
+	$(BIN)/ruff check --fix .
+
+bench: .venv/installed        ## side by side with streaQ and SAQ
+	@$(BIN)/python -m benchmarks $(ARGS)
+
+.venv/installed: pyproject.toml
+	@echo "making .venv" >&2
+	@$(PYTHON) -m venv .venv >&2
+	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --editable '.[dev]' >&2
+	@touch $@
+
+clean:
+	rm -rf .venv .bench .mypy_cache .ruff_cache .pytest_cache .hypothesis dist build

@@ -1,0 +1,53 @@
+"""An async task queue on Redis and Valkey whose payloads are signed, bound to their place and verified before use."""
+
+from secure_queue.dead_letters import DeadLetter
+from secure_queue.errors import (
+    Backpressure,
+    ConfigurationError,
+    KeyRingError,
+    Rejected,
+    ResultTimeout,
+    ResultUnavailable,
+    Retry,
+    SecureQueueError,
+    TaskFailed,
+    TaskNotFound,
+    Unavailable,
+    UnserializableValue,
+)
+from secure_queue.listing import BrokenTask
+from secure_queue.payload.restricted_pickle import RestrictedPickle
+from secure_queue.payload.serializers import MsgpackSerializer
+from secure_queue.retry import RetryPolicy
+from secure_queue.tasks import Task, TaskContext, TaskInfo, TaskResult, TaskStatus
+from secure_queue.worker import Worker
+
+StreaqRetry = Retry
+"""The name that streaQ gives to ``Retry``."""
+
+__all__ = [
+    "Backpressure",
+    "BrokenTask",
+    "ConfigurationError",
+    "DeadLetter",
+    "KeyRingError",
+    "MsgpackSerializer",
+    "Rejected",
+    "RestrictedPickle",
+    "ResultTimeout",
+    "ResultUnavailable",
+    "Retry",
+    "RetryPolicy",
+    "SecureQueueError",
+    "StreaqRetry",
+    "Task",
+    "TaskContext",
+    "TaskFailed",
+    "TaskInfo",
+    "TaskNotFound",
+    "TaskResult",
+    "TaskStatus",
+    "Unavailable",
+    "UnserializableValue",
+    "Worker",
+]

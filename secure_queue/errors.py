@@ -1,0 +1,138 @@
+"""Every error of the library, in one tree.
+
+    SecureQueueError
+    ├── ConfigurationError        the program or its environment must change before anything can start
+    │   ├── KeyRingError          a signing key is missing, weak, malformed or contradictory
+    │   └── TopologyError         a URL or connection option does not describe a server
+    ├── PayloadError              a value or its bytes
+    │   ├── Rejected              stored bytes did not open; carries a reason word and nothing else
+    │   └── UnserializableValue   a value cannot be turned into bytes by the chosen serializer
+    ├── ServerError               the server behind the queue
+    │   ├── Unavailable           an operation was not confirmed before its deadline; it may or may not have happened
+    │   ├── Backpressure          the server refuses new work (memory limit); nothing was written
+    │   └── EmbeddedServerError   the private redis-server could not be found, started or joined
+    ├── TaskError                 one task, seen by its caller
+    │   ├── UnknownTask           no function of that name is registered here
+    │   ├── TaskNotFound          no such task is stored: never enqueued, or its result has expired
+    │   ├── ResultTimeout         the result did not arrive in time; the task goes on
+    │   ├── ResultUnavailable     the task has finished, but its result was not kept
+    │   └── TaskFailed            the task failed in the worker; carries the remote type and message as text
+    └── Retry                     raised *by* a task to ask for another run
+
+Catch by meaning: ``SecureQueueError`` for everything, a branch for a family. Foreign exceptions are translated where
+they enter and kept as ``__cause__``. No message contains a payload, an argument, a result or a key.
+"""
+
+from __future__ import annotations
+
+from datetime import datetime, timedelta
+
+
+class SecureQueueError(Exception):
+    """Base of every error that this library raises on purpose."""
+
+
+class ConfigurationError(SecureQueueError):
+    """The program or its environment must be changed; the message says how."""
+
+
+class KeyRingError(ConfigurationError):
+    """A signing key is missing, weak, malformed, duplicated or in the wrong state."""
+
+
+class TopologyError(ConfigurationError):
+    """A URL or a connection option does not describe a server that this library can reach."""
+
+
+class PayloadError(SecureQueueError):
+    """A value, or the bytes that stand for it, cannot be used."""
+
+
+class Rejected(PayloadError):
+    """Stored bytes did not open.
+
+    ``reason`` is one of the fixed words of ``docs/payload-format.md``. The error never holds bytes of the payload, key
+    material or context values, so it is safe to log.
+    """
+
+    def __init__(self, reason: str) -> None:
+        super().__init__(reason)
+        self.reason = reason
+
+
+class UnserializableValue(PayloadError):
+    """A value cannot be serialized; register its type, choose another serializer, or convert it first."""
+
+
+class ServerError(SecureQueueError):
+    """The server behind the queue did not do what was asked."""
+
+
+class Unavailable(ServerError):
+    """The operation was not confirmed before its deadline.
+
+    It may or may not have happened. Repeating it with the same task id is safe.
+    """
+
+
+class Backpressure(ServerError):
+    """The server refuses new work because its memory limit is reached; nothing was written. Retry later."""
+
+
+class EmbeddedServerError(ServerError):
+    """The private redis-server could not be found, started or joined; the message says what to install or change."""
+
+
+class TaskError(SecureQueueError):
+    """Something about one task, seen by the side that enqueued or asks for it."""
+
+
+class UnknownTask(TaskError):
+    """No function of that name is registered on this worker object."""
+
+
+class TaskNotFound(TaskError):
+    """No such task is stored: it was never enqueued, or its result has expired."""
+
+
+class ResultTimeout(TaskError, TimeoutError):
+    """The result did not arrive within the timeout; the task itself goes on and can be asked for again."""
+
+
+class ResultUnavailable(TaskError):
+    """The task has finished, but its result was not kept (``ttl=0``)."""
+
+
+class TaskFailed(TaskError):
+    """A task failed in the worker.
+
+    ``remote_type`` is the qualified name of the exception there, ``message`` its text, ``traceback`` the formatted
+    traceback or an empty string. All three are plain data: nothing is imported or called to make this object.
+    """
+
+    def __init__(self, remote_type: str, message: str, traceback: str = "") -> None:
+        super().__init__(remote_type, message)
+        self.remote_type = remote_type
+        self.message = message
+        self.traceback = traceback
+
+    def __str__(self) -> str:
+        return f"{self.remote_type}: {self.message}" if self.message else self.remote_type
+
+
+class Retry(SecureQueueError):
+    """Raise inside a task to ask for another run.
+
+    ``delay`` is in seconds (or a timedelta), ``schedule`` an aware datetime; with neither, the task's own backoff
+    decides. The run counts as one of ``max_tries``.
+    """
+
+    def __init__(
+        self,
+        *args: object,
+        delay: float | timedelta | None = None,
+        schedule: datetime | None = None,
+    ) -> None:
+        super().__init__(*args)
+        self.delay = delay
+        self.schedule = schedule

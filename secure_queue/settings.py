@@ -1,0 +1,160 @@
+"""Frozen settings, validated once, and the only place that reads environment variables."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, replace
+from datetime import timedelta
+from pathlib import Path
+from typing import cast
+
+from secure_queue import names
+from secure_queue.errors import ConfigurationError
+from secure_queue.retry import DEFAULT_POLICY, Backoff, seconds
+
+URL_VARIABLE = "SECURE_QUEUE_URL"
+KEYS_VARIABLE = "SECURE_QUEUE_KEYS"
+KEYS_FILE_VARIABLE = "SECURE_QUEUE_KEYS_FILE"
+
+DEFAULT_URL = "redis://localhost:6379"
+DEFAULT_LIFETIME_S = 7 * 86_400
+LONGEST_S = 100 * 365.25 * 86_400
+"""No duration is longer than a hundred years: more does not fit the envelope."""
+LONGEST_TTL_S = 100 * 365 * 86_400
+
+
+@dataclass(frozen=True, slots=True)
+class Environment:
+    """What the environment says; None where a variable is not set."""
+
+    url: str | None
+    keys: str | None
+    keys_file: str | None
+
+
+def environment() -> Environment:
+    """Read ``SECURE_QUEUE_URL``, ``SECURE_QUEUE_KEYS`` and ``SECURE_QUEUE_KEYS_FILE``."""
+    return Environment(os.environ.get(URL_VARIABLE), os.environ.get(KEYS_VARIABLE), os.environ.get(KEYS_FILE_VARIABLE))
+
+
+def default_keys_file() -> Path:
+    """Where the command line keeps keys unless told otherwise: ``secure-queue-keys.toml`` in the current folder."""
+    return Path(os.environ.get(KEYS_FILE_VARIABLE) or "secure-queue-keys.toml")
+
+
+@dataclass(frozen=True, slots=True)
+class QueueSettings:
+    """What both sides of a queue must agree on; ``priorities`` stand highest first."""
+
+    queue_name: str
+    priorities: tuple[str, ...]
+
+    @property
+    def default_priority(self) -> str:
+        """The lowest priority, which a task has unless it is given another."""
+        return self.priorities[-1]
+
+
+@dataclass(frozen=True, slots=True)
+class WorkerSettings:
+    """How a worker runs tasks; durations in seconds."""
+
+    worker_id: str
+    concurrency: int
+    sync_concurrency: int
+    prefetch: int | None
+    idle_timeout_s: float
+    grace_period_s: float
+    handle_signals: bool
+    keep_dead_s: float = 30 * 86_400.0
+    keep_dead: int = 10_000
+
+
+@dataclass(frozen=True, slots=True)
+class TaskSettings:
+    """How one kind of task is run; durations in seconds, None where there is no limit."""
+
+    name: str
+    max_tries: int | None = 3
+    timeout_s: float | None = None
+    ttl_s: float | None = 300.0
+    expire_s: float | None = None
+    retry_timeouts: bool = False
+    silent: bool = False
+    backoff: Backoff = DEFAULT_POLICY
+    retry_on: tuple[type[Exception], ...] = (Exception,)
+    no_retry_on: tuple[type[Exception], ...] = ()
+
+    @property
+    def ttl_ms(self) -> int:
+        """The lifetime of a result in milliseconds, at most a century; negative: for ever."""
+        return -1 if self.ttl_s is None else round(min(self.ttl_s, LONGEST_TTL_S) * 1000)
+
+
+def queue_settings(queue_name: str, priorities: Sequence[str] | None) -> QueueSettings:
+    """Check the name and the priorities, which the caller lists lowest first."""
+    listed = ["normal"] if priorities is None else [names.priority_name(name) for name in priorities]
+    if not listed or len(set(listed)) != len(listed):
+        raise ConfigurationError("priorities must be different names, lowest first, for example ['low', 'high']")
+    return QueueSettings(names.queue_name(queue_name), tuple(reversed(listed)))
+
+
+def worker_settings(
+    *,
+    worker_id: str | None,
+    concurrency: int,
+    sync_concurrency: int | None,
+    prefetch: int | None,
+    idle_timeout: float | timedelta,
+    grace_period: float | timedelta,
+    handle_signals: bool,
+) -> WorkerSettings:
+    """Check the flat arguments of ``Worker`` and turn them into one value."""
+    idle = positive_seconds("idle_timeout", idle_timeout)
+    if idle < 1:
+        raise ConfigurationError("idle_timeout must be at least 1 second, or leases run out between two heartbeats")
+    if prefetch is not None and prefetch < 0:
+        raise ConfigurationError("prefetch must be 0 (claim for free seats only), a number, or None (adaptive)")
+    return WorkerSettings(
+        worker_id=names.worker_id(worker_id) if worker_id else os.urandom(6).hex(),
+        concurrency=_at_least_one("concurrency", concurrency),
+        sync_concurrency=_at_least_one("sync_concurrency", sync_concurrency or concurrency),
+        prefetch=prefetch,
+        idle_timeout_s=idle,
+        grace_period_s=positive_seconds("grace_period", grace_period, zero=True),
+        handle_signals=handle_signals,
+    )
+
+
+def with_concurrency(settings: WorkerSettings, concurrency: int) -> WorkerSettings:
+    """The same settings with another number of seats; sync tasks follow unless they had a number of their own."""
+    own = settings.sync_concurrency != settings.concurrency
+    return replace(
+        settings,
+        concurrency=_at_least_one("concurrency", concurrency),
+        sync_concurrency=settings.sync_concurrency if own else concurrency,
+    )
+
+
+def positive_seconds(name: str, duration: float | timedelta, *, zero: bool = False) -> float:
+    """*duration* in seconds; raises ``ConfigurationError`` if it is negative, endless, or zero where that is no sense."""
+    value = seconds(duration)
+    if not 0 <= value <= LONGEST_S or (value == 0 and not zero):
+        least = "0" if zero else "more than 0"
+        raise ConfigurationError(f"{name} must be from {least} seconds to 100 years, not {value:g} seconds")
+    return value
+
+
+def exception_classes(name: str, given: object) -> tuple[type[Exception], ...]:
+    """One exception class or a sequence of them; raises ``ConfigurationError`` for anything else."""
+    listed = (given,) if isinstance(given, type) else tuple(given) if isinstance(given, Iterable) else (given,)
+    if not all(isinstance(error, type) and issubclass(error, Exception) for error in listed):
+        raise ConfigurationError(f"{name} takes exception classes, for example ({name}=[ValueError])")
+    return cast("tuple[type[Exception], ...]", listed)
+
+
+def _at_least_one(name: str, number: int) -> int:
+    if not isinstance(number, int) or number < 1:
+        raise ConfigurationError(f"{name} must be a whole number of at least 1, not {number!r}")
+    return number

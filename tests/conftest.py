@@ -1,0 +1,93 @@
+"""Loops, servers and links for all tests, and the guards that nothing is left behind."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import AsyncIterator, Iterator
+from uuid import uuid4
+
+import psutil
+import pytest
+
+from secure_queue.redis.connect import open_link
+from secure_queue.redis.link import Link
+from secure_queue.redis.topology import Memory, Topology
+from tests.servers import Server, wait_until
+
+SESSION = "SECURE_QUEUE_TEST_SESSION"  # inherited by every server and keeper that this session starts
+
+
+@pytest.fixture(params=["asyncio", "trio"])
+def anyio_backend(request: pytest.FixtureRequest) -> str:
+    """Both loops; a test that wants uvloop too is parametrized with ``tests.servers.EVERY_LOOP``."""
+    name: str = request.param
+    return name
+
+
+@pytest.fixture(scope="session", autouse=True)
+def no_server_left() -> Iterator[None]:
+    """Fail the session if a redis-server or keeper that it started outlives it."""
+    os.environ[SESSION] = mark = uuid4().hex
+    yield
+    try:
+        wait_until(lambda: not _marked(mark))
+    finally:
+        left = _marked(mark)
+        for process in left:
+            process.kill()
+    assert not left
+
+
+def _marked(mark: str) -> list[psutil.Process]:
+    """The servers of this session and their keepers, whose command line names the server too."""
+    found = []
+    for process in psutil.process_iter():
+        try:
+            words = " ".join(process.cmdline())
+            if ("redis-server" in words or "valkey-server" in words) and process.environ().get(SESSION) == mark:
+                found.append(process)
+        except psutil.Error:  # it has ended, or belongs to somebody else
+            continue
+    return found
+
+
+@pytest.fixture(scope="session")
+def real_server(no_server_left: None) -> Iterator[Server]:
+    """One server for all tests that break nothing."""
+    with Server(appendonly="no") as server:
+        yield server
+
+
+@pytest.fixture
+def server() -> Iterator[Server]:
+    """A server of its own, for a test that breaks it."""
+    with Server() as own:
+        yield own
+
+
+@pytest.fixture(params=["memory", "server"])
+async def link(request: pytest.FixtureRequest, anyio_backend: object) -> AsyncIterator[Link]:
+    """An empty database, inside the process and on a real server."""
+    if request.param == "memory":
+        topology: Topology = Memory()
+    else:
+        server: Server = request.getfixturevalue("real_server")
+        topology = server.topology
+    async with open_link(topology) as opened:
+        await opened.command("FLUSHALL")
+        yield opened
+        await opened.command("FLUSHALL")
+
+
+@pytest.fixture
+async def leak_guard(link: Link) -> AsyncIterator[None]:
+    """Fail the test if it leaves a key that would stay for ever; tests that mean to keep one delete it."""
+    yield
+    assert await lasting_keys(link) == []
+
+
+async def lasting_keys(link: Link) -> list[bytes]:
+    """The keys that have no expiry."""
+    keys = await link.command("KEYS", "*")
+    assert isinstance(keys, list)
+    return [key for key in keys if isinstance(key, bytes) and await link.command("PTTL", key) == -1]
