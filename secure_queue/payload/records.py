@@ -1,0 +1,122 @@
+"""The heads that travel beside a value inside the sealed body: what the library itself must know of a task or result.
+
+Plain msgpack maps with small integer keys; a head with nothing to say is no bytes at all. They are tuples, because one
+of each is made for every task.
+"""
+
+from __future__ import annotations
+
+from enum import IntEnum
+from typing import Any, Final, NamedTuple
+
+from secure_queue.errors import Rejected
+from secure_queue.payload.serializers import pack_plain, unpack_plain
+
+_MAX_INT: Final = (1 << 63) - 1
+_MAX_TEXT: Final = 255
+
+# Keys of the task head
+_MAX_TRIES, _TIMEOUT_MS, _PRIORITY, _TTL_MS = 3, 4, 5, 9
+_TASK_INTS: Final = frozenset({_MAX_TRIES, _TIMEOUT_MS, _TTL_MS})
+# Keys of the result head
+_OUTCOME, _TRIES, _STARTED_MS, _FINISHED_MS, _WORKER, _ENQUEUED_MS = 1, 4, 5, 6, 7, 8
+
+
+class Outcome(IntEnum):
+    """How a task ended."""
+
+    DONE = 1
+    FAILED = 2
+    ABORTED = 3
+
+
+class TaskHead(NamedTuple):
+    """What one enqueue says differently from the task's own options; None means "as the task says"."""
+
+    max_tries: int | None = None
+    timeout_ms: int | None = None
+    ttl_ms: int | None = None
+    priority: str | None = None
+
+    def pack(self) -> bytes:
+        """The bytes of this head; none if nothing is set."""
+        if self == _NOTHING_SET:
+            return b""
+        fields = {_MAX_TRIES: self[0], _TIMEOUT_MS: self[1], _TTL_MS: self[2], _PRIORITY: self[3]}
+        return pack_plain({key: value for key, value in fields.items() if value is not None})
+
+    @classmethod
+    def unpack(cls, untrusted: bytes) -> TaskHead:
+        """Read a head strictly: known keys, right types, or ``Rejected``."""
+        if not untrusted:
+            return _NOTHING_SET
+        fields = _map(untrusted)
+        if not fields.keys() <= _TASK_INTS | {_PRIORITY}:
+            raise Rejected("malformed")
+        numbers = {key: _int(fields[key]) for key in _TASK_INTS & fields.keys()}
+        priority = _text(fields[_PRIORITY]) if _PRIORITY in fields else None
+        return cls(numbers.get(_MAX_TRIES), numbers.get(_TIMEOUT_MS), numbers.get(_TTL_MS), priority)
+
+
+_NOTHING_SET: Final = TaskHead()
+
+
+class ResultHead(NamedTuple):
+    """How a task ended, after how many tries, when and where."""
+
+    outcome: Outcome
+    tries: int
+    started_ms: int
+    finished_ms: int
+    enqueued_ms: int
+    worker: str
+
+    def pack(self) -> bytes:
+        """The bytes of this head."""
+        outcome, tries, started_ms, finished_ms, enqueued_ms, worker = self
+        return pack_plain(
+            {
+                _OUTCOME: int(outcome),
+                _TRIES: tries,
+                _STARTED_MS: started_ms,
+                _FINISHED_MS: finished_ms,
+                _WORKER: worker,
+                _ENQUEUED_MS: enqueued_ms,
+            }
+        )
+
+    @classmethod
+    def unpack(cls, untrusted: bytes) -> ResultHead:
+        """Read a head strictly: every key, right types, or ``Rejected``."""
+        match _map(untrusted):
+            case {1: outcome, 4: tries, 5: started_ms, 6: finished_ms, 7: worker, 8: enqueued_ms, **more} if not more:
+                pass
+            case _:
+                raise Rejected("malformed")
+        if type(outcome) is not int or outcome not in _OUTCOMES:
+            raise Rejected("malformed")
+        return cls(
+            _OUTCOMES[outcome], _int(tries), _int(started_ms), _int(finished_ms), _int(enqueued_ms), _text(worker)
+        )
+
+
+_OUTCOMES: Final = {int(outcome): outcome for outcome in Outcome}
+
+
+def _map(untrusted: bytes) -> dict[Any, Any]:
+    fields = unpack_plain(untrusted)
+    if type(fields) is not dict:
+        raise Rejected("malformed")
+    return fields
+
+
+def _int(untrusted: object) -> int:
+    if type(untrusted) is not int or not 0 <= untrusted <= _MAX_INT:
+        raise Rejected("malformed")
+    return untrusted
+
+
+def _text(untrusted: object) -> str:
+    if type(untrusted) is not str or len(untrusted) > _MAX_TEXT:
+        raise Rejected("malformed")
+    return untrusted

@@ -1,0 +1,33 @@
+"""The normative page names every reason that the code can give, and its vector is the tested one."""
+
+import re
+from pathlib import Path
+
+import secure_queue.payload
+from tests.unit.payload.samples import VECTOR
+
+PAGE = (Path(__file__).parents[3] / "docs" / "payload-format.md").read_text()
+SOURCES = "".join(path.read_text() for path in Path(secure_queue.payload.__file__).parent.glob("*.py"))
+
+
+def test_every_reason_word_of_the_code_is_on_the_page() -> None:
+    words = set(re.findall(r'Rejected\("([a-z-]+)"', SOURCES))
+    words |= set(
+        re.findall(r'return "([a-z]+(?:-[a-z]+)+)"', SOURCES.split("def _why_not_an_envelope")[1].split("def ")[0])
+    )
+    assert len(words) > 20
+    documented = set(re.findall(r"^\| \d+ \| `([a-z-]+)` \|", PAGE, re.MULTILINE))
+    assert words <= documented
+
+
+def test_the_vector_on_the_page_is_the_tested_one() -> None:
+    block = PAGE.split("## Test vector")[1].split("```")[1]
+    assert bytes.fromhex("".join(block.split())) == VECTOR
+
+
+def test_every_extension_code_of_the_code_is_on_the_page() -> None:
+    from secure_queue.payload.extensions import LEAF_DECODERS, NESTING_CODES
+
+    rows = re.findall(r"^\| ([\d, ]+) \|", PAGE.split("### 01 msgpack")[1], re.MULTILINE)
+    documented = {int(code) for row in rows for code in row.split(",")}
+    assert documented == set(LEAF_DECODERS) | NESTING_CODES

@@ -1,0 +1,85 @@
+"""Heads are small, strict and free when there is nothing to say."""
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from secure_queue.errors import Rejected
+from secure_queue.payload.records import Outcome, ResultHead, TaskHead
+from secure_queue.payload.serializers import pack_plain
+
+NUMBERS = st.integers(0, 2**63 - 1)
+RESULT = {1: 1, 4: 2, 5: 3, 6: 4, 7: "w", 8: 5}
+
+
+def test_a_task_head_with_nothing_set_is_no_bytes() -> None:
+    assert TaskHead().pack() == b""
+    assert TaskHead.unpack(b"") == TaskHead()
+
+
+def test_the_keys_of_a_task_head_are_the_documented_ones() -> None:
+    assert TaskHead(1, 2, 3, "high").pack() == pack_plain({3: 1, 4: 2, 9: 3, 5: "high"})
+
+
+def test_the_keys_of_a_result_head_are_the_documented_ones() -> None:
+    assert ResultHead(Outcome.DONE, 2, 3, 4, 5, "w").pack() == pack_plain(RESULT)
+
+
+@settings(deadline=None, derandomize=True)
+@given(st.builds(TaskHead, *[st.none() | NUMBERS] * 3, st.none() | st.text(st.characters(codec="utf-8"), max_size=60)))
+def test_a_task_head_comes_back(head: TaskHead) -> None:
+    assert TaskHead.unpack(head.pack()) == head
+
+
+@settings(deadline=None, derandomize=True)
+@given(
+    st.builds(ResultHead, st.sampled_from(Outcome), *[NUMBERS] * 4, st.text(st.characters(codec="utf-8"), max_size=60))
+)
+def test_a_result_head_comes_back(head: ResultHead) -> None:
+    again = ResultHead.unpack(head.pack())
+    assert again == head
+    assert type(again.outcome) is Outcome
+
+
+@pytest.mark.parametrize("head", [TaskHead, ResultHead])
+@pytest.mark.parametrize(
+    "untrusted",
+    [
+        b"\xc1",
+        b"\x90",
+        b"\xc0",
+        b"\x81\x00\x00",
+        b"\x81\xa1x\x00",
+        b"\x83\x01",
+        b"\xdf\xff\xff\xff\xff",
+        b"\x91" * 2000,
+    ],
+    ids=lambda data: data[:5].hex(),
+)
+def test_bytes_of_another_shape_are_malformed(head: type, untrusted: bytes) -> None:
+    with pytest.raises(Rejected, match="malformed"):
+        head.unpack(untrusted)
+
+
+@pytest.mark.parametrize(
+    "fields",
+    [{3: "1"}, {3: -1}, {3: True}, {4: 2**63}, {9: 1.5}, {5: 5}, {5: "x" * 256}, {3: None}, {3: 1, 99: 1}],
+    ids=repr,
+)
+def test_a_task_head_with_a_wrong_field_is_malformed(fields: dict) -> None:
+    with pytest.raises(Rejected, match="malformed"):
+        TaskHead.unpack(pack_plain(fields))
+
+
+@pytest.mark.parametrize(
+    "change", [{1: 0}, {1: 4}, {1: True}, {1: "1"}, {4: -1}, {5: None}, {6: 1.0}, {7: 5}, {8: b"1"}, {99: 1}], ids=repr
+)
+def test_a_result_head_with_a_wrong_field_is_malformed(change: dict) -> None:
+    with pytest.raises(Rejected, match="malformed"):
+        ResultHead.unpack(pack_plain(RESULT | change))
+
+
+@pytest.mark.parametrize("key", RESULT)
+def test_a_result_head_needs_every_field(key: int) -> None:
+    with pytest.raises(Rejected, match="malformed"):
+        ResultHead.unpack(pack_plain({other: value for other, value in RESULT.items() if other != key}))
