@@ -1,0 +1,103 @@
+"""The only place where a Redis key is spelled.
+
+Every key of a queue begins with ``sq:{<queue>/<partition>}:``; the braces are a Redis Cluster hash tag, so that all keys
+of a partition share one slot and one script may touch them all. The layout is the same on every topology.
+
+Task records stand in a fixed number of bucket hashes: a script that cannot know its ids beforehand declares all of them,
+and none grows into a key whose migration blocks a server.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from functools import cached_property
+
+BUCKETS = 64
+WAKE_MARKER = b"0"
+
+
+def bucket_of(task_id: bytes) -> int:
+    """The bucket of a task id: a rule on its last two bytes, the same as in ``lua/_prelude.lua``."""
+    if len(task_id) < 2:
+        return task_id[0] % BUCKETS if task_id else 0
+    return (task_id[-2] * 53 + task_id[-1]) % BUCKETS
+
+
+class QueueKeys:
+    """The keys of one partition of one queue; *priorities* stand highest first."""
+
+    def __init__(self, queue: str, priorities: Sequence[str], partition: int = 0) -> None:
+        self.prefix = b"sq:{%s/%d}:" % (queue.encode(), partition)
+        self.meta = self.prefix + b"meta"
+        self.leases = self.prefix + b"leases"
+        self.wake = self.prefix + b"wake"
+        self.results = self.prefix + b"results"
+        self.dead = self.prefix + b"dead"
+        self.quarantine = self.prefix + b"quarantine"
+        self.aborts = self.prefix + b"aborts"
+        self.workers = self.prefix + b"workers"
+        self.priorities = tuple(priorities)
+        self.ready = {name: self.prefix + b"ready:" + name.encode() for name in priorities}
+        self.due = {name: self.prefix + b"due:" + name.encode() for name in priorities}
+        self.buckets = tuple(self.prefix + b"tasks:%d" % number for number in range(BUCKETS))
+        self._result_prefix = self.prefix + b"result:"
+
+    def bucket(self, task_id: bytes) -> bytes:
+        """The hash that holds the record of this task."""
+        return self.buckets[bucket_of(task_id)]
+
+    def result(self, task_id: bytes) -> bytes:
+        """The string that holds the sealed result of this task."""
+        return self._result_prefix + task_id
+
+    def last_claim(self, worker: str) -> bytes:
+        """The list that remembers a worker's last claim, so that a repeated request gets the same tasks."""
+        return self.prefix + b"claim:" + worker.encode()
+
+    def done_channel(self, client: str) -> bytes:
+        """The channel on which a client is told the results that it waits for (a channel, not a key)."""
+        return self.prefix + b"done:" + client.encode()
+
+    def misfit(self, key: bytes, nonce: bytes) -> bytes:
+        """The name under which a key of the wrong type is kept as evidence."""
+        return self.prefix + b"misfit:" + nonce + b":" + key.removeprefix(self.prefix)
+
+    def type_of(self, key: bytes) -> bytes:
+        """The Redis type that one of this queue's keys must have."""
+        kind = key.removeprefix(self.prefix).partition(b":")[0]
+        return _TYPES.get(kind, b"string")
+
+    def structure_of(self, key: bytes) -> tuple[bytes, bytes] | None:
+        """What the name of a key says: its structure and the rest; None for a name that this layout does not have."""
+        kind, _, rest = key.removeprefix(self.prefix).partition(b":")
+        if kind == b"tasks" and key not in self.buckets:
+            return None
+        return (kind, rest) if kind in _TYPES or kind == b"misfit" else None
+
+    @cached_property
+    def fixed(self) -> tuple[bytes, ...]:
+        """Every key whose name depends on no task and no worker."""
+        indexes = (self.meta, self.leases, self.wake, self.results, self.dead, self.workers)
+        return (*self.buckets, self.aborts, self.quarantine, *self.both, *indexes)
+
+    @cached_property
+    def both(self) -> tuple[bytes, ...]:
+        """The ready list and the due set of every priority, in turn."""
+        return tuple(key for name in self.priorities for key in (self.ready[name], self.due[name]))
+
+
+_TYPES = {
+    b"meta": b"hash",
+    b"tasks": b"hash",
+    b"aborts": b"hash",
+    b"ready": b"list",
+    b"claim": b"list",
+    b"due": b"zset",
+    b"leases": b"zset",
+    b"wake": b"zset",
+    b"results": b"zset",
+    b"dead": b"zset",
+    b"workers": b"zset",
+    b"quarantine": b"stream",
+    b"result": b"string",
+}

@@ -1,0 +1,56 @@
+"""What the storage needs of a server: run a script, send a plain command, wait for a wake-up, listen to a channel.
+
+Two links exist: one over coredis (``connect.py``) and one inside the process (``memory.py``). Whatever goes wrong below
+a link leaves it as an error of ``errors.py``: ``Unavailable`` when a transient fault outlasted the deadline,
+``Backpressure`` when the server is out of memory, ``WrongType`` when a key holds something else than its structure.
+"""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Sequence
+from contextlib import AbstractAsyncContextManager
+from typing import Protocol, TypeAlias
+
+from secure_queue.errors import ServerError
+from secure_queue.redis.scripts import Script
+
+Argument: TypeAlias = bytes | int | str
+# Scripts answer in the types of RESP2, whatever the connection speaks; commands used through `command` are chosen so too.
+Reply: TypeAlias = "bytes | int | list[Reply] | None"
+
+
+class WrongType(ServerError):
+    """A key of the queue holds another Redis type than its structure; the storage moves it aside and tries again."""
+
+
+class Link(Protocol):
+    """An open connection set to the server that holds a queue."""
+
+    async def run(self, script: Script, keys: Sequence[bytes], args: Sequence[Argument], deadline: float) -> Reply:
+        """Run an idempotent script, repeated over transient faults for at most *deadline* seconds.
+
+        Raises ``Unavailable``, ``Backpressure`` or ``WrongType``.
+        """
+        ...
+
+    async def command(self, *parts: Argument) -> Reply:
+        """Send one idempotent, non-blocking command under the same rules, with the link's own default deadline."""
+        ...
+
+    async def run_when_woken(
+        self, key: bytes, timeout: float, script: Script, keys: Sequence[bytes], args: Sequence[Argument]
+    ) -> Reply:
+        """Block on the marker zset *key* for at most *timeout* seconds, then run *script* without another round trip.
+
+        The script runs whether a marker was taken or not; it must be one that may be repeated. None, after a short
+        back-off, says that there was trouble and that its outcome is unknown; so it is if this call is cancelled.
+        A fault of the server is never raised.
+        """
+        ...
+
+    def listen(self, channel: bytes) -> AbstractAsyncContextManager[AsyncIterator[bytes]]:
+        """Subscribe to *channel*; the subscription is confirmed on entry.
+
+        The iterator yields raw messages and raises ``Unavailable`` when the subscription is lost.
+        """
+        ...

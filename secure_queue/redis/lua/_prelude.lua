@@ -1,0 +1,109 @@
+-- What all scripts must agree on: the queue's clock, the bucket of a task id, the spelling of fields and run records.
+
+local MAX_SKEW_MS = 600000          -- a clock mark further ahead than this is a forgery or a fault, and is ignored
+local META_TTL_MS = 604800000
+
+-- Milliseconds by the server's clock, which never run backwards within a queue: a failover to a node whose clock is
+-- behind makes the queue's clock stand still, not jump back.
+local function queue_time(meta)
+  local time = redis.call('TIME')
+  local now = time[1] * 1000 + math.floor(time[2] / 1000)
+  local mark = tonumber(redis.call('HGET', meta, 'clock') or 0) or 0
+  if mark > now and mark - now < MAX_SKEW_MS then now = mark end
+  redis.call('HSET', meta, 'clock', now)
+  redis.call('PEXPIRE', meta, META_TTL_MS)
+  return now
+end
+
+-- A time that fits a reply, whatever score somebody has written: 1 to 2^53.
+local function bounded_ms(ms)
+  return math.max(1, math.min(ms, 9007199254740992))
+end
+
+-- A first write that is never refused for lack of memory: what follows in the script then passes too, so that workers
+-- can finish tasks, and thereby free memory, on a full server.
+local function allow_when_full(meta)
+  redis.call('HDEL', meta, '_')
+end
+
+-- The same rule as keys.bucket_of in Python, on any bytes; 53 spreads hexadecimal digits over all buckets.
+local function bucket_of(id)
+  local a, b = string.byte(id, -2, -1)
+  if not b then a, b = 0, a or 0 end
+  return (a * 53 + b) % 64
+end
+
+-- In the bucket hash a task has the field <id> (sealed task) and beside it, under marks that no id can contain:
+-- run record, waiting clients, failure of a dead letter, mark of an entry that an aborted task left in a ready list.
+local RUN, WAITERS, DEATH, GHOST = '!r', '!w', '!d', '!g'
+
+-- A run record is "<tries>:<priority>:<holder>", with tries counted up to MAX_TRIES; the holder is a lease token while the
+-- task runs, "-<token>" once that holder has given it back, and empty before.
+local MAX_TRIES = 9999
+local function parse_run(run)
+  local tries, priority, holder = string.match(run or '', '^(%d%d?%d?%d?):([^:]*):(.*)$')
+  return tonumber(tries) or 0, priority or '', holder or ''
+end
+
+local function is_held(holder)
+  return holder ~= '' and string.sub(holder, 1, 1) ~= '-'
+end
+
+-- Fails with WRONGTYPE if a key holds another type than its structure. Called before the first write of what depends on
+-- it: the storage moves the misfit aside and runs the script again, which must then find everything as it was.
+local SIZE_OF = {hash = 'HLEN', list = 'LLEN', zset = 'ZCARD', stream = 'XLEN'}
+local function expect(kind, ...)
+  for _, key in ipairs({...}) do redis.call(SIZE_OF[kind], key) end
+end
+
+local function expect_buckets(first, step)
+  local seen = {}
+  for i = first, #KEYS, step do
+    if not seen[KEYS[i]] then
+      seen[KEYS[i]] = true
+      redis.call('HLEN', KEYS[i])
+    end
+  end
+end
+
+local function wake_up(wake)
+  redis.call('ZADD', wake, 0, '0')
+end
+
+-- Calls a command with a list that may be longer than what unpack can take at once.
+local function call_in_chunks(command, key, list)
+  for first = 1, #list, 1000 do
+    redis.call(command, key, unpack(list, first, math.min(first + 999, #list)))
+  end
+end
+
+-- Stores a sealed result, or ("-" and *mark*) that there was one.
+local function store_result(key, sealed, ttl, mark)
+  if ttl == 0 then
+    redis.call('SET', key, '-' .. mark, 'PX', 100000)
+  elseif ttl < 0 then
+    redis.call('SET', key, sealed)
+  else
+    redis.call('SET', key, sealed, 'PX', ttl)
+  end
+end
+
+-- Adds times and ids to the index of results, the longest of which is kept for *ttl*.
+local function add_to_index(index, entries, ttl)
+  local left = redis.call('PTTL', index)        -- -2: there is no index yet, -1: it is kept for ever
+  call_in_chunks('ZADD', index, entries)
+  if ttl < 0 then
+    redis.call('PERSIST', index)
+  elseif left ~= -1 and left < ttl then
+    redis.call('PEXPIRE', index, ttl)
+  end
+end
+
+-- Sends the sealed result to everybody who waits for it; "\n" stands between channels, a zero byte ends the id.
+local function push_result(waiters, id, sealed)
+  if not waiters then return end
+  for channel in string.gmatch(waiters, '[^\n]+') do
+    redis.call('PUBLISH', channel, id .. '\0' .. sealed)
+  end
+end
+

@@ -1,0 +1,31 @@
+-- bury: ends running tasks that failed for good; the task is kept as a dead letter, its failure also as a result.
+-- KEYS  1 meta (hash)   2 leases (zset)   3 results (zset)   4 aborts (hash)   5 dead (zset)   then for each task: bucket (hash), result (string)
+-- ARGV  for each task: id, lease token, lifetime of the result in ms (0 not kept, negative for ever), sealed result
+-- Returns one character for each task: "1" buried, "0" the lease was lost
+local leases, results, aborts, dead = KEYS[2], KEYS[3], KEYS[4], KEYS[5]
+allow_when_full(KEYS[1])
+expect('zset', leases, results, dead)
+expect('hash', aborts)
+expect_buckets(6, 2)
+local now = queue_time(KEYS[1])
+local replies = {}
+for i = 1, #ARGV / 4 do
+  local id, token, ttl, sealed = ARGV[4 * i - 3], ARGV[4 * i - 2], tonumber(ARGV[4 * i - 1]), ARGV[4 * i]
+  local bucket, result = KEYS[2 * i + 4], KEYS[2 * i + 5]
+  local stored = redis.call('HMGET', bucket, RUN .. id, WAITERS .. id, DEATH .. id)
+  local tries, priority, holder = parse_run(stored[1])
+  if holder == token then
+    store_result(result, sealed, ttl, token)
+    redis.call('HSET', bucket, DEATH .. id, sealed, RUN .. id, tries .. ':' .. priority .. ':')
+    redis.call('HDEL', bucket, WAITERS .. id)
+    push_result(stored[2], id, sealed)
+    redis.call('ZREM', leases, id)
+    redis.call('HDEL', aborts, id)
+    redis.call('ZADD', dead, now, id)
+    if ttl ~= 0 then add_to_index(results, {ttl < 0 and '+inf' or now + ttl, id}, ttl) end
+    replies[i] = '1'
+  else
+    replies[i] = stored[3] == sealed and '1' or '0'
+  end
+end
+return table.concat(replies)

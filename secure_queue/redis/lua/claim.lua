@@ -1,0 +1,85 @@
+-- claim: hands out ready tasks, highest priority first, under a lease; a repeated request gets the same tasks again.
+-- KEYS  1 meta (hash)   2 leases (zset)   3 wake (zset)   4 last claim of this worker (list)   5..68 buckets (hash)   69.. ready (list), highest first
+-- ARGV  1 how many   2 lease in ms   3 token of this claim   4 largest payload in bytes   5.. names of the priorities, highest first
+-- Returns {1 if more is ready, then for each task: id, sealed task (or its size if too large, or false), tries, priority}
+local meta, leases, wake, last = KEYS[1], KEYS[2], KEYS[3], KEYS[4]
+local left, lease, token, limit = tonumber(ARGV[1]), tonumber(ARGV[2]), ARGV[3], tonumber(ARGV[4])
+allow_when_full(meta)
+expect('zset', leases, wake)
+
+local MAX_ID = 16384        -- of an id that is longer (a genuine one has at most 128 bytes) only the beginning is told
+
+local function read(id)
+  return redis.call('HMGET', KEYS[5 + bucket_of(id)], id, RUN .. id)
+end
+
+local reply = {0}
+local function hand_out(id, sealed, tries, priority)
+  if sealed and #sealed > limit then sealed = #sealed end
+  local n = #reply
+  reply[n + 1], reply[n + 2], reply[n + 3], reply[n + 4] = string.sub(id, 1, MAX_ID), sealed, tries, priority
+end
+
+-- A retry after a lost reply: the tasks of this token again, as far as they are still held by it.
+if redis.call('LINDEX', last, 0) == token then
+  for _, id in ipairs(redis.call('LRANGE', last, 1, -1)) do
+    local stored = read(id)
+    local tries, priority, holder = parse_run(stored[2])
+    if holder == token then hand_out(id, stored[1], tries, priority) end
+  end
+  return reply
+end
+
+-- Everything is read before anything is written: an error in a read then loses nothing.
+local taken, seen, runs, held, ghosts = {}, {}, {}, {}, {}
+for p = 5, #ARGV do
+  local ready = KEYS[64 + p]
+  local ids = left > 0 and redis.call('LRANGE', ready, 0, left - 1) or {}
+  for _, id in ipairs(ids) do
+    if not seen[id] then
+      seen[id] = true
+      local stored = read(id)
+      local tries, _, holder = parse_run(stored[2])
+      if #id > MAX_ID then
+        hand_out(id, false, 0, ARGV[p])
+      elseif not stored[1] and redis.call('HEXISTS', KEYS[5 + bucket_of(id)], GHOST .. id) == 1 then
+        ghosts[#ghosts + 1] = id
+      elseif not stored[1] then
+        hand_out(id, false, 0, ARGV[p])
+      elseif not is_held(holder) then
+        tries = math.min(tries + 1, MAX_TRIES)
+        hand_out(id, stored[1], tries, ARGV[p])
+        runs[#runs + 1] = {id, tries .. ':' .. ARGV[p] .. ':' .. token}
+      else
+        held[#held + 1] = id
+      end
+    end
+  end
+  left = left - #ids
+  taken[p] = #ids
+end
+
+local now = queue_time(meta)
+for p = 5, #ARGV do
+  local ready = KEYS[64 + p]
+  if taken[p] > 0 then redis.call('LTRIM', ready, taken[p], -1) end
+  if reply[1] == 0 and redis.call('EXISTS', ready) == 1 then reply[1] = 1 end
+end
+local deadlines, remembered = {}, {token}
+for index, run in ipairs(runs) do
+  redis.call('HSET', KEYS[5 + bucket_of(run[1])], RUN .. run[1], run[2])
+  deadlines[2 * index - 1], deadlines[2 * index] = now + lease, run[1]
+  remembered[index + 1] = run[1]
+end
+call_in_chunks('ZADD', leases, deadlines)
+-- A second entry of a running task is dropped; should nobody really run it, the lease made here brings it back.
+for _, id in ipairs(held) do redis.call('ZADD', leases, 'NX', now + lease, id) end
+for _, id in ipairs(ghosts) do redis.call('HDEL', KEYS[5 + bucket_of(id)], GHOST .. id) end
+-- A claim of nothing asks what a token has claimed; from then on the token claims nothing any more.
+if #runs > 0 or tonumber(ARGV[1]) == 0 then
+  redis.call('DEL', last)
+  call_in_chunks('RPUSH', last, remembered)
+  redis.call('PEXPIRE', last, 60000)
+end
+if reply[1] == 1 then wake_up(wake) else redis.call('DEL', wake) end
+return reply

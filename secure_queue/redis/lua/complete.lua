@@ -1,0 +1,37 @@
+-- complete: ends running tasks with a sealed result; only the holder of the lease can.
+-- KEYS  1 meta (hash)   2 leases (zset)   3 results (zset)   4 aborts (hash)   then for each task: bucket (hash), result (string)
+-- ARGV  for each task: id, lease token, lifetime of the result in ms (0 not kept, negative for ever), sealed result
+-- Returns one character for each task: "1" ended, "0" the lease was lost
+local leases, results = KEYS[2], KEYS[3]
+allow_when_full(KEYS[1])
+expect('zset', leases, results)
+expect('hash', KEYS[4])
+expect_buckets(5, 2)
+local now = queue_time(KEYS[1])
+local ended, index, longest, replies = {}, {}, 0, {}
+for i = 1, #ARGV / 4 do
+  local id, token, ttl, sealed = ARGV[4 * i - 3], ARGV[4 * i - 2], tonumber(ARGV[4 * i - 1]), ARGV[4 * i]
+  local bucket, result = KEYS[2 * i + 3], KEYS[2 * i + 4]
+  local stored = redis.call('HMGET', bucket, RUN .. id, WAITERS .. id)
+  local _, _, holder = parse_run(stored[1])
+  if holder == token then
+    store_result(result, sealed, ttl, token)
+    redis.call('HDEL', bucket, id, RUN .. id, WAITERS .. id)
+    push_result(stored[2], id, sealed)
+    ended[#ended + 1] = id
+    if ttl ~= 0 then
+      index[#index + 1] = ttl < 0 and '+inf' or now + ttl
+      index[#index + 1] = id
+      if ttl < 0 or longest < 0 then longest = -1 else longest = math.max(longest, ttl) end
+    end
+    replies[i] = '1'
+  else
+    -- A repeated call after a lost reply finds its own result, or the mark that it left.
+    local found = not stored[1] and redis.pcall('GET', result)
+    replies[i] = (found == sealed or found == '-' .. token) and '1' or '0'
+  end
+end
+call_in_chunks('ZREM', leases, ended)
+call_in_chunks('HDEL', KEYS[4], ended)
+if #index > 0 then add_to_index(results, index, longest) end
+return table.concat(replies)

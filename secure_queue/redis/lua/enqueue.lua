@@ -1,0 +1,29 @@
+-- enqueue: stores new tasks of one priority, each to run now or at its time; an id that is known already stays as it is.
+-- KEYS  1 meta (hash)   2 wake (zset)   3 ready (list)   4 due (zset)   then for each task: bucket (hash), result (string)
+-- ARGV  for each task: id, sealed task, time in ms (0 now, negative: that long from now, positive: that moment)
+-- Returns one character for each task: "1" stored, "0" known already
+expect('zset', KEYS[2], KEYS[4])
+expect('list', KEYS[3])
+expect_buckets(5, 2)
+local now = queue_time(KEYS[1])
+local ready, due, replies = {}, {}, {}
+for i = 1, #ARGV / 3 do
+  local id, at = ARGV[3 * i - 2], tonumber(ARGV[3 * i])
+  if redis.call('EXISTS', KEYS[2 * i + 4]) == 0 and redis.call('HSETNX', KEYS[2 * i + 3], id, ARGV[3 * i - 1]) == 1 then
+    if at == 0 then
+      ready[#ready + 1] = id
+    else
+      due[#due + 1] = at < 0 and now - at or at
+      due[#due + 1] = id
+    end
+    replies[i] = '1'
+  else
+    replies[i] = '0'
+  end
+end
+if #ready > 0 then
+  call_in_chunks('RPUSH', KEYS[3], ready)
+  wake_up(KEYS[2])
+end
+call_in_chunks('ZADD', KEYS[4], due)
+return table.concat(replies)

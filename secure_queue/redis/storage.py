@@ -1,0 +1,247 @@
+"""The storage contract on Redis: each verb packs its arguments, runs one script and reads its reply.
+
+A key that holds another type than its structure (a fault, or somebody who writes to Redis) makes a script fail before it
+has lost anything; the verb then moves the misfit aside and runs again, so that nothing stored can stall a queue.
+"""
+
+from __future__ import annotations
+
+import logging
+import os
+from collections.abc import AsyncGenerator, AsyncIterator, Sequence
+from contextlib import aclosing, asynccontextmanager
+from typing import Any, cast
+
+from secure_queue.names import printable
+from secure_queue.redis.keys import QueueKeys
+from secure_queue.redis.link import Argument, Link, Reply, WrongType
+from secure_queue.redis.scanning import RedisScan
+from secure_queue.redis.scripts import load
+from secure_queue.storage import (
+    UNKNOWN,
+    Claim,
+    Counts,
+    End,
+    GiveBack,
+    NewTask,
+    Record,
+    Standing,
+    Tick,
+)
+
+_audit_log = logging.getLogger("secure_queue.audit")
+
+CLAIM_DEADLINE_S = 30.0
+READ_DEADLINE_S = 20.0
+ENQUEUE_BATCH = 500
+MISFIT_TTL_MS = 30 * 86_400_000
+QUARANTINE_ENTRIES = 10_000
+
+
+class RedisStorage:
+    """One partition of a queue behind a link."""
+
+    def __init__(
+        self, link: Link, keys: QueueKeys, *, max_payload_bytes: int = 1 << 20, settle_s: float = 60.0
+    ) -> None:
+        self._link = link
+        self.keys = keys
+        self._max_payload_bytes = max_payload_bytes
+        self._settle_s = settle_s
+
+    def scannable(self) -> RedisScan:
+        return RedisScan(self._link, self.keys, self._max_payload_bytes)
+
+    async def enqueue(self, tasks: Sequence[NewTask], deadline: float) -> list[bool]:
+        created: list[bool] = []
+        for first in range(0, len(tasks), ENQUEUE_BATCH):
+            created += await self._enqueue_batch(tasks[first : first + ENQUEUE_BATCH], deadline)
+        return created
+
+    async def _enqueue_batch(self, tasks: Sequence[NewTask], deadline: float) -> list[bool]:
+        names = {task.priority for task in tasks}
+        if len(names) == 1:
+            return await self._enqueue_alike(tasks, names.pop(), deadline)
+        created = dict.fromkeys(range(len(tasks)), False)
+        for name in names:
+            places = [place for place, task in enumerate(tasks) if task.priority == name]
+            replies = await self._enqueue_alike([tasks[place] for place in places], name, deadline)
+            created.update(zip(places, replies, strict=True))
+        return list(created.values())
+
+    async def _enqueue_alike(self, tasks: Sequence[NewTask], priority: str, deadline: float) -> list[bool]:
+        keys = [self.keys.meta, self.keys.wake, self.keys.ready[priority], self.keys.due[priority]]
+        args: list[Argument] = []
+        for task_id, sealed, at_ms, _ in tasks:
+            keys += (self.keys.bucket(task_id), self.keys.result(task_id))
+            args += (task_id, sealed, at_ms)
+        return _flags(await self._run("enqueue", keys, args, deadline))
+
+    async def claim(self, worker: str, token: bytes, count: int, lease_ms: int) -> tuple[bool, list[Claim]]:
+        args: list[Argument] = [count, lease_ms, token, self._max_payload_bytes, *self.keys.priorities]
+        return self._claimed(token, await self._run("claim", self._claim_keys(worker), args, CLAIM_DEADLINE_S))
+
+    async def claim_when_woken(
+        self, worker: str, token: bytes, count: int, lease_ms: int, timeout: float
+    ) -> tuple[bool, list[Claim]] | None:
+        keys = self._claim_keys(worker)
+        args: list[Argument] = [count, lease_ms, token, self._max_payload_bytes, *self.keys.priorities]
+        reply = await self._link.run_when_woken(self.keys.wake, timeout, load("claim"), keys, args)
+        return None if reply is None else self._claimed(token, reply)
+
+    def _claim_keys(self, worker: str) -> list[bytes]:
+        own = self.keys
+        return [own.meta, own.leases, own.wake, own.last_claim(worker), *own.buckets, *own.ready.values()]
+
+    def _claimed(self, token: bytes, reply: Reply) -> tuple[bool, list[Claim]]:
+        fields = iter(cast("list[Any]", reply))
+        more = bool(next(fields))
+        names = {name.encode(): name for name in self.keys.priorities}
+        lowest = self.keys.priorities[-1]
+        return more, [
+            Claim(task_id, sealed, tries, names.get(priority, lowest), token)
+            for task_id, sealed, tries, priority in zip(fields, fields, fields, fields, strict=True)
+        ]
+
+    async def complete(self, ends: Sequence[End]) -> list[bool]:
+        return await self._end("complete", (self.keys.aborts,), ends)
+
+    async def bury(self, ends: Sequence[End]) -> list[bool]:
+        return await self._end("bury", (self.keys.aborts, self.keys.dead), ends)
+
+    async def _end(self, script: str, indexes: tuple[bytes, ...], ends: Sequence[End]) -> list[bool]:
+        keys = [self.keys.meta, self.keys.leases, self.keys.results, *indexes]
+        args: list[Argument] = []
+        for end in ends:
+            keys += (self.keys.bucket(end.task_id), self.keys.result(end.task_id))
+            args += end
+        return _flags(await self._run(script, keys, args, self._settle_s))
+
+    async def retry(self, priority: str, runs: Sequence[GiveBack]) -> list[bool]:
+        return await self._give_back("retry", priority, runs)
+
+    async def release(self, priority: str, runs: Sequence[GiveBack]) -> list[bool]:
+        return await self._give_back("release", priority, runs)
+
+    async def _give_back(self, script: str, priority: str, runs: Sequence[GiveBack]) -> list[bool]:
+        own = self.keys
+        keys = [own.meta, own.leases, own.wake, own.ready[priority], own.due[priority], *self._buckets(runs)]
+        args: list[Argument] = [part for run in runs for part in run]
+        return _flags(await self._run(script, keys, args, self._settle_s))
+
+    async def renew(self, lease_ms: int, held: Sequence[GiveBack]) -> list[bool]:
+        args: list[Argument] = [lease_ms, *(part for run in held for part in run[:2])]
+        keys = [self.keys.meta, self.keys.leases, *self._buckets(held)]
+        return _flags(await self._run("renew", keys, args, lease_ms / 3000))
+
+    def _buckets(self, runs: Sequence[GiveBack]) -> list[bytes]:
+        return [self.keys.bucket(run.task_id) for run in runs]
+
+    async def tick(self, worker: str, *, gone_after_ms: int, keep_dead_ms: int, keep_dead: int) -> Tick:
+        own = self.keys
+        keys = [own.meta, own.leases, own.wake, own.results, own.dead, own.aborts, own.workers, *own.buckets, *own.both]
+        args: list[Argument] = [worker, gone_after_ms, keep_dead_ms, keep_dead, *own.priorities]
+        reply = cast("list[Any]", await self._run("tick", keys, args, READ_DEADLINE_S))
+        next_due, promoted, taken_back = reply[:3]
+        aborts = dict(zip(reply[3::2], reply[4::2], strict=True))
+        return Tick(next_due if next_due >= 0 else None, promoted, taken_back, aborts)
+
+    async def abort(self, task_id: bytes, *, sealed: bytes, ttl_ms: int, mark: bytes) -> str:
+        own = self.keys
+        places = [own.bucket(task_id), own.result(task_id), *own.due.values()]
+        keys = [own.meta, own.leases, own.results, own.aborts, own.dead, *places]
+        return _word(await self._run("abort", keys, [task_id, sealed, ttl_ms, mark], READ_DEADLINE_S))
+
+    async def quarantine(self, untrusted_id: bytes, token: bytes, reason: str) -> bool:
+        own = self.keys
+        keys = [own.meta, own.leases, own.quarantine, own.bucket(untrusted_id), own.aborts]
+        args: list[Argument] = [untrusted_id, token, reason, QUARANTINE_ENTRIES, self._max_payload_bytes]
+        return _word(await self._run("quarantine", keys, args, self._settle_s)) == "moved"
+
+    async def watch(self, client: str, task_ids: Sequence[bytes]) -> list[bytes | object | None]:
+        keys = [self.keys.meta]
+        for task_id in task_ids:
+            keys += (self.keys.bucket(task_id), self.keys.result(task_id))
+        args: list[Argument] = [self.keys.done_channel(client), *task_ids]
+        reply = cast("list[bytes | int]", await self._run("watch", keys, args, READ_DEADLINE_S))
+        return [_kept(found) if isinstance(found, bytes) else None if found == 0 else UNKNOWN for found in reply]
+
+    @asynccontextmanager
+    async def listen(self, client: str) -> AsyncIterator[AsyncIterator[tuple[bytes, bytes]]]:
+        async with self._link.listen(self.keys.done_channel(client)) as messages, aclosing(_split(messages)) as pairs:
+            yield pairs
+
+    async def look_up(self, task_id: bytes) -> Record:
+        own = self.keys
+        keys = [own.meta, own.dead, own.bucket(task_id), own.result(task_id), *own.due.values()]
+        reply = await self._run("look_up", keys, [task_id, self._max_payload_bytes], READ_DEADLINE_S)
+        standing, task, tries, due, result, death = cast("list[Any]", reply)
+        return Record(Standing(standing.decode()), task, tries, due, _kept(result), death)
+
+    async def list_ids(self, standing: Standing, *, priority: str, offset: int, limit: int) -> list[bytes]:
+        key = {
+            Standing.QUEUED: self.keys.ready[priority],
+            Standing.SCHEDULED: self.keys.due[priority],
+            Standing.RUNNING: self.keys.leases,
+            Standing.DONE: self.keys.results,
+            Standing.DEAD: self.keys.dead,
+        }.get(standing)
+        if key is None or limit <= 0:
+            return []
+        return cast("list[bytes]", await self._run("list_ids", [key], [offset, limit], READ_DEADLINE_S))
+
+    async def counts(self) -> Counts:
+        own = self.keys
+        keys = [own.leases, own.results, own.dead, own.quarantine, own.workers, *own.both]
+        reply = cast("list[int]", await self._run("counts", keys, [], READ_DEADLINE_S))
+        running, results, dead, quarantined, workers = reply[:5]
+        ready = dict(zip(own.priorities, reply[5::2], strict=True))
+        due = dict(zip(own.priorities, reply[6::2], strict=True))
+        return Counts(ready, due, running, results, dead, quarantined, workers)
+
+    async def revive(self, task_id: bytes, *, sealed: bytes, priority: str) -> bool:
+        own = self.keys
+        places = [own.results, own.bucket(task_id), own.result(task_id)]
+        keys = [own.meta, own.dead, own.wake, own.ready[priority], *places]
+        return _word(await self._run("revive", keys, [task_id, sealed], READ_DEADLINE_S)) == "revived"
+
+    async def forget(self, task_id: bytes) -> bool:
+        keys = [self.keys.meta, self.keys.dead, self.keys.bucket(task_id)]
+        return _word(await self._run("forget", keys, [task_id], READ_DEADLINE_S)) == "deleted"
+
+    async def _run(self, script: str, keys: Sequence[bytes], args: Sequence[Argument], deadline: float) -> Reply:
+        try:
+            return await self._link.run(load(script), keys, args, deadline)
+        except WrongType:
+            await self.repair(keys)
+            return await self._link.run(load(script), keys, args, deadline)
+
+    async def repair(self, keys: Sequence[bytes]) -> list[bytes]:
+        """Move aside those of *keys* that hold a wrong type; they are kept for 30 days. Returns what was moved."""
+        nonce = os.urandom(4).hex().encode()
+        unique = list(dict.fromkeys(keys))
+        pairs = [name for key in unique for name in (key, self.keys.misfit(key, nonce))]
+        args: list[Argument] = [MISFIT_TTL_MS, *(self.keys.type_of(key) for key in unique)]
+        moved = cast("list[bytes]", await self._link.run(load("repair"), pairs, args, READ_DEADLINE_S))
+        for key in moved:
+            _audit_log.error("a key of the wrong type was moved aside: %s", printable(key))
+        return moved
+
+
+def _flags(reply: Reply) -> list[bool]:
+    return [character == 49 for character in cast("bytes", reply)]
+
+
+def _kept(result: Any) -> Any:
+    """A stored result, or b"" for the mark of one that was not kept."""
+    return b"" if isinstance(result, bytes) and result.startswith(b"-") else result
+
+
+def _word(reply: Reply) -> str:
+    return cast("bytes", reply).decode()
+
+
+async def _split(messages: AsyncIterator[bytes]) -> AsyncGenerator[tuple[bytes, bytes], None]:
+    async for message in messages:
+        task_id, _, sealed = message.partition(b"\0")
+        yield task_id, sealed

@@ -1,0 +1,287 @@
+"""The contract between those who act on tasks and the place where tasks are kept: batch verbs on sealed bytes.
+
+Storage never looks inside a payload. Every verb is atomic for each task and safe to repeat after an unknown outcome.
+Time is the storage's own; an ``at_ms`` is 0 for now, negative for "that long from now", positive for a moment in
+milliseconds since the epoch. A verb raises ``Unavailable`` when it was not confirmed before its deadline (seconds).
+"""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Mapping, Sequence
+from contextlib import AbstractAsyncContextManager
+from dataclasses import dataclass, field
+from enum import StrEnum
+from typing import NamedTuple, Protocol
+
+from secure_queue.names import printable
+
+UNKNOWN = object()
+"""What ``watch`` answers for a task that is not stored."""
+
+
+class Standing(StrEnum):
+    """Where a task stands in the storage."""
+
+    NOT_FOUND = "not_found"
+    QUEUED = "queued"
+    SCHEDULED = "scheduled"
+    RUNNING = "running"
+    DONE = "done"
+    DEAD = "dead"
+
+
+class NewTask(NamedTuple):
+    """A sealed task on its way into the queue."""
+
+    task_id: bytes
+    sealed: bytes
+    at_ms: int
+    priority: str
+
+    def __repr__(self) -> str:
+        return f"<NewTask {printable(self.task_id)}>"
+
+
+class Claim(NamedTuple):
+    """A task handed to a worker under a lease; nothing of it is verified yet."""
+
+    untrusted_id: bytes
+    untrusted: bytes | int | None
+    """The stored bytes; their size alone if they are too large; None if there are none."""
+    tries: int
+    priority: str
+    token: bytes
+
+    def __repr__(self) -> str:
+        return f"<Claim {printable(self.untrusted_id)} try {self.tries}>"
+
+
+class End(NamedTuple):
+    """The end of a run with a sealed result; ``ttl_ms`` 0 keeps no result, negative keeps it for ever."""
+
+    task_id: bytes
+    token: bytes
+    ttl_ms: int
+    sealed: bytes
+
+    def __repr__(self) -> str:
+        return f"<End {printable(self.task_id)}>"
+
+
+class GiveBack(NamedTuple):
+    """A run that ends without a result; the task runs again."""
+
+    task_id: bytes
+    token: bytes
+    at_ms: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class Tick:
+    """What one round of upkeep found."""
+
+    next_due_ms: int | None
+    promoted: int
+    taken_back: int
+    untrusted_aborts: Mapping[bytes, bytes]
+
+
+@dataclass(frozen=True, slots=True)
+class Record:
+    """All that is stored of one task; values over the size limit are given by their size."""
+
+    standing: Standing
+    untrusted_task: bytes | int | None = field(repr=False)
+    tries: int
+    due_ms: int
+    untrusted_result: bytes | int | None = field(repr=False)
+    untrusted_death: bytes | int | None = field(repr=False)
+
+
+@dataclass(frozen=True, slots=True)
+class Counts:
+    """How many tasks stand in each state, and how many workers have shown themselves lately."""
+
+    ready: Mapping[str, int]
+    due: Mapping[str, int]
+    running: int
+    results: int
+    dead: int
+    quarantined: int
+    workers: int
+
+
+class Structure(StrEnum):
+    """What a stored key is for; ``OTHER`` holds no payloads and no ids, ``STRAY`` is no part of the layout."""
+
+    BUCKET = "tasks"
+    RESULT = "result"
+    ABORTS = "aborts"
+    QUARANTINE = "quarantine"
+    READY = "ready"
+    DUE = "due"
+    LEASES = "leases"
+    DEAD = "dead"
+    RESULTS = "results"
+    MISFIT = "misfit"
+    OTHER = "other"
+    STRAY = "stray"
+
+
+class StoredKey(NamedTuple):
+    """A key of the queue; ``ttl_ms`` is -1 without expiry, ``size`` is known of strings only."""
+
+    untrusted_key: bytes
+    structure: Structure
+    untrusted_rest: bytes
+    """What the name says after the structure: an id, a priority, a number."""
+    type: str
+    sound: bool
+    """Whether it has the type of its structure."""
+    ttl_ms: int
+    size: int
+    untrusted: bytes | int | None
+    """A string's bytes, its size if it is too large; None if it must be read by ``peek``, and for all other types."""
+
+
+class StoredField(NamedTuple):
+    """A field of a hash; ``untrusted`` is None if it was left out of this step and must be read by ``peek``."""
+
+    untrusted_name: bytes
+    size: int
+    untrusted: bytes | int | None
+    owned: bool
+    """Whether the task that it belongs to is stored beside it."""
+
+
+class PutAside(NamedTuple):
+    """An entry of the quarantine; all of it is untrusted, for others may write there too."""
+
+    untrusted_id: bytes
+    untrusted_reason: bytes
+    untrusted_size: bytes
+    untrusted: bytes | int
+
+
+class Scannable(Protocol):
+    """Reads everything that a queue holds in small steps, for audits; changes nothing. Raises ``Unavailable``.
+
+    A value over the size limit is told by its size, a name or id that is too long for one is cut. What is moved during
+    a scan may be seen twice or not at all.
+    """
+
+    async def fixed_keys(self) -> list[StoredKey]:
+        """The keys whose names depend on no task and no worker, as far as they exist."""
+        ...
+
+    async def other_keys(self, cursor: bytes) -> tuple[bytes, list[StoredKey]]:
+        """One step through all other keys of the queue; begins and ends with the cursor b"0"."""
+        ...
+
+    async def fields(self, key: bytes, cursor: bytes) -> tuple[bytes, list[StoredField]]:
+        """One step through a hash; begins and ends with the cursor b"0"."""
+        ...
+
+    async def peek(self, key: bytes, field: bytes | None = None) -> bytes | int | None:
+        """One string or one field: its bytes, its size if it is too large, None if it is gone."""
+        ...
+
+    async def entries(self, key: bytes, offset: int) -> list[tuple[bytes, bool]]:
+        """One page of the ids in a list or index, each with whether its task is stored; empty after the last one."""
+        ...
+
+    async def lost_results(self, task_ids: Sequence[bytes]) -> list[bytes]:
+        """Those ids whose result is gone although the index says that its time is not over."""
+        ...
+
+    async def put_aside(self, after: bytes) -> tuple[bytes, list[PutAside]]:
+        """The next entries of the quarantine after *after* (b"" for the first) and where they end; empty at the end."""
+        ...
+
+
+class Storage(Protocol):
+    """The verbs. ``RedisStorage`` implements them by one script each."""
+
+    def scannable(self) -> Scannable:
+        """The same stored values, to be looked at one by one."""
+        ...
+
+    async def enqueue(self, tasks: Sequence[NewTask], deadline: float) -> list[bool]:
+        """Store new tasks; say for each whether it is new. Raises ``Backpressure`` when the server is full."""
+        ...
+
+    async def claim(self, worker: str, token: bytes, count: int, lease_ms: int) -> tuple[bool, list[Claim]]:
+        """Take up to *count* ready tasks under a lease; also say whether more is ready.
+
+        A repeated *token* gives what it gave before, as far as it is still held; with *count* 0 it gives nothing else.
+        """
+        ...
+
+    async def complete(self, ends: Sequence[End]) -> list[bool]:
+        """End runs; False where the lease was lost, and then nothing was written."""
+        ...
+
+    async def bury(self, ends: Sequence[End]) -> list[bool]:
+        """End runs that failed for good and keep the tasks as dead letters."""
+        ...
+
+    async def retry(self, priority: str, runs: Sequence[GiveBack]) -> list[bool]:
+        """Give runs back for another try at their time."""
+        ...
+
+    async def release(self, priority: str, runs: Sequence[GiveBack]) -> list[bool]:
+        """Hand claimed tasks back without using a try: to the front of the queue, or until their time."""
+        ...
+
+    async def renew(self, lease_ms: int, held: Sequence[GiveBack]) -> list[bool]:
+        """Prolong leases; False where one was lost."""
+        ...
+
+    async def tick(self, worker: str, *, gone_after_ms: int, keep_dead_ms: int, keep_dead: int) -> Tick:
+        """Promote due tasks, take back expired leases, trim, and note that *worker* lives."""
+        ...
+
+    async def abort(self, task_id: bytes, *, sealed: bytes, ttl_ms: int, mark: bytes) -> str:
+        """End a waiting task with *sealed*, or leave *mark* for a running one: unknown, finished, running, aborted."""
+        ...
+
+    async def quarantine(self, untrusted_id: bytes, token: bytes, reason: str) -> bool:
+        """Move a payload that did not open aside; False if the lease was lost."""
+        ...
+
+    async def watch(self, client: str, task_ids: Sequence[bytes]) -> list[bytes | object | None]:
+        """Read results: bytes (empty: not kept), None if *client* is told later, ``UNKNOWN`` if nothing is stored."""
+        ...
+
+    def listen(self, client: str) -> AbstractAsyncContextManager[AsyncIterator[tuple[bytes, bytes]]]:
+        """The results pushed to *client*, as (untrusted id, untrusted sealed result)."""
+        ...
+
+    async def claim_when_woken(
+        self, worker: str, token: bytes, count: int, lease_ms: int, timeout: float
+    ) -> tuple[bool, list[Claim]] | None:
+        """Wait until there may be work, at most *timeout* seconds, and claim in the same breath.
+
+        None, or a cancellation, leaves the outcome unknown: claim again with the same token to learn it.
+        """
+        ...
+
+    async def look_up(self, task_id: bytes) -> Record:
+        """All that is stored of one task."""
+        ...
+
+    async def list_ids(self, standing: Standing, *, priority: str, offset: int, limit: int) -> list[bytes]:
+        """One page of the (untrusted) ids in a state; *priority* counts for queued and scheduled tasks only."""
+        ...
+
+    async def counts(self) -> Counts:
+        """How many tasks stand where."""
+        ...
+
+    async def revive(self, task_id: bytes, *, sealed: bytes, priority: str) -> bool:
+        """Put a dead letter back under a fresh seal; False if there is none."""
+        ...
+
+    async def forget(self, task_id: bytes) -> bool:
+        """Delete a dead letter; False if there is none."""
+        ...

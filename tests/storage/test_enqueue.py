@@ -1,0 +1,148 @@
+"""enqueue: new tasks are stored once, in order, at their time."""
+
+from __future__ import annotations
+
+import anyio
+import pytest
+
+from secure_queue.errors import Backpressure
+from secure_queue.redis.connect import open_link
+from secure_queue.redis.storage import RedisStorage
+from secure_queue.storage import NewTask, Standing
+from tests.servers import PATIENCE, Server
+from tests.storage.conftest import KEYS
+from tests.storage.verbs import (
+    LONG,
+    RESULT,
+    back,
+    dead,
+    end,
+    ids_of,
+    put,
+    put_and_take,
+    standing,
+    take,
+    take_marker,
+    tick,
+)
+
+pytestmark = pytest.mark.anyio
+
+
+async def test_a_new_task_is_queued(storage: RedisStorage) -> None:
+    assert await storage.enqueue([NewTask(b"a", b"sealed", 0, "low")], PATIENCE) == [True]
+    record = await storage.look_up(b"a")
+    assert (record.standing, record.untrusted_task, record.tries) == (Standing.QUEUED, b"sealed", 0)
+
+
+async def test_no_tasks_are_no_call(storage: RedisStorage) -> None:
+    assert await storage.enqueue([], PATIENCE) == []
+
+
+async def test_a_repeated_enqueue_changes_nothing(storage: RedisStorage) -> None:
+    await put(storage, b"a")
+    assert await storage.enqueue([NewTask(b"a", b"other", 0, "high")], PATIENCE) == [False]
+    assert (await storage.look_up(b"a")).untrusted_task == b"sealed task"
+    assert ids_of(await take(storage)) == [b"a"]
+
+
+async def test_an_id_twice_in_one_call_is_stored_once(storage: RedisStorage) -> None:
+    twice = [NewTask(b"a", b"first", 0, "low"), NewTask(b"a", b"second", 0, "low")]
+    assert await storage.enqueue(twice, PATIENCE) == [True, False]
+    assert [claim.untrusted for claim in await take(storage)] == [b"first"]
+
+
+async def test_a_running_task_is_known(storage: RedisStorage) -> None:
+    await put_and_take(storage, b"a")
+    assert await storage.enqueue([NewTask(b"a", b"other", 0, "low")], PATIENCE) == [False]
+    assert await take(storage, token=b"w.2") == []
+
+
+async def test_a_finished_task_is_known_while_its_result_is_kept(storage: RedisStorage) -> None:
+    await put_and_take(storage, b"a")
+    await storage.complete([end(b"a")])
+    assert await storage.enqueue([NewTask(b"a", b"other", 0, "low")], PATIENCE) == [False]
+    assert (await storage.look_up(b"a")).untrusted_result == RESULT
+
+
+async def test_a_finished_task_without_a_result_leaves_a_mark_that_makes_it_known(storage: RedisStorage) -> None:
+    await put_and_take(storage, b"a")
+    await storage.complete([end(b"a", ttl_ms=0)])
+    assert await storage.enqueue([NewTask(b"a", b"other", 0, "low")], PATIENCE) == [False]
+    assert await take(storage, token=b"w.2") == []
+
+
+async def test_a_dead_letter_is_known(storage: RedisStorage) -> None:
+    await dead(storage, b"a")
+    assert await storage.enqueue([NewTask(b"a", b"other", 0, "low")], PATIENCE) == [False]
+    assert await standing(storage, b"a") is Standing.DEAD
+
+
+async def test_tasks_keep_their_order_over_the_limit_of_one_call(storage: RedisStorage) -> None:
+    ids = [b"%04d" % number for number in range(1100)]
+    await put(storage, *ids)
+    assert ids_of(await take(storage, 2000)) == ids
+
+
+async def test_the_answers_stand_in_the_order_of_the_tasks_whatever_their_priorities(storage: RedisStorage) -> None:
+    await put(storage, b"known", priority="high")
+    names = [(b"a", "low"), (b"known", "high"), (b"b", "high"), (b"c", "low")]
+    assert await storage.enqueue([NewTask(i, b"sealed", 0, name) for i, name in names], PATIENCE) == [
+        True,
+        False,
+        True,
+        True,
+    ]
+    assert ids_of(await take(storage)) == [b"known", b"b", b"a", b"c"]
+
+
+async def test_a_delayed_task_is_scheduled_by_the_clock_of_the_server(storage: RedisStorage) -> None:
+    await put(storage, b"a", at_ms=-LONG)
+    record = await storage.look_up(b"a")
+    assert record.standing is Standing.SCHEDULED
+    found = await tick(storage)
+    assert found.promoted == 0 and found.next_due_ms is not None and 0 < found.next_due_ms <= LONG
+    assert await take(storage) == []
+
+
+async def test_a_task_for_a_moment_is_due_then(storage: RedisStorage) -> None:
+    await put(storage, b"a", at_ms=4_000_000_000_000)
+    assert (await storage.look_up(b"a")).due_ms == 4_000_000_000_000
+
+
+async def test_a_ready_task_wakes_a_worker_and_a_scheduled_one_does_not(storage: RedisStorage) -> None:
+    await put(storage, b"later", at_ms=-LONG)
+    assert await take_marker(storage) is False
+    await put(storage, b"now")
+    assert await take_marker(storage) is True
+
+
+async def test_ids_of_any_bytes_are_kept_apart(storage: RedisStorage) -> None:
+    ids = [b"", b"\xff", b"\xff\xff", b"a\nb", b"\0", b"x" * 10_000]
+    await put(storage, *ids)
+    assert ids_of(await take(storage)) == ids
+
+
+async def test_a_full_server_refuses_new_tasks_and_lets_workers_finish(server: Server) -> None:
+    async with open_link(server.topology) as link:
+        storage = RedisStorage(link, KEYS)
+        await put_and_take(storage, b"a", b"b", b"c")
+        await link.command("CONFIG", "SET", "maxmemory", "1")
+        with pytest.raises(Backpressure):
+            await storage.enqueue([NewTask(b"d", b"sealed", 0, "low")], PATIENCE)
+        assert await storage.complete([end(b"a")]) == [True]
+        assert await storage.bury([end(b"b")]) == [True]
+        assert await storage.renew(LONG, [back(b"c")]) == [True]
+        await tick(storage)
+        await link.command("CONFIG", "SET", "maxmemory", "0")
+        assert await standing(storage, b"d") is Standing.NOT_FOUND
+
+
+async def test_a_script_that_the_server_has_forgotten_is_loaded_again(server: Server) -> None:
+    async with open_link(server.topology) as link:
+        storage = RedisStorage(link, KEYS)
+        await put(storage, b"a")
+        await anyio.to_thread.run_sync(server.flush_scripts)
+        await put(storage, b"b")
+        await anyio.to_thread.run_sync(server.flush_scripts)
+        assert ids_of(await take(storage)) == [b"a", b"b"]

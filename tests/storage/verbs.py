@@ -1,0 +1,87 @@
+"""Short forms of the verbs, for tests that are about another one."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import anyio
+
+from secure_queue.redis.storage import RedisStorage
+from secure_queue.storage import Claim, End, GiveBack, NewTask, Standing, Tick
+from tests.servers import PATIENCE
+
+LONG = 600_000
+TOKEN, OTHER = b"w.1", b"other.1"
+SEALED, RESULT = b"sealed task", b"sealed result"
+
+
+async def put(storage: RedisStorage, *ids: bytes, at_ms: int = 0, priority: str = "low") -> None:
+    """Enqueue tasks, all of them new."""
+    created = await storage.enqueue([NewTask(task_id, SEALED, at_ms, priority) for task_id in ids], PATIENCE)
+    assert all(created)
+
+
+async def take(
+    storage: RedisStorage, count: int = 10, *, token: bytes = TOKEN, lease_ms: int = LONG, worker: str = "w"
+) -> list[Claim]:
+    """Claim up to *count* tasks."""
+    return (await storage.claim(worker, token, count, lease_ms))[1]
+
+
+async def put_and_take(
+    storage: RedisStorage, *ids: bytes, token: bytes = TOKEN, lease_ms: int = LONG, priority: str = "low"
+) -> None:
+    """Have tasks running under *token*, which is to be a new one for each call."""
+    await put(storage, *ids, priority=priority)
+    assert ids_of(await take(storage, len(ids), token=token, lease_ms=lease_ms)) == list(ids)
+
+
+async def dead(storage: RedisStorage, *ids: bytes, token: bytes = TOKEN, ttl_ms: int = LONG) -> None:
+    """Have dead letters."""
+    await put_and_take(storage, *ids, token=token)
+    assert all(await storage.bury([End(task_id, token, ttl_ms, RESULT) for task_id in ids]))
+
+
+async def tick(storage: RedisStorage, *, keep_dead_ms: int = LONG, keep_dead: int = 100) -> Tick:
+    """One round of upkeep."""
+    return await storage.tick("w", gone_after_ms=LONG, keep_dead_ms=keep_dead_ms, keep_dead=keep_dead)
+
+
+async def tick_until(storage: RedisStorage, condition: Callable[[Tick], object]) -> Tick:
+    """Do upkeep until a round satisfies *condition*."""
+    with anyio.fail_after(PATIENCE):
+        while not condition(found := await tick(storage)):
+            await anyio.sleep(0.005)
+    return found
+
+
+async def standing(storage: RedisStorage, task_id: bytes) -> Standing:
+    """Where a task stands."""
+    return (await storage.look_up(task_id)).standing
+
+
+def ids_of(claims: list[Claim]) -> list[bytes]:
+    return [claim.untrusted_id for claim in claims]
+
+
+def back(task_id: bytes, token: bytes = TOKEN, at_ms: int = 0) -> GiveBack:
+    return GiveBack(task_id, token, at_ms)
+
+
+def end(task_id: bytes, token: bytes = TOKEN, ttl_ms: int = LONG, sealed: bytes = RESULT) -> End:
+    return End(task_id, token, ttl_ms, sealed)
+
+
+async def everything(storage: RedisStorage) -> object:
+    """Where every id stands, for comparing before and after."""
+    rows = []
+    for state in Standing:
+        for name in ("high", "low"):
+            ids = await storage.list_ids(state, priority=name, offset=0, limit=1000)
+            rows.append((state, name, [(task_id, await storage.look_up(task_id)) for task_id in ids]))
+    return rows, await storage.counts()
+
+
+async def take_marker(storage: RedisStorage) -> bool:
+    """Whether there was a marker that wakes a worker; it is taken."""
+    return await storage._link.command("ZPOPMIN", storage.keys.wake) != []
