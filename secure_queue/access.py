@@ -1,0 +1,105 @@
+"""Everything that a worker object can be asked about tasks, by handle or by id; open it first (``async with worker:``)."""
+
+from __future__ import annotations
+
+from abc import abstractmethod
+from collections.abc import Iterable
+from datetime import timedelta
+from typing import Any, TypeVar
+
+from secure_queue.client import Client
+from secure_queue.dead_letters import DeadLetter, DeadLetters
+from secure_queue.declare import Declarations
+from secure_queue.errors import ConfigurationError
+from secure_queue.listing import BrokenTask, list_tasks
+from secure_queue.storage import Counts
+from secure_queue.tasks import Task, TaskInfo, TaskResult, TaskStatus
+
+R = TypeVar("R")
+
+
+class Access(Declarations):
+    """The part of a worker object that talks about tasks in the queue."""
+
+    @abstractmethod
+    def _client(self) -> Client:
+        """The open client of this thread; raises ``SecureQueueError`` if there is none."""
+
+    async def enqueue_many(self, tasks: Iterable[Task[Any]]) -> None:
+        """Enqueue tasks in as few calls as possible.
+
+        Raises ``UnserializableValue`` before anything is sent, ``Backpressure`` if the server is full, ``Unavailable``
+        if it was not confirmed in 20 seconds (then doing it again with the same handles is safe).
+        """
+        tasks = list(tasks)
+        for task in tasks:
+            if not isinstance(task, Task):
+                raise ConfigurationError("enqueue_many takes what f.enqueue(...) returns, for example [f.enqueue(1)]")
+            if task.priority is not None and task.priority not in self._priorities():
+                raise ConfigurationError(f"no priority {task.priority!r} in this worker's priorities=; add it there")
+        await self._client().enqueue_many(tasks)
+
+    @abstractmethod
+    def _priorities(self) -> tuple[str, ...]: ...
+
+    async def result_of(self, task: Task[R], timeout: float | timedelta | None) -> TaskResult[R]:
+        """The result of a handle; see ``result_by_id``."""
+        return await self._client().result_of(task, timeout)
+
+    async def result_by_id(self, task_id: str, timeout: float | timedelta | None = None) -> TaskResult[Any]:
+        """Wait for the end of a task, at most *timeout* seconds.
+
+        Raises ``ResultTimeout``, ``ResultUnavailable`` (``ttl=0``), ``TaskNotFound``, or ``Rejected`` if what is stored
+        is not the genuine result of this task.
+        """
+        return await self._client().result(task_id, timeout)
+
+    async def status_by_id(self, task_id: str) -> TaskStatus:
+        """Where a task stands."""
+        return await self._client().status(task_id)
+
+    async def info_by_id(self, task_id: str) -> TaskInfo | None:
+        """What is stored of a task that waits, runs or has failed for good; None if there is none."""
+        return await self._client().info(task_id)
+
+    async def abort_by_id(self, task_id: str, timeout: float | timedelta = 5) -> bool:
+        """Stop a task wherever it is; True once it is known to have stopped, False if it had finished or went on.
+
+        A running task is cancelled by its worker within about half a second.
+        """
+        return await self._client().abort(task_id, timeout)
+
+    async def get_tasks_by_status(
+        self, status: TaskStatus, *, limit: int = 100, offset: int = 0, priority: str | None = None
+    ) -> list[TaskInfo | TaskResult[Any] | BrokenTask]:
+        """One page of the tasks in a state; those whose payload does not open come as ``BrokenTask`` rows."""
+        try:
+            status = TaskStatus(status)
+        except ValueError:
+            raise ConfigurationError(f"no such status; use one of {', '.join(TaskStatus)}") from None
+        return await list_tasks(self._client(), status, limit=limit, offset=offset, priority=priority)
+
+    async def counts(self) -> Counts:
+        """How many tasks stand in each state."""
+        return await self._client().storage.counts()
+
+    async def queue_size(self, include_scheduled: bool = True) -> int:
+        """How many tasks wait to be run."""
+        counts = await self.counts()
+        return sum(counts.ready.values()) + (sum(counts.due.values()) if include_scheduled else 0)
+
+    async def dead_letters(self, *, limit: int = 100, offset: int = 0) -> list[DeadLetter | BrokenTask]:
+        """One page of the tasks that failed for good, oldest first."""
+        return await DeadLetters(self._client()).page(offset=offset, limit=limit)
+
+    async def dead_letter(self, task_id: str) -> DeadLetter:
+        """One dead letter; raises ``TaskNotFound`` or ``Rejected``."""
+        return await DeadLetters(self._client()).show(task_id)
+
+    async def retry_dead_letter(self, task_id: str) -> None:
+        """Verify a dead letter and put it back under a fresh seal; raises ``TaskNotFound`` or ``Rejected``."""
+        await DeadLetters(self._client()).retry(task_id)
+
+    async def delete_dead_letter(self, task_id: str) -> None:
+        """Delete a dead letter; raises ``TaskNotFound``."""
+        await DeadLetters(self._client()).delete(task_id)

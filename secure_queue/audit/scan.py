@@ -1,0 +1,194 @@
+"""Walks everything that a queue holds, at a bounded rate, and yields what is found; changes and deserializes nothing."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import AsyncIterator
+from typing import Final
+
+import anyio
+
+from secure_queue import names
+from secure_queue.audit.classify import Classifier, Stored
+from secure_queue.audit.findings import Code, Finding, Kind, severity_of
+from secure_queue.clock import monotonic, now_ms
+from secure_queue.storage import PutAside, Scannable, StoredField, StoredKey, Structure
+
+_START: Final = b"0"
+_DEATH: Final = b"!d"
+_GHOST: Final = b"!g"
+_BESIDE_A_TASK: Final = {b"!r": "a run record", b"!w": "a list of waiting clients", _DEATH: "a failure"}
+_NOT_KEPT: Final = re.compile(rb"-[A-Za-z0-9_.-]{0,200}")
+"""Stands in the place of a result that was not kept."""
+_SHORT_LIVED: Final = (b"meta", b"workers", b"claim", b"aborts", b"misfit")
+_SIZE_DIGITS: Final = 15
+
+Steps = AsyncIterator[list[Finding]]
+
+
+class Pace:
+    """Keeps a walk at *rate* places a second; 0 is as fast as it goes."""
+
+    def __init__(self, rate: float) -> None:
+        self._rate = rate
+        self._start = monotonic()
+        self._done = 0
+
+    async def keep(self, count: int) -> None:
+        """Wait until *count* more places may have been looked at."""
+        self._done += count
+        early = self._done / self._rate - (monotonic() - self._start) if self._rate else 0
+        await anyio.sleep(max(early, 0))
+
+
+async def scan(store: Scannable, classifier: Classifier, rate: float = 0) -> AsyncIterator[Finding]:
+    """Everything that is stored, good or bad, as it is found. Raises ``Unavailable``."""
+    pace = Pace(rate)
+    async for step in _Walk(store, classifier).steps():
+        for finding in step:
+            yield finding
+        await pace.keep(len(step))
+
+
+class _Walk:
+    def __init__(self, store: Scannable, classifier: Classifier) -> None:
+        self._store = store
+        self._classifier = classifier
+
+    async def steps(self) -> Steps:
+        for key in await self._store.fixed_keys():
+            async for step in self._look_into(key):
+                yield step
+        cursor = _START
+        while True:
+            cursor, found = await self._store.other_keys(cursor)
+            yield [finding for key in found for finding in await self._result(key)]
+            for key in found:
+                if key.structure is not Structure.RESULT or not key.sound:
+                    async for step in self._look_into(key):
+                        yield step
+            if cursor == _START:
+                return
+
+    async def _look_into(self, key: StoredKey) -> Steps:
+        yield _about_key(key)
+        if key.sound:
+            async for step in self._inside(key):
+                yield step
+
+    def _inside(self, key: StoredKey) -> Steps:
+        match key.structure:
+            case Structure.BUCKET | Structure.ABORTS:
+                return self._hash(key)
+            case Structure.QUARANTINE:
+                return self._quarantine()
+            case Structure.RESULTS:
+                return self._index_of_results(key)
+            case Structure.READY | Structure.DUE | Structure.LEASES | Structure.DEAD:
+                return self._entries(key)
+        return _nothing()
+
+    # Payloads
+
+    async def _hash(self, key: StoredKey) -> Steps:
+        cursor = _START
+        while True:
+            cursor, fields = await self._store.fields(key.untrusted_key, cursor)
+            yield [finding for field in fields for finding in await self._field(key, field)]
+            if cursor == _START:
+                return
+
+    async def _field(self, key: StoredKey, field: StoredField) -> list[Finding]:
+        """A field of a bucket is a task, or something beside a task under a mark; one of the aborts is a mark."""
+        name = field.untrusted_name
+        if key.structure is Structure.ABORTS:
+            return await self._payload(key, field, Kind.ABORT_MARK, name)
+        beside = _BESIDE_A_TASK.get(name[:2])
+        if beside is not None and not field.owned:
+            return [_note(Code.ORPHAN_ID, Kind.ENTRY, name[2:], f"{beside} without a task")]
+        if name.startswith(_DEATH):
+            return await self._payload(key, field, Kind.DEATH, name[2:])
+        if beside is not None or name.startswith(_GHOST):
+            return []
+        return await self._payload(key, field, Kind.TASK, name)
+
+    async def _payload(self, key: StoredKey, field: StoredField, kind: Kind, task_id: bytes) -> list[Finding]:
+        untrusted = field.untrusted
+        if untrusted is None:
+            untrusted = await self._store.peek(key.untrusted_key, field.untrusted_name)
+        return [] if untrusted is None else [self._classify(Stored(kind, task_id, untrusted))]
+
+    async def _result(self, key: StoredKey) -> list[Finding]:
+        if key.structure is not Structure.RESULT or not key.sound:
+            return []
+        untrusted = await self._store.peek(key.untrusted_key) if key.untrusted is None else key.untrusted
+        if untrusted is None or (isinstance(untrusted, bytes) and _NOT_KEPT.fullmatch(untrusted)):
+            return []
+        return [self._classify(Stored(Kind.RESULT, key.untrusted_rest, untrusted, key.ttl_ms))]
+
+    async def _quarantine(self) -> Steps:
+        after = b""
+        while True:
+            after, found = await self._store.put_aside(after)
+            if not found:
+                return
+            yield [self._put_aside(entry) for entry in found]
+
+    def _put_aside(self, entry: PutAside) -> Finding:
+        stored = Stored(Kind.QUARANTINED, entry.untrusted_id, entry.untrusted)
+        noted = entry.untrusted_size
+        size = int(noted) if noted.isdigit() and len(noted) <= _SIZE_DIGITS else 0
+        return self._classifier.put_aside(stored, reason=entry.untrusted_reason, whole_size=size, now_ms=now_ms())
+
+    def _classify(self, stored: Stored) -> Finding:
+        return self._classifier.classify(stored, now_ms=now_ms())
+
+    # Entries, which hold ids and no payloads
+
+    async def _entries(self, key: StoredKey) -> Steps:
+        offset = 0
+        while found := await self._store.entries(key.untrusted_key, offset):
+            offset += len(found)
+            yield [finding for task_id, stored in found for finding in _about_entry(key, task_id, stored)]
+
+    async def _index_of_results(self, key: StoredKey) -> Steps:
+        offset = 0
+        while found := await self._store.entries(key.untrusted_key, offset):
+            offset += len(found)
+            task_ids = [task_id for task_id, _ in found if names.stored_task_id(task_id)]
+            bad = [finding for task_id, _ in found for finding in _about_entry(key, task_id, True)]
+            lost = await self._store.lost_results(task_ids)
+            yield bad + [
+                _note(Code.ORPHAN_ID, Kind.ENTRY, task_id, "its result is gone before its time") for task_id in lost
+            ]
+
+
+def _about_entry(key: StoredKey, task_id: bytes, stored: bool) -> list[Finding]:
+    where = f"in {key.structure.value}"
+    if names.stored_task_id(task_id) is None:
+        return [_note(Code.BAD_ID, Kind.ENTRY, task_id, where)]
+    return [] if stored else [_note(Code.ORPHAN_ID, Kind.ENTRY, task_id, f"{where}, but no such task is stored")]
+
+
+def _about_key(key: StoredKey) -> list[Finding]:
+    """What a key's name, type and expiry tell, without looking into it."""
+    name, size = key.untrusted_key, key.size
+    found = []
+    if key.structure is Structure.STRAY:
+        found.append(_note(Code.STRAY_KEY, Kind.KEY, name, f"a {key.type} that this library has not made", size))
+    elif key.structure is Structure.MISFIT:
+        found.append(_note(Code.WRONG_TYPE, Kind.KEY, name, f"a {key.type} that was moved aside", size))
+    elif not key.sound:
+        found.append(_note(Code.WRONG_TYPE, Kind.KEY, name, f"a {key.type}, which its structure is not", size))
+    if key.ttl_ms == -1 and name.rpartition(b"}:")[2].startswith(_SHORT_LIVED):
+        found.append(_note(Code.NO_EXPIRY, Kind.KEY, name, "such a key is never kept for ever", size))
+    return found
+
+
+def _note(code: Code, kind: Kind, untrusted_name: bytes, detail: str, size: int = 0) -> Finding:
+    return Finding(code, severity_of(code), kind, names.printable(untrusted_name), detail=detail, size=size)
+
+
+async def _nothing() -> Steps:
+    return
+    yield

@@ -1,0 +1,84 @@
+"""Tasks that failed for good: list them, show one, put one back under a fresh seal, delete one."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import UTC, datetime
+
+from secure_queue import names
+from secure_queue.client import Client
+from secure_queue.clock import now_ms
+from secure_queue.errors import Rejected, TaskFailed, TaskNotFound
+from secure_queue.listing import BrokenTask
+from secure_queue.storage import Record, Standing
+
+
+@dataclass(frozen=True, slots=True)
+class DeadLetter:
+    """A task that failed for good. ``message`` and ``traceback`` are the failure's own text."""
+
+    task_id: str
+    fn_name: str
+    died: datetime
+    tries: int
+    error: str
+    message: str
+    traceback: str
+    worker_id: str
+
+
+class DeadLetters:
+    """The dead letters of the queue that *client* is open for."""
+
+    def __init__(self, client: Client) -> None:
+        self._client = client
+
+    async def page(self, *, offset: int, limit: int) -> list[DeadLetter | BrokenTask]:
+        """One page, oldest first; what does not open comes as a row that says why."""
+        rows: list[DeadLetter | BrokenTask] = []
+        for untrusted_id in await self._client.ids(Standing.DEAD, None, offset, limit):
+            task_id = names.stored_task_id(untrusted_id)
+            try:
+                if task_id is None:
+                    raise Rejected("bad-id")
+                rows.append(await self.show(task_id))
+            except Rejected as error:
+                rows.append(BrokenTask(names.printable(untrusted_id), error.reason))
+            except TaskNotFound:
+                continue
+        return rows
+
+    async def show(self, task_id: str) -> DeadLetter:
+        """One dead letter; raises ``TaskNotFound`` or ``Rejected``."""
+        record = await self._record(task_id)
+        result = await self._client.read(task_id, record.untrusted_death)
+        error = result.exception
+        text = error if isinstance(error, TaskFailed) else TaskFailed(type(error).__qualname__, str(error))
+        return DeadLetter(
+            task_id,
+            result.fn_name,
+            datetime.fromtimestamp(result.finish_time / 1000, UTC),
+            result.tries,
+            text.remote_type,
+            text.message,
+            text.traceback,
+            result.worker_id,
+        )
+
+    async def retry(self, task_id: str) -> None:
+        """Verify the task and put it back with all its tries and a new lifetime; its arguments are not opened."""
+        record = await self._record(task_id)
+        fresh = self._client.reseal(task_id, record.untrusted_task, now_ms=now_ms())
+        if not await self._client.storage.revive(task_id.encode(), sealed=fresh.sealed, priority=fresh.priority):
+            raise TaskNotFound(f"no dead letter {task_id}; somebody else has retried or deleted it")
+
+    async def delete(self, task_id: str) -> None:
+        """Delete a dead letter for ever."""
+        if not await self._client.storage.forget(names.task_id(task_id).encode()):
+            raise TaskNotFound(f"no dead letter {task_id}; see `secure-queue dlq list`")
+
+    async def _record(self, task_id: str) -> Record:
+        record = await self._client.storage.look_up(names.task_id(task_id).encode())
+        if record.standing is not Standing.DEAD:
+            raise TaskNotFound(f"no dead letter {task_id}; see `secure-queue dlq list`")
+        return record

@@ -1,0 +1,140 @@
+"""Composes the parts that run tasks: seats, fetcher, settlers, heartbeat and upkeep, and winds them down in order.
+
+The order of an end: no more claims; what no seat has taken is handed back; running tasks have their grace period; what
+is left is cancelled and handed back without using a try; everything is settled; then the lease thread stops.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable
+from contextlib import AbstractAsyncContextManager
+from contextvars import Context, copy_context
+
+import anyio
+from anyio.abc import TaskGroup
+
+from secure_queue.errors import SecureQueueError
+from secure_queue.execution.executor import Executor, Registry
+from secure_queue.execution.fetcher import LAST_CLAIM_S, Fetcher
+from secure_queue.execution.heartbeat import Heartbeat
+from secure_queue.execution.outbox import Outbox
+from secure_queue.execution.refusal import Refusals
+from secure_queue.execution.runs import Desk
+from secure_queue.execution.seat import Breath, Seat
+from secure_queue.execution.settling import Settling
+from secure_queue.execution.shutdown import can_handle_signals, on_signals
+from secure_queue.execution.ticker import every
+from secure_queue.execution.upkeep import INTERVAL_S, Upkeep
+from secure_queue.execution.verdict import ShutDown
+from secure_queue.payload.codec import Codec
+from secure_queue.settings import QueueSettings, WorkerSettings
+from secure_queue.storage import Storage
+
+PULSE_S = 0.25
+CANCEL_S = 5.0
+FLUSH_S = 10.0
+
+_log = logging.getLogger("secure_queue.worker")
+
+
+class Engine:
+    """Runs the tasks of one queue until it is told to stop."""
+
+    def __init__(
+        self,
+        storage: Storage,
+        open_storage: Callable[[], AbstractAsyncContextManager[Storage]],
+        codec: Codec,
+        registry: Registry,
+        queue: QueueSettings,
+        settings: WorkerSettings,
+        *,
+        burst: bool = False,
+    ) -> None:
+        self._settings = settings
+        self.desk = Desk()
+        self._outbox = Outbox(storage, self.desk, queue.priorities)
+        self._settling = Settling(codec, self.desk, self._outbox, settings.worker_id)
+        refusals = Refusals(storage, codec, self.desk)
+        self._executor = Executor(codec, registry, settings, self.desk, self._settling, refusals)
+        give = self._settling.hand_back
+        self._fetcher = Fetcher(storage, settings, self.desk, give, self.drain if burst else None)
+        self._heartbeat = Heartbeat(open_storage, self.desk, round(settings.idle_timeout_s * 1000))
+        self._upkeep = Upkeep(storage, codec, settings, self.desk, self._heartbeat, self._settling)
+        self._draining = anyio.Event()
+        self._stopping = anyio.Event()
+
+    def drain(self) -> None:
+        """Stop in peace: running tasks have their grace period."""
+        self._draining.set()
+
+    def stop(self) -> None:
+        """Stop now: running tasks are cancelled and handed back."""
+        self._draining.set()
+        self._stopping.set()
+
+    async def run(self) -> None:
+        """Work until ``drain`` or ``stop`` is called, by a signal too if the settings say so."""
+        async with self._heartbeat.beating(), anyio.create_task_group() as background:
+            background.start_soon(self._outbox.run)
+            background.start_soon(every, INTERVAL_S, self._upkeep.tick)
+            background.start_soon(every, PULSE_S, self._upkeep.pulse)
+            background.start_soon(every, PULSE_S, self._fetcher.return_surplus)
+            if self._settings.handle_signals and can_handle_signals():
+                await background.start(on_signals, self.drain, self.stop)
+            await self._work()
+            with anyio.move_on_after(FLUSH_S):
+                await self._outbox.drain()
+            background.cancel_scope.cancel()
+        _log.info("worker %s has stopped: %s", self._settings.worker_id, dict(self.desk.counters))
+
+    async def _work(self) -> None:
+        _log.info("worker %s starts with %d seats", self._settings.worker_id, self._settings.concurrency)
+        async with anyio.create_task_group() as seats:
+            breath = Breath()
+            for _ in range(self._settings.concurrency):
+                seats.start_soon(self._keep_seat, seats, breath, copy_context())
+            async with anyio.create_task_group() as fetching:
+                fetching.start_soon(self._fetcher.run)
+                await self._draining.wait()
+                self._fetcher.hurry()
+                fetching.cancel_scope.cancel()
+            await self._take_in_the_last_claim()
+            self._hand_back_waiting()
+            await self._wind_down()
+            seats.cancel_scope.cancel()
+
+    async def _keep_seat(self, seats: TaskGroup, breath: Breath, clean: Context) -> None:
+        """Fill one seat; when a task has left its mark on it, with a new one in a clean context."""
+        await Seat(self.desk, self._executor, self._settling, breath).work()
+        clean.copy().run(seats.start_soon, self._keep_seat, seats, breath, clean)
+
+    async def _take_in_the_last_claim(self) -> None:
+        """A claim may have been cut off; its tasks are handed back like the others instead of waiting for a lease."""
+        with anyio.move_on_after(LAST_CLAIM_S):
+            try:
+                await self._fetcher.recover()
+            except SecureQueueError as error:
+                _log.warning("the last claim could not be looked up: %s", error)
+
+    def _hand_back_waiting(self) -> None:
+        for run in self.desk.take_back():
+            if run.claim.untrusted is not None:
+                self._settling.hand_back(run)
+
+    async def _wind_down(self) -> None:
+        """Give running tasks their time, then cancel them."""
+        with anyio.move_on_after(self._settings.grace_period_s):
+            async with anyio.create_task_group() as race:
+                race.start_soon(self._until_stopping, race)
+                await self.desk.until_nothing_runs()
+                race.cancel_scope.cancel()
+        for run in list(self.desk.running):
+            run.interrupt(ShutDown())
+        with anyio.move_on_after(CANCEL_S):
+            await self.desk.until_nothing_runs()
+
+    async def _until_stopping(self, race: TaskGroup) -> None:
+        await self._stopping.wait()
+        race.cancel_scope.cancel()

@@ -1,0 +1,212 @@
+"""Runs one claimed task: open it, find its function, call it, settle what came of it."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import replace
+from inspect import isawaitable
+from typing import Any
+
+import anyio
+import anyio.to_thread
+from anyio import current_effective_deadline, get_cancelled_exc_class
+
+from secure_queue.clock import monotonic, now_ms
+from secure_queue.errors import Rejected
+from secure_queue.execution.refusal import Refusals
+from secure_queue.execution.runs import Desk, Run
+from secure_queue.execution.settling import Settling
+from secure_queue.execution.verdict import EXPIRED, WORKER_LOST, Ending, Failed, TimedOut
+from secure_queue.payload.codec import Codec, Opened, Purpose
+from secure_queue.payload.failures import describe
+from secure_queue.payload.records import TaskHead
+from secure_queue.settings import LONGEST_S, TaskSettings, WorkerSettings
+from secure_queue.tasks import RegisteredTask, current_run
+
+Registry = Mapping[str, RegisteredTask[..., Any, Any]]
+
+_SEQUENCES = (list, tuple)  # some serializers of the application know tuples only
+
+STUCK_AFTER_S = 60.0
+"""A run that outlives its timeout by so much cannot be stopped; its lease is not prolonged any more."""
+
+
+class Executor:
+    """Turns runs into settlements; one object serves all seats of a worker."""
+
+    def __init__(
+        self,
+        codec: Codec,
+        registry: Registry,
+        settings: WorkerSettings,
+        desk: Desk,
+        settling: Settling,
+        refusals: Refusals,
+    ) -> None:
+        self._codec = codec
+        self._registry = registry
+        self._worker_id = settings.worker_id
+        self._desk = desk
+        self._settling = settling
+        self._refusals = refusals
+        self._threads = anyio.CapacityLimiter(settings.sync_concurrency)
+
+    async def execute(self, run: Run) -> None:
+        """Run one claimed task and settle it.
+
+        Nothing that is stored, and nothing that a task raises, leaves this method; only the cancellation of ``run.scope``
+        or of the whole worker does, and then the run is not settled yet.
+        """
+        claim = run.claim
+        run.started_ms = now_ms()
+        try:
+            task_id = claim.untrusted_id.decode("ascii")
+            opened = self._codec.open(claim.untrusted, Purpose.TASK, task_id, now_ms=run.started_ms)  # type: ignore[arg-type]  # what is not bytes is rejected
+            args, kwargs = _arguments(opened.value if type(opened.value) is list else await _awaited(opened.value))
+            head = TaskHead.unpack(opened.head) if opened.head else None
+        except UnicodeDecodeError:
+            await self._refusals.refuse(run, "bad-id")
+        except Rejected as error:
+            await self._reject(run, error.reason)
+        except BaseException as error:
+            if issubclass(type(error), Exception) or _must_pass(error):
+                raise
+            await self._reject(run, "undeserializable")  # a deserializer of the application made up a cancellation
+        else:
+            run.opened = opened
+            task = self._ready_task(run, opened, head)
+            if task is not None:
+                await self._run(run, opened, task, args, kwargs)
+
+    def _ready_task(self, run: Run, opened: Opened, head: TaskHead | None) -> RegisteredTask[..., Any, Any] | None:
+        """The function to run now; None if it is too early, too late or nobody here knows it, and then that is settled."""
+        task = self._registry.get(opened.function)
+        if opened.not_before_ms > run.started_ms:
+            self._settling.hand_back(run, after_ms=opened.not_before_ms - run.started_ms)
+            return None
+        if task is None:
+            self._settling.puzzle_over(run)
+            return None
+        run.settings, run.ttl_ms = _settings(task, head)
+        if run.claim.tries == 1 and opened.expires_ms is not None and opened.expires_ms < run.started_ms:
+            self._settling.fail(run, EXPIRED)  # within the skew that verifying allows, but too late to start
+            return None
+        return task
+
+    async def _run(
+        self, run: Run, opened: Opened, task: RegisteredTask[..., Any, Any], args: list[Any], kwargs: dict[str, Any]
+    ) -> None:
+        settings = run.settings
+        if settings.max_tries is not None and run.claim.tries > settings.max_tries:
+            self._settling.fail(run, WORKER_LOST)
+            return
+        run.worker_id = self._worker_id
+        if settings.timeout_s is not None:
+            self._limit(run, settings.timeout_s)
+        self._desk.begin(run)
+        current_run.set(run)
+        try:
+            value = await (task.fn(*args, **kwargs) if task.is_async else self._in_thread(task, args, kwargs))
+        except BaseException as error:
+            if _must_pass(error):
+                raise
+            self._settling.settle(run, _ending(run, error))
+        else:
+            await self._succeed(run, opened, value)
+        finally:
+            self._desk.end(run)
+
+    async def _succeed(self, run: Run, opened: Opened, value: Any) -> None:
+        """Settle a returned value; one that cannot be serialized fails the task, which is not run again for that."""
+        try:
+            serialized = self._codec.serializer.dumps(value)
+            body = serialized if isinstance(serialized, bytes) else await serialized
+            self._settling.succeed(run, opened, body)
+        except BaseException as error:
+            if _must_pass(error):
+                raise
+            self._settling.fail(run, describe(error))
+
+    def interrupted(self, run: Run) -> None:
+        """Settle a run whose scope was cancelled: by its timeout, unless somebody gave another reason."""
+        self._settling.settle(run, run.interruption or TimedOut())
+
+    def _limit(self, run: Run, timeout_s: float) -> None:
+        run.give_up_at = monotonic() + timeout_s + STUCK_AFTER_S
+        if run.scope is not None:
+            run.scope.deadline = anyio.current_time() + timeout_s
+
+    async def _in_thread(self, task: RegisteredTask[..., Any, Any], args: list[Any], kwargs: dict[str, Any]) -> Any:
+        def call() -> tuple[Any, BaseException | None]:
+            try:
+                return task.fn(*args, **kwargs), None
+            except BaseException as error:  # carried over as a value: not every exception survives a future
+                return None, error
+
+        # Abandoned on a timeout: Python cannot stop a thread, but the seat and the caller need not wait for it.
+        value, problem = await anyio.to_thread.run_sync(call, abandon_on_cancel=True, limiter=self._threads)
+        if problem is None:
+            return value
+        try:
+            raise problem
+        finally:
+            del problem  # else the exception and this frame would keep each other alive
+
+    async def _reject(self, run: Run, reason: str) -> None:
+        if reason != "expired":
+            await self._refusals.refuse(run, reason)
+            return
+        try:
+            late = run.opened = self._refusals.expired(run.claim)
+        except Rejected as error:
+            await self._refusals.refuse(run, error.reason)
+            return
+        task = self._registry.get(late.function)
+        if task is not None:
+            run.settings, run.ttl_ms = _settings(task, None)
+        self._settling.fail(run, EXPIRED)
+
+
+async def _awaited(value: Any) -> Any:
+    return await value if isawaitable(value) else value
+
+
+def _ending(run: Run, error: BaseException) -> Ending:
+    """What ended a run that raised; what it raises while it is being interrupted is not the reason."""
+    if run.interruption is None and run.scope is not None and run.scope.cancel_called:
+        return TimedOut()
+    return run.interruption or Failed(error)
+
+
+def _must_pass(error: BaseException) -> bool:
+    """Whether an exception is no ending of the task: a cancellation that is going on, or the end of the process.
+
+    ``SystemExit`` and ``GeneratorExit`` are endings; so is a cancellation that the task made up itself.
+    """
+    kind = type(error)  # isinstance would ask the exception itself, whose __class__ may be anything
+    if issubclass(kind, get_cancelled_exc_class()):
+        return current_effective_deadline() == float("-inf")
+    return issubclass(kind, KeyboardInterrupt)
+
+
+def _arguments(value: Any) -> tuple[list[Any], dict[str, Any]]:
+    """The two halves of a call; a genuine payload of another shape was not made by ``enqueue``."""
+    if type(value) in _SEQUENCES and len(value) == 2:
+        args, kwargs = value
+        if type(args) in _SEQUENCES and type(kwargs) is dict and all(type(name) is str for name in kwargs):
+            return args, kwargs
+    raise Rejected("malformed")
+
+
+def _settings(task: RegisteredTask[..., Any, Any], head: TaskHead | None) -> tuple[TaskSettings, int]:
+    """The settings of the task, as far as the call did not bring its own, and the lifetime of the result in ms."""
+    settings = task.settings
+    if head is None:
+        return settings, task.ttl_ms
+    settings = replace(
+        settings,
+        max_tries=settings.max_tries if head.max_tries is None else head.max_tries,
+        timeout_s=settings.timeout_s if head.timeout_ms is None else head.timeout_ms / 1000,
+        ttl_s=settings.ttl_s if head.ttl_ms is None else min(head.ttl_ms / 1000, LONGEST_S),
+    )
+    return settings, settings.ttl_ms

@@ -1,0 +1,98 @@
+"""Prolongs the leases of held tasks from a thread of its own, so that a task which blocks the event loop keeps its lease.
+
+The thread has its own event loop and its own connection. It reads the table of held runs and leaves what it learns in
+two places that the worker's loop looks at: leases that are lost, and how long that loop has not moved.
+"""
+
+from __future__ import annotations
+
+import logging
+import threading
+from collections import deque
+from collections.abc import AsyncIterator, Callable
+from contextlib import AbstractAsyncContextManager, asynccontextmanager
+
+import anyio
+import anyio.to_thread
+
+from secure_queue.clock import monotonic
+from secure_queue.errors import SecureQueueError
+from secure_queue.execution.runs import Desk
+from secure_queue.names import printable
+from secure_queue.storage import Storage
+
+CHECK_S = 1.0
+BLOCKED_AFTER_S = 2.0
+JOIN_S = 10.0
+
+_log = logging.getLogger("secure_queue.worker")
+
+
+class Heartbeat:
+    """Keeps the leases of a desk; start it with ``beating``."""
+
+    def __init__(
+        self, open_storage: Callable[[], AbstractAsyncContextManager[Storage]], desk: Desk, lease_ms: int
+    ) -> None:
+        self._open_storage = open_storage
+        self._desk = desk
+        self._lease_ms = lease_ms
+        self._interval_s = lease_ms / 3000
+        self._stop = threading.Event()
+        self._warned = False
+        self.lost: deque[tuple[bytes, bytes]] = deque()
+        """Ids and tokens of leases that were lost; the worker's loop takes them out."""
+        self.pulse = monotonic()
+        """When the worker's loop last moved; that loop writes it."""
+
+    @asynccontextmanager
+    async def beating(self) -> AsyncIterator[None]:
+        """Run the thread for the time of the context."""
+        thread = threading.Thread(target=self._run, name="secure-queue-heartbeat", daemon=True)
+        thread.start()
+        try:
+            yield
+        finally:
+            self._stop.set()
+            with anyio.CancelScope(shield=True):
+                await anyio.to_thread.run_sync(thread.join, JOIN_S)
+
+    def _run(self) -> None:
+        while not self._stop.is_set():
+            try:
+                anyio.run(self._beat)
+            except Exception:
+                _log.exception("the heartbeat failed and starts again")
+                self._stop.wait(CHECK_S)
+
+    async def _beat(self) -> None:
+        async with self._open_storage() as storage:
+            last = monotonic()
+            while not self._stop.is_set():
+                await anyio.to_thread.run_sync(self._stop.wait, min(CHECK_S, self._interval_s))
+                self._look_for_a_blocked_loop()
+                if monotonic() - last >= self._interval_s:
+                    last = monotonic()
+                    await self._renew(storage)
+
+    async def _renew(self, storage: Storage) -> None:
+        held = self._desk.leases(monotonic())
+        for first in range(0, len(held), 500):
+            some = held[first : first + 500]
+            try:
+                kept = await storage.renew(self._lease_ms, some)
+            except SecureQueueError as error:
+                _log.warning("leases could not be prolonged now: %s", error)
+                return
+            self.lost.extend((run.task_id, run.token) for run, flag in zip(some, kept, strict=True) if not flag)
+
+    def _look_for_a_blocked_loop(self) -> None:
+        lag = monotonic() - self.pulse
+        if lag < BLOCKED_AFTER_S:
+            self._warned = False
+        elif not self._warned:
+            self._warned = True
+            running = sorted({printable(run.genuine.function) for run in list(self._desk.running)})
+            _log.warning(
+                "the event loop has been blocked for %.1f s; running: %s", lag, ", ".join(running) or "nothing"
+            )

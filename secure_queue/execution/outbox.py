@@ -1,0 +1,109 @@
+"""Settles runs in batches: one call in flight per verb, whatever has finished meanwhile goes into the next."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Awaitable, Callable, Sequence
+from typing import Generic, TypeVar
+
+import anyio
+
+from secure_queue.errors import SecureQueueError
+from secure_queue.execution.runs import Desk
+from secure_queue.storage import End, GiveBack, Storage
+
+Item = TypeVar("Item", End, GiveBack)
+
+LARGEST_BATCH = 500
+
+_log = logging.getLogger("secure_queue.worker")
+
+
+class Tray(Generic[Item]):
+    """The runs that wait for one verb."""
+
+    def __init__(self, name: str, send: Callable[[Sequence[Item]], Awaitable[list[bool]]], desk: Desk) -> None:
+        self.name = name
+        self._send: Callable[[Sequence[Item]], Awaitable[list[bool]]] = send
+        self._desk = desk
+        self._items: list[Item] = []
+        self._filled = anyio.Event()
+        self._one_at_a_time = anyio.Lock()
+
+    def add(self, item: Item) -> None:
+        """Put *item* in; it is on its way as soon as the call in flight is done."""
+        self._items.append(item)
+        self._filled.set()
+
+    async def run(self) -> None:
+        """Send what comes in, for ever."""
+        while True:
+            await self._filled.wait()
+            self._filled = anyio.Event()
+            await self.drain()
+
+    async def drain(self) -> None:
+        """Send all that is there, and wait for what is on its way already."""
+        async with self._one_at_a_time:
+            while self._items:
+                batch, self._items = self._items[:LARGEST_BATCH], self._items[LARGEST_BATCH:]
+                self._note(batch, await self._settle(batch))
+
+    async def _settle(self, batch: list[Item]) -> list[bool]:
+        try:
+            return await self._send(batch)
+        except SecureQueueError as error:
+            # The leases run out and the tasks run again: at least once is kept.
+            _log.error("%d runs could not be settled (%s): %s", len(batch), self.name, error)
+            return [False] * len(batch)
+        except Exception:  # a fault of ours: the same, but it should be seen
+            _log.exception("%d runs could not be settled (%s)", len(batch), self.name)
+            return [False] * len(batch)
+        except BaseException:
+            self._items = batch + self._items  # cancelled: every verb may be repeated
+            raise
+
+    def _note(self, batch: Sequence[Item], kept: list[bool]) -> None:
+        self._desk.let_go((item.task_id, item.token) for item in batch)
+        stale = kept.count(False)
+        if stale:
+            self._desk.counters["stale"] += stale
+            _log.warning("%d runs were not settled (%s): their leases were lost", stale, self.name)
+
+
+class Outbox:
+    """All ways in which a run can be settled."""
+
+    def __init__(self, storage: Storage, desk: Desk, priorities: Sequence[str]) -> None:
+        self.complete: Tray[End] = Tray("complete", storage.complete, desk)
+        self.bury: Tray[End] = Tray("bury", storage.bury, desk)
+        self.retry: dict[str, Tray[GiveBack]] = {}
+        self.release: dict[str, Tray[GiveBack]] = {}
+        for name in priorities:
+            self.retry[name] = Tray("retry", _for_priority(storage.retry, name), desk)
+            self.release[name] = Tray("release", _for_priority(storage.release, name), desk)
+
+    @property
+    def trays(self) -> list[Tray[End] | Tray[GiveBack]]:
+        """Every tray."""
+        return [self.complete, self.bury, *self.retry.values(), *self.release.values()]
+
+    async def run(self) -> None:
+        """Keep every tray moving, for ever."""
+        async with anyio.create_task_group() as group:
+            for tray in self.trays:
+                group.start_soon(tray.run)
+
+    async def drain(self) -> None:
+        """Send what is left in any tray."""
+        for tray in self.trays:
+            await tray.drain()
+
+
+def _for_priority(
+    verb: Callable[[str, Sequence[GiveBack]], Awaitable[list[bool]]], priority: str
+) -> Callable[[Sequence[GiveBack]], Awaitable[list[bool]]]:
+    async def send(runs: Sequence[GiveBack]) -> list[bool]:
+        return await verb(priority, runs)
+
+    return send

@@ -1,0 +1,203 @@
+"""One claimed task on its way through this worker, and the desk where all of them lie."""
+
+from __future__ import annotations
+
+from collections import Counter, deque
+from collections.abc import Iterable
+
+import anyio
+
+from secure_queue.execution.verdict import Interruption
+from secure_queue.payload.codec import Opened, Sealed
+from secure_queue.settings import TaskSettings
+from secure_queue.storage import Claim, GiveBack
+from secure_queue.tasks import TaskContext
+
+NOBODY_KNOWS = TaskSettings("")
+"""The settings of a task whose function is not known here."""
+
+
+class Run:
+    """One claimed task: first unverified bytes, then what they say, and while it runs the handle to interrupt it."""
+
+    __slots__ = (
+        "claim",
+        "give_up_at",
+        "interruption",
+        "opened",
+        "scope",
+        "settings",
+        "started_ms",
+        "ttl_ms",
+        "worker_id",
+    )
+
+    def __init__(self, claim: Claim) -> None:
+        self.claim = claim
+        self.opened: Opened | Sealed | None = None
+        self.settings = NOBODY_KNOWS
+        self.ttl_ms = 0
+        self.started_ms = 0
+        self.worker_id = ""
+        self.scope: anyio.CancelScope | None = None
+        self.interruption: Interruption | None = None
+        self.give_up_at: float | None = None
+        """When the heartbeat lets go of it: a run that outlived its timeout by far is stuck (monotonic seconds)."""
+
+    @property
+    def genuine(self) -> Opened | Sealed:
+        """The verified task; there is one from the moment when it was opened."""
+        if self.opened is None:
+            raise RuntimeError("the run has not been opened")
+        return self.opened
+
+    def interrupt(self, reason: Interruption) -> None:
+        """Stop the run for *reason*; the first reason counts."""
+        if self.interruption is None:
+            self.interruption = reason
+            if self.scope is not None:
+                self.scope.cancel()
+
+    def context(self) -> TaskContext:
+        """What the task may know about this run."""
+        task, settings = self.genuine, self.settings
+        return TaskContext(
+            task.task_id,
+            task.function,
+            self.claim.tries,
+            settings.max_tries,
+            settings.timeout_s,
+            settings.ttl_s,
+            self.claim.priority,
+            task.jti.hex(),
+            self.worker_id,
+        )
+
+
+class Desk:
+    """What fetcher, seats and settlers share: the runs that wait, who is idle, and which leases are held.
+
+    ``held`` is also read by the heartbeat's thread; it copies the dict in one step, which needs no lock.
+    """
+
+    def __init__(self) -> None:
+        self.held: dict[tuple[bytes, bytes], Run] = {}
+        """By id and token: a task whose lease was lost may come back to this very worker while its old run goes on."""
+        self.running: set[Run] = set()
+        self.ended = 0
+        """How many runs have come to an end here, whatever the end was."""
+        self.counters: Counter[str] = Counter()
+        self.room = anyio.Event()
+        self.low_water = 0
+        self._waiting: deque[Run] = deque()
+        self._idle: deque[anyio.Event] = deque()
+        self._called = False
+        self._rested = anyio.Event()
+
+    @property
+    def waiting(self) -> int:
+        """How many claimed runs have not been taken by a seat."""
+        return len(self._waiting)
+
+    @property
+    def idle_seats(self) -> int:
+        """How many seats wait for work."""
+        return len(self._idle)
+
+    @property
+    def unsettled(self) -> int:
+        """How many runs have ended and are not settled yet."""
+        return len(self.held) - len(self._waiting) - len(self.running)
+
+    @property
+    def at_rest(self) -> bool:
+        """Whether nothing is held at all."""
+        return not self.held
+
+    def add(self, claims: Iterable[Claim]) -> None:
+        """Take claims in; seats come and get them."""
+        for claim in claims:
+            run = Run(claim)
+            if claim.untrusted is not None:
+                self.held[claim.untrusted_id, claim.token] = run
+            self._waiting.append(run)
+        self._call_a_seat()
+
+    def _call_a_seat(self) -> None:
+        """Wake one idle seat, unless one is on its way already.
+
+        Each seat that takes a run calls the next one. Where tasks never pause, one seat so does the work of all without
+        waking anybody for nothing; where they do, the seats follow each other at once.
+        """
+        if self._idle and self._waiting and not self._called:
+            self._called = True
+            self._idle.popleft().set()
+
+    async def take(self) -> Run:
+        """The next run; waits as long as there is none."""
+        while not self._waiting:
+            await self._sit_idle()
+        run = self._waiting.popleft()
+        if len(self._waiting) <= self.low_water:
+            self.room.set()
+        self._call_a_seat()
+        return run
+
+    async def _sit_idle(self) -> None:
+        self.room.set()
+        call = anyio.Event()
+        self._idle.append(call)
+        try:
+            await call.wait()
+        finally:
+            if call.is_set():
+                self._called = False
+            else:
+                self._idle.remove(call)
+
+    def begin(self, run: Run) -> None:
+        """Note that *run* is running."""
+        self.running.add(run)
+
+    def end(self, run: Run) -> None:
+        """Note that *run* is not running any more."""
+        self.running.discard(run)
+        self.ended += 1
+        if not self.running:
+            self._rested.set()
+
+    async def until_nothing_runs(self) -> None:
+        """Wait for the end of every running task."""
+        while self.running:
+            self._rested = anyio.Event()
+            await self._rested.wait()
+
+    def withdraw(self, task_id: bytes) -> list[Run]:
+        """The runs of one task that no seat has taken; they are the caller's now."""
+        runs = [run for run in self._waiting if run.claim.untrusted_id == task_id and run.claim.untrusted is not None]
+        for run in runs:
+            self._waiting.remove(run)
+        return runs
+
+    def put_back(self, run: Run) -> None:
+        """Return a withdrawn run, as the next one to be taken."""
+        self._waiting.appendleft(run)
+        self._call_a_seat()
+
+    def take_back(self, beyond: int = 0) -> list[Run]:
+        """The runs that no seat has taken, but for the first *beyond* of them; they are the caller's now."""
+        runs = [self._waiting.pop() for _ in range(len(self._waiting) - beyond)]
+        return runs[::-1]
+
+    def let_go(self, runs: Iterable[tuple[bytes, bytes]]) -> None:
+        """Forget runs that are settled, given by id and token."""
+        for key in runs:
+            self.held.pop(key, None)
+        self.room.set()
+
+    def leases(self, now: float) -> list[GiveBack]:
+        """What the heartbeat prolongs at the monotonic second *now*; safe from another thread."""
+        held = list(self.held.items())
+        return [
+            GiveBack(task_id, token) for (task_id, token), run in held if run.give_up_at is None or now < run.give_up_at
+        ]

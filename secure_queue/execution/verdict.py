@@ -1,0 +1,125 @@
+"""Decides what becomes of a task after one run, without touching anything."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from typing import TypeAlias, cast
+
+from secure_queue.errors import Retry
+from secure_queue.payload.failures import Failure
+from secure_queue.retry import seconds
+from secure_queue.settings import TaskSettings
+
+
+@dataclass(frozen=True, slots=True)
+class Failed:
+    """The function raised."""
+
+    error: BaseException
+
+
+@dataclass(frozen=True, slots=True)
+class TimedOut:
+    """The run exceeded its timeout."""
+
+
+@dataclass(frozen=True, slots=True)
+class Aborted:
+    """Somebody with a key asked for the end of the run."""
+
+
+@dataclass(frozen=True, slots=True)
+class LeaseLost:
+    """Another worker holds the task by now."""
+
+
+@dataclass(frozen=True, slots=True)
+class ShutDown:
+    """The worker stops and the run did not finish in its grace period."""
+
+
+Interruption: TypeAlias = TimedOut | Aborted | LeaseLost | ShutDown
+Ending: TypeAlias = Failed | Interruption
+
+
+@dataclass(frozen=True, slots=True)
+class RetryIn:
+    """Run again after so many milliseconds; the run counts."""
+
+    delay_ms: int
+
+
+@dataclass(frozen=True, slots=True)
+class Bury:
+    """Failed for good."""
+
+    error: BaseException | Failure
+
+
+@dataclass(frozen=True, slots=True)
+class Cancel:
+    """Ended on request."""
+
+
+@dataclass(frozen=True, slots=True)
+class GiveUp:
+    """Write nothing: the task belongs to somebody else."""
+
+
+@dataclass(frozen=True, slots=True)
+class HandBack:
+    """Run again elsewhere; the run does not count."""
+
+
+Verdict: TypeAlias = RetryIn | Bury | Cancel | GiveUp | HandBack
+
+TIMED_OUT = Failure("TimeoutError", "the task exceeded its timeout")
+WORKER_LOST = Failure("secure_queue.WorkerLost", "the worker died during the last permitted try")
+EXPIRED = Failure("secure_queue.TaskExpired", "the task was not started before it expired")
+
+
+def unknown_task(function: str) -> Failure:
+    """The failure of a task whose function no worker knew."""
+    return Failure("secure_queue.UnknownTask", f"no worker knows a task named {function!r}; deploy it or fix name=")
+
+
+def decide(ending: Ending, tries: int, settings: TaskSettings, now: datetime | None = None) -> Verdict:
+    """What becomes of a task that did not return, after its try number *tries*."""
+    match ending:
+        case Aborted():
+            return Cancel()
+        case LeaseLost():
+            return GiveUp()
+        case ShutDown():
+            return HandBack()
+        case TimedOut():
+            if settings.retry_timeouts and may_try_again(tries, settings.max_tries):
+                return RetryIn(round(seconds(settings.backoff(tries)) * 1000))
+            return Bury(TIMED_OUT)
+        case Failed(error):
+            return _after_failure(error, tries, settings, now)
+
+
+def _after_failure(error: BaseException, tries: int, settings: TaskSettings, now: datetime | None) -> Verdict:
+    if not may_try_again(tries, settings.max_tries) or not _is_retried(error, settings):
+        return Bury(error)
+    wish = cast("Retry", error) if issubclass(type(error), Retry) else None
+    if wish is not None and wish.schedule is not None:
+        left = wish.schedule - (now or datetime.now(UTC))
+        return RetryIn(max(0, round(left.total_seconds() * 1000)))
+    if wish is not None and wish.delay is not None:
+        return RetryIn(max(0, round(seconds(wish.delay) * 1000)))
+    return RetryIn(max(0, round(seconds(settings.backoff(tries)) * 1000)))
+
+
+def may_try_again(tries: int, max_tries: int | None) -> bool:
+    """Whether another try is left after *tries* of them."""
+    return max_tries is None or tries < max_tries
+
+
+def _is_retried(error: BaseException, settings: TaskSettings) -> bool:
+    kind = type(error)  # isinstance would ask the exception itself, whose __class__ may be anything
+    if issubclass(kind, Retry):
+        return True
+    return issubclass(kind, settings.retry_on) and not issubclass(kind, settings.no_retry_on)

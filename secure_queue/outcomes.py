@@ -1,0 +1,128 @@
+"""Between the end of a run and the sealed bytes that tell of it, both ways.
+
+A result is bound to its task by id, function and ``ref``, the message id of the task that it answers. Failures travel as
+plain data in msgpack, whatever serializer the values use.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping
+from typing import Any, Protocol
+
+from secure_queue.clock import now_ms
+from secure_queue.payload.codec import Codec
+from secure_queue.payload.envelope import NO_EXPIRY, Purpose
+from secure_queue.payload.failures import Failure, from_plain, rebuild
+from secure_queue.payload.records import Outcome, ResultHead
+from secure_queue.payload.serializers import MSGPACK_ID, pack_plain
+from secure_queue.tasks import TaskResult, TaskStatus
+
+RESULT_LIFETIME_S = 7 * 86_400
+FAILURE_LIFETIME_S = 31 * 86_400
+"""A failure can be read as long as its dead letter is kept."""
+
+_STATUS = {Outcome.DONE: TaskStatus.DONE, Outcome.FAILED: TaskStatus.FAILED, Outcome.ABORTED: TaskStatus.ABORTED}
+ABORTED = Failure("secure_queue.TaskAborted", "the task was aborted")
+
+
+class OpenedTask(Protocol):
+    """What is needed of a verified task to answer it."""
+
+    @property
+    def task_id(self) -> str: ...
+    @property
+    def function(self) -> str: ...
+    @property
+    def jti(self) -> bytes: ...
+    @property
+    def issued_ms(self) -> int: ...
+
+
+def lifetime_s(ttl_ms: int) -> int:
+    """The sealed lifetime of a result that is stored for *ttl_ms* (negative: for ever)."""
+    return NO_EXPIRY if ttl_ms < 0 else max(RESULT_LIFETIME_S, -(-ttl_ms // 1000) + 60)
+
+
+def seal_done(codec: Codec, task: OpenedTask, head: ResultHead, value: bytes, ttl_ms: int) -> bytes:
+    """Seal a returned value, already serialized; raises ``UnserializableValue`` if it is too large."""
+    return codec.seal(
+        Purpose.RESULT,
+        task.task_id,
+        task.function,
+        head.pack(),
+        value,
+        now_ms=head.finished_ms,
+        jti=os.urandom(16),
+        ref=task.jti,
+        lifetime_s=lifetime_s(ttl_ms),
+    )
+
+
+def seal_failure(codec: Codec, task: OpenedTask, head: ResultHead, failure: Failure, ttl_ms: int) -> bytes:
+    """Seal a failure as data."""
+    return codec.seal(
+        Purpose.RESULT,
+        task.task_id,
+        task.function,
+        head.pack(),
+        pack_plain(failure.to_plain()),
+        now_ms=head.finished_ms,
+        jti=os.urandom(16),
+        ref=task.jti,
+        lifetime_s=max(FAILURE_LIFETIME_S, lifetime_s(ttl_ms)),
+        serializer_id=MSGPACK_ID,
+    )
+
+
+def aborted_result(codec: Codec, task: OpenedTask, tries: int, worker: str, started_ms: int = 0) -> bytes:
+    """Seal the result of a task that was aborted."""
+    now = now_ms()
+    head = ResultHead(Outcome.ABORTED, tries, started_ms or now, now, task.issued_ms, worker)
+    return seal_failure(codec, task, head, ABORTED, 0)
+
+
+def abort_mark(codec: Codec, task: OpenedTask) -> bytes:
+    """Seal the order to stop one run of one task."""
+    return codec.seal(
+        Purpose.CONTROL,
+        task.task_id,
+        task.function,
+        b"",
+        b"",
+        now_ms=now_ms(),
+        jti=os.urandom(16),
+        ref=task.jti,
+        lifetime_s=86_400,
+        serializer_id=MSGPACK_ID,
+    )
+
+
+async def read_result(
+    codec: Codec,
+    untrusted: bytes,
+    task_id: str,
+    known_errors: Mapping[str, type],
+    *,
+    function: str | None = None,
+    ref: bytes | None = None,
+) -> TaskResult[Any]:
+    """Open a sealed result; raises ``Rejected`` if it is not the genuine answer to this task."""
+    opened = codec.open(untrusted, Purpose.RESULT, task_id, now_ms=now_ms(), function=function, ref=ref)
+    head = ResultHead.unpack(opened.head)
+    value = opened.value
+    if head.outcome is not Outcome.DONE:
+        value = rebuild(from_plain(value), known_errors)
+    elif codec.serializer.is_async and opened.serializer_id == codec.serializer.id:
+        value = await value
+    return TaskResult(
+        task_id,
+        opened.function,
+        _STATUS[head.outcome],
+        head.enqueued_ms,
+        head.started_ms,
+        head.finished_ms,
+        head.tries,
+        head.worker,
+        value,
+    )

@@ -1,0 +1,226 @@
+"""What a task is: the registered function, the handle of one enqueued run, and what can be known about it."""
+
+from __future__ import annotations
+
+import inspect
+import os
+from collections.abc import Callable, Generator, Iterable
+from contextvars import ContextVar
+from dataclasses import dataclass, field
+from datetime import datetime, timedelta
+from enum import StrEnum
+from typing import Any, Generic, ParamSpec, Protocol, Self, TypeVar, cast
+
+from secure_queue import names
+from secure_queue.errors import ConfigurationError, SecureQueueError
+from secure_queue.settings import TaskSettings, positive_seconds
+
+P = ParamSpec("P")
+R = TypeVar("R")
+C = TypeVar("C")
+
+
+class TaskStatus(StrEnum):
+    """The states of a task."""
+
+    NOT_FOUND = "not_found"
+    SCHEDULED = "scheduled"
+    QUEUED = "queued"
+    RUNNING = "running"
+    DONE = "done"
+    FAILED = "failed"
+    ABORTED = "aborted"
+
+
+@dataclass(frozen=True, slots=True)
+class TaskContext:
+    """What a running task may know about its own run; ``idempotency_key`` is equal for every run of one enqueue."""
+
+    task_id: str
+    fn_name: str
+    tries: int
+    max_tries: int | None
+    timeout: float | None
+    ttl: float | None
+    priority: str
+    idempotency_key: str
+    worker_id: str
+
+
+@dataclass(frozen=True, slots=True)
+class TaskInfo:
+    """A task that waits, runs or has failed for good; times in milliseconds since the epoch."""
+
+    task_id: str
+    fn_name: str
+    created_time: int
+    args: tuple[Any, ...] = field(repr=False)
+    kwargs: dict[str, Any] = field(repr=False)
+    tries: int
+    scheduled: datetime | None
+    status: TaskStatus
+
+
+@dataclass(frozen=True, slots=True)
+class TaskResult(Generic[R]):
+    """A finished task; times in milliseconds since the epoch."""
+
+    task_id: str
+    fn_name: str
+    status: TaskStatus
+    enqueue_time: int
+    start_time: int
+    finish_time: int
+    tries: int
+    worker_id: str
+    _value: R | BaseException = field(repr=False)
+
+    @property
+    def success(self) -> bool:
+        """Whether the task returned."""
+        return self.status is TaskStatus.DONE
+
+    @property
+    def result(self) -> R:
+        """What the task returned; raises ``SecureQueueError`` if it failed (then see ``exception``)."""
+        if not self.success:
+            raise SecureQueueError("a failed task has no result; see .exception")
+        return cast("R", self._value)
+
+    @property
+    def exception(self) -> BaseException:
+        """Why the task failed; raises ``SecureQueueError`` if it succeeded (then see ``result``)."""
+        if self.success:
+            raise SecureQueueError("a successful task has no exception; see .result")
+        return cast("BaseException", self._value)
+
+
+class Publisher(Protocol):
+    """What a handle needs of the worker object that it belongs to."""
+
+    async def enqueue_many(self, tasks: Iterable[Task[Any]]) -> None: ...
+    async def result_of(self, task: Task[R], timeout: float | timedelta | None) -> TaskResult[R]: ...
+    async def status_by_id(self, task_id: str) -> TaskStatus: ...
+    async def info_by_id(self, task_id: str) -> TaskInfo | None: ...
+    async def abort_by_id(self, task_id: str, timeout: float | timedelta = 5) -> bool: ...
+
+
+@dataclass(slots=True, eq=False)
+class Task(Generic[R]):
+    """One run of a function, on its way into the queue or in it; awaiting it enqueues it.
+
+    ``existed`` is True after enqueueing if a task of this id was stored already: then that one stays as it is.
+    """
+
+    fn_name: str
+    args: tuple[Any, ...] = field(repr=False)
+    kwargs: dict[str, Any] = field(repr=False)
+    settings: TaskSettings = field(repr=False)
+    publisher: Publisher = field(repr=False)
+    id: str
+    jti: bytes = field(repr=False)
+    delay_ms: int = 0
+    at_ms: int = 0
+    priority: str | None = None
+    existed: bool | None = None
+
+    def start(
+        self,
+        *,
+        delay: float | timedelta | None = None,
+        schedule: datetime | None = None,
+        priority: str | None = None,
+    ) -> Self:
+        """Say when and how urgently it runs: ``delay`` in seconds or as a timedelta, ``schedule`` an aware datetime.
+
+        Raises ``ConfigurationError`` for both at once, a negative delay or a naive datetime.
+        """
+        if delay is not None and schedule is not None:
+            raise ConfigurationError("a task takes either delay= or schedule=, not both")
+        if delay is not None:
+            self.delay_ms = round(positive_seconds("delay", delay, zero=True) * 1000)
+        if schedule is not None:
+            self.at_ms = moment_ms(schedule)
+        if priority is not None:
+            self.priority = names.priority_name(priority)
+        return self
+
+    def __await__(self) -> Generator[Any, None, Self]:
+        return self._enqueue().__await__()
+
+    async def _enqueue(self) -> Self:
+        await self.publisher.enqueue_many((self,))
+        return self
+
+    async def status(self) -> TaskStatus:
+        """Where the task stands now."""
+        return await self.publisher.status_by_id(self.id)
+
+    async def result(self, timeout: float | timedelta | None = None) -> TaskResult[R]:
+        """Wait for the end of the task, at most *timeout* seconds; see ``Worker.result_by_id`` for what is raised."""
+        return await self.publisher.result_of(self, timeout)
+
+    async def info(self) -> TaskInfo | None:
+        """What is stored of the task until it has succeeded or was aborted; None afterwards."""
+        return await self.publisher.info_by_id(self.id)
+
+    async def abort(self, timeout: float | timedelta = 5) -> bool:
+        """Stop the task wherever it is, and wait at most *timeout* seconds to learn whether it stopped."""
+        return await self.publisher.abort_by_id(self.id, timeout)
+
+
+def moment_ms(moment: datetime) -> int:
+    """An aware datetime in milliseconds since the epoch; raises ``ConfigurationError`` for a naive one."""
+    if not isinstance(moment, datetime) or moment.utcoffset() is None:
+        raise ConfigurationError(
+            "schedule= needs an aware datetime, for example datetime.now(UTC) + timedelta(hours=1)"
+        )
+    return max(1, round(moment.timestamp() * 1000))  # negative would mean: from now
+
+
+class RunningTask(Protocol):
+    """What can tell the context of a run; it is made only when a task asks for it."""
+
+    def context(self) -> TaskContext: ...
+
+
+current_run: ContextVar[RunningTask] = ContextVar("secure_queue_current_run")
+"""The run in whose flow of control the code is."""
+
+
+class RegisteredTask(Generic[P, R, C]):
+    """A function known to a worker; calling it runs the plain function, ``enqueue`` puts a run into the queue.
+
+    ``P`` are its parameters, ``R`` is its result, ``C`` what a plain call gives (for async functions a coroutine).
+    """
+
+    def __init__(self, fn: Callable[P, C], settings: TaskSettings, publisher: Publisher) -> None:
+        self.fn = fn
+        self.settings = settings
+        self.publisher = publisher
+        self.is_async = inspect.iscoroutinefunction(fn)
+        self.ttl_ms = settings.ttl_ms
+        self.__doc__ = fn.__doc__
+        self.__name__ = getattr(fn, "__name__", settings.name)
+        self.__wrapped__ = fn
+
+    @property
+    def fn_name(self) -> str:
+        """The name under which the function is known in the queue."""
+        return self.settings.name
+
+    @property
+    def context(self) -> TaskContext:
+        """The context of the run that is going on; raises ``SecureQueueError`` outside of a task."""
+        try:
+            return current_run.get().context()
+        except LookupError:
+            raise SecureQueueError("a task context exists only while a task runs") from None
+
+    def enqueue(self, *args: P.args, **kwargs: P.kwargs) -> Task[R]:
+        """A handle of one run with these arguments; await it to enqueue it, or pass it to ``enqueue_many``."""
+        jti = os.urandom(16)
+        return Task(self.settings.name, args, kwargs, self.settings, self.publisher, jti.hex(), jti)
+
+    def __call__(self, *args: P.args, **kwargs: P.kwargs) -> C:
+        return self.fn(*args, **kwargs)

@@ -1,0 +1,284 @@
+"""``Worker``: the front door, and the only place where settings become living objects.
+
+One object declares tasks, enqueues them (``async with worker:``) and runs them (``run_async``), also both at once.
+"""
+
+from __future__ import annotations
+
+import threading
+from collections import Counter
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
+from contextlib import AbstractAsyncContextManager, AsyncExitStack, asynccontextmanager, nullcontext
+from datetime import timedelta
+from typing import Any, Generic, Self, cast
+
+import anyio
+from typing_extensions import TypeVar
+
+from secure_queue.access import Access
+from secure_queue.audit.classify import Classifier
+from secure_queue.audit.findings import Finding
+from secure_queue.audit.report import AuditReport, collect
+from secure_queue.audit.scan import scan
+from secure_queue.client import Client, open_client
+from secure_queue.errors import ConfigurationError, SecureQueueError
+from secure_queue.execution.engine import Engine
+from secure_queue.keyring import ring_for
+from secure_queue.payload.choice import choose_serializer
+from secure_queue.payload.codec import Codec
+from secure_queue.payload.failures import type_name
+from secure_queue.payload.serializers import Serializer
+from secure_queue.redis.connect import open_link
+from secure_queue.redis.host import Host
+from secure_queue.redis.keys import QueueKeys
+from secure_queue.redis.storage import RedisStorage
+from secure_queue.redis.topology import Topology, parse_url
+from secure_queue.settings import (
+    DEFAULT_URL,
+    environment,
+    exception_classes,
+    queue_settings,
+    with_concurrency,
+    worker_settings,
+)
+
+C = TypeVar("C", default=None)
+
+Duration = float | timedelta
+
+
+class Worker(Access, Generic[C]):
+    """A queue, the tasks that are known to it, and the means to enqueue and to run them.
+
+    Durations are in seconds or timedeltas. Raises ``ConfigurationError`` (``KeyRingError``, ``TopologyError``) at once
+    for anything that cannot work: a bad URL, a missing or weak secret, a name with a hostile character.
+    """
+
+    def __init__(
+        self,
+        redis_url: str | None = None,
+        *,
+        redis_kwargs: Mapping[str, Any] | None = None,
+        concurrency: int = 16,
+        sync_concurrency: int | None = None,
+        queue_name: str = "default",
+        priorities: Sequence[str] | None = None,
+        prefetch: int | None = None,
+        lifespan: Callable[[], AbstractAsyncContextManager[C]] | None = None,
+        serializer: Serializer | str | Callable[[Any], Any] = "msgpack",
+        deserializer: Callable[[Any], Any] | None = None,
+        handle_signals: bool = True,
+        signing_secret: str | bytes | Sequence[str | bytes] | None = None,
+        idle_timeout: Duration = 60,
+        grace_period: Duration = 25,
+        anyio_backend: str = "asyncio",
+        anyio_kwargs: Mapping[str, Any] | None = None,
+        known_errors: Sequence[type[Exception]] = (),
+        id: str | None = None,
+    ) -> None:
+        super().__init__()
+        found = environment()
+        self._topology = parse_url(redis_url or found.url or DEFAULT_URL, redis_kwargs)
+        self._queue = queue_settings(queue_name, priorities)
+        self._settings = worker_settings(
+            worker_id=id,
+            concurrency=concurrency,
+            sync_concurrency=sync_concurrency,
+            prefetch=prefetch,
+            idle_timeout=idle_timeout,
+            grace_period=grace_period,
+            handle_signals=handle_signals,
+        )
+        self._ring = ring_for(self._topology, signing_secret, found)
+        self._codec = Codec(self._ring, self._queue.queue_name, choose_serializer(serializer, deserializer))
+        self._keys = QueueKeys(self._queue.queue_name, self._queue.priorities)
+        self._known_errors = {type_name(error): error for error in exception_classes("known_errors", known_errors)}
+        self._lifespan = cast("Callable[[], AbstractAsyncContextManager[C]]", lifespan or _no_lifespan)
+        self._context: list[C] = []
+        self._host = Host(self._topology)
+        self._clients: dict[int, list[Client]] = {}
+        self._producer: AsyncExitStack | None = None
+        self._counters: Counter[str] = Counter()
+        self._engine: Engine | None = None
+        self.anyio_backend = anyio_backend
+        self.anyio_kwargs = dict(anyio_kwargs or {})
+        self._stop_asked = False
+        self._drain_asked = False
+        self.burst = False
+        """Whether ``run_async`` ends when the queue is empty; the command line sets it for ``--burst``."""
+
+    def __repr__(self) -> str:
+        return f"<Worker {self.id} of queue {self.queue_name} at {self._topology}>"
+
+    @property
+    def id(self) -> str:
+        """The name of this worker, unique in its queue."""
+        return self._settings.worker_id
+
+    @property
+    def queue_name(self) -> str:
+        """The plain name of the queue."""
+        return self._queue.queue_name
+
+    @property
+    def context(self) -> C:
+        """What ``lifespan`` yielded; raises ``SecureQueueError`` while this worker does not run tasks."""
+        if not self._context:
+            raise SecureQueueError("the context exists only while the worker runs tasks (run_async), not for producers")
+        return self._context[-1]
+
+    # The producer's side
+
+    async def __aenter__(self) -> Self:
+        if self._producer is not None:
+            raise SecureQueueError("this worker is entered already; one `async with worker:` at a time is enough")
+        self._producer = AsyncExitStack()
+        try:
+            await self._producer.enter_async_context(self._connected())
+        except BaseException:
+            self._producer = None
+            raise
+        return self
+
+    async def __aexit__(self, *error: Any) -> bool | None:
+        producer, self._producer = self._producer, None
+        return await producer.__aexit__(*error) if producer is not None else None
+
+    @asynccontextmanager
+    async def _connected(self) -> AsyncIterator[RedisStorage]:
+        """A link and a client of its own for the time of the context."""
+        clients = self._clients.setdefault(threading.get_ident(), [])
+        async with self._host as topology, self._open_storage(topology) as storage:
+            client = Client(storage, self._codec, self._queue, self._known_errors)
+            async with open_client(client):
+                clients.append(client)
+                try:
+                    yield storage
+                finally:
+                    clients.remove(client)
+
+    @asynccontextmanager
+    async def _open_storage(self, topology: Topology) -> AsyncIterator[RedisStorage]:
+        async with open_link(topology) as link:
+            yield RedisStorage(link, self._keys, settle_s=self._settings.idle_timeout_s)  # as long as a lease may hold
+
+    def _client(self) -> Client:
+        clients = self._clients.get(threading.get_ident())
+        if not clients:
+            raise SecureQueueError("this worker is not open here; do it inside `async with worker:` or inside a task")
+        return clients[0]  # the one that lives longest: the running side must not take a producer's waiters down
+
+    def _priorities(self) -> tuple[str, ...]:
+        return self._queue.priorities
+
+    async def audit(self, *, rate: float = 0, on_finding: Callable[[Finding], object] | None = None) -> AuditReport:
+        """Classify everything that the queue holds, at most *rate* places a second, without deserializing any of it.
+
+        *on_finding* is called for each place, good or bad. Raises ``Unavailable`` if the server does not answer.
+        """
+        classifier = Classifier(self._ring, self.queue_name, self._codec.serializer)
+        findings = scan(self._client().storage.scannable(), classifier, rate)
+        return await collect(findings, AuditReport.of(self.queue_name, self._ring), on_finding)
+
+    # The running side
+
+    @property
+    def concurrency(self) -> int:
+        """How many tasks run at once; a change counts from the next ``run_async`` on."""
+        return self._settings.concurrency
+
+    @concurrency.setter
+    def concurrency(self, seats: int) -> None:
+        self._settings = with_concurrency(self._settings, seats)
+
+    def run_sync(self) -> None:
+        """Run tasks until a signal (or the end of a burst); blocks. Uses ``anyio_backend`` and ``anyio_kwargs``."""
+        anyio.run(self.run_async, backend=self.anyio_backend, backend_options=self.anyio_kwargs)
+
+    async def run_async(self) -> None:
+        """Run tasks until a signal, ``drain`` or ``stop``, or the end of a burst.
+
+        When the surrounding task is cancelled, running tasks are cancelled and handed back first, so that nothing waits
+        for a lease to run out.
+        """
+        if self._engine is not None:
+            raise SecureQueueError("this worker object runs tasks already; use another one, or a higher concurrency")
+        problems: list[BaseException] = []
+        try:
+            async with anyio.create_task_group() as group:
+                group.start_soon(self._run_shielded, group.cancel_scope, problems)
+                try:
+                    await anyio.sleep_forever()
+                finally:
+                    self.stop()
+        finally:
+            self._stop_asked = self._drain_asked = False  # what was asked of this run is not asked of the next
+        if problems:
+            raise _plain(problems[0])
+
+    async def _run_shielded(self, finished: anyio.CancelScope, problems: list[BaseException]) -> None:
+        with anyio.CancelScope(shield=True):
+            try:
+                await self._run()
+            except Exception as error:
+                problems.append(error)
+        finished.cancel()
+
+    async def _run(self) -> None:
+        async with self._host as topology, self._connected() as storage, self._entered_lifespan() as context:
+            self._engine = Engine(
+                storage,
+                lambda: self._open_storage(topology),
+                self._codec,
+                self.registry,
+                self._queue,
+                self._settings,
+                burst=self.burst,
+            )
+            self._counters = self._engine.desk.counters
+            self._context.append(context)
+            if self._stop_asked:
+                self._engine.stop()
+            elif self._drain_asked:
+                self._engine.drain()
+            try:
+                await self._engine.run()
+            finally:
+                self._context.pop()
+                self._engine = None
+
+    def _entered_lifespan(self) -> AbstractAsyncContextManager[C]:
+        lifespan = self._lifespan()
+        if not hasattr(lifespan, "__aenter__"):
+            raise ConfigurationError(
+                "lifespan= must return an async context manager; decorate it with @asynccontextmanager"
+            )
+        return lifespan
+
+    def drain(self) -> None:
+        """Ask a running worker to stop in peace: running tasks have their ``grace_period``, the others are handed back."""
+        self._drain_asked = True
+        if self._engine is not None:
+            self._engine.drain()
+
+    def stop(self) -> None:
+        """Ask a running worker to stop now: running tasks are cancelled and handed back without using a try."""
+        self._stop_asked = True
+        if self._engine is not None:
+            self._engine.stop()
+
+    @property
+    def counters(self) -> Mapping[str, int]:
+        """What the running worker has done so far: completed, failed, retried, aborted, quarantined, and so on."""
+        return self._counters
+
+
+def _plain(error: BaseException) -> BaseException:
+    """The one error in a group of one: who catches by meaning should not need to know how many tasks ran."""
+    while isinstance(error, BaseExceptionGroup) and len(error.exceptions) == 1:
+        error = error.exceptions[0]
+    return error
+
+
+def _no_lifespan() -> AbstractAsyncContextManager[Any]:
+    return nullcontext()

@@ -1,0 +1,120 @@
+"""Tasks that failed for good can be listed, shown, put back and deleted."""
+
+from __future__ import annotations
+
+import pytest
+
+from secure_queue import TaskNotFound, TaskStatus
+from secure_queue.dead_letters import DeadLetter
+from tests.servers import PATIENCE
+from tests.worker.places import AT_ONCE, Place, running
+
+pytestmark = pytest.mark.anyio
+
+
+async def test_a_dead_letter_tells_its_story(place: Place) -> None:
+    worker = place.worker(id="worker-1")
+
+    @worker.task(name="fail", max_tries=2, retry_policy=AT_ONCE)
+    async def fail() -> None:
+        raise ValueError("broken")
+
+    async with running(worker):
+        task = await fail.enqueue()
+        outcome = await task.result(timeout=PATIENCE)
+        [letter] = await worker.dead_letters()
+        assert isinstance(letter, DeadLetter)
+        assert (letter.task_id, letter.fn_name, letter.tries) == (task.id, "fail", 2)
+        assert (letter.error, letter.message, letter.worker_id) == ("ValueError", "broken", "worker-1")
+        assert "in fail" in letter.traceback
+        assert round(letter.died.timestamp() * 1000) == outcome.finish_time
+        assert await worker.dead_letter(task.id) == letter
+
+
+async def test_a_dead_letter_that_is_put_back_runs_with_all_its_tries(place: Place) -> None:
+    worker = place.worker()
+    broken = True
+
+    @worker.task(max_tries=2, retry_policy=AT_ONCE)
+    async def work(number: int) -> int:
+        if broken:
+            raise ValueError
+        return number
+
+    async with running(worker):
+        task = await work.enqueue(7)
+        assert not (await task.result(timeout=PATIENCE)).success
+        broken = False
+        await worker.retry_dead_letter(task.id)
+        outcome = await worker.result_by_id(task.id, timeout=PATIENCE)
+        assert (outcome.result, outcome.tries) == (7, 1)
+        assert await worker.dead_letters() == []
+        with pytest.raises(TaskNotFound):
+            await worker.retry_dead_letter(task.id)
+
+
+async def test_a_dead_letter_keeps_its_priority_where_the_worker_still_has_it(place: Place) -> None:
+    worker = place.worker(priorities=["low", "high"])
+    other = place.worker(priorities=["low"])
+
+    @worker.task(max_tries=1)
+    async def fail() -> None:
+        raise ValueError
+
+    async with running(worker):
+        tasks = [await fail.enqueue().start(priority="high") for _ in range(2)]
+        for task in tasks:
+            await task.result(timeout=PATIENCE)
+    async with worker, other:
+        await worker.retry_dead_letter(tasks[0].id)
+        await other.retry_dead_letter(tasks[1].id)
+        assert (await worker.counts()).ready == {"high": 1, "low": 1}
+
+
+async def test_a_deleted_dead_letter_is_gone(place: Place) -> None:
+    worker = place.worker()
+
+    @worker.task(max_tries=1, ttl=0)
+    async def fail() -> None:
+        raise ValueError
+
+    async with running(worker):
+        task = await fail.enqueue()
+        while await task.status() is not TaskStatus.FAILED:
+            pass
+        await worker.delete_dead_letter(task.id)
+        for ask in (worker.dead_letter, worker.delete_dead_letter, worker.retry_dead_letter):
+            with pytest.raises(TaskNotFound):
+                await ask(task.id)
+
+
+async def test_the_failure_can_be_asked_for_when_its_result_has_expired(place: Place) -> None:
+    worker = place.worker()
+
+    @worker.task(max_tries=1, ttl=0.02)
+    async def fail() -> None:
+        raise ValueError("kept")
+
+    async with running(worker):
+        task = await fail.enqueue()
+        while await place.link.command("EXISTS", place.keys.dead) == 0:
+            pass
+        while await place.link.command("EXISTS", place.keys.result(task.id.encode())):
+            pass
+        assert str((await task.result(timeout=PATIENCE)).exception) == "ValueError: kept"
+
+
+async def test_pages_are_oldest_first(place: Place) -> None:
+    worker = place.worker(concurrency=1)
+
+    @worker.task(max_tries=1)
+    async def fail() -> None:
+        raise ValueError
+
+    async with running(worker):
+        tasks = [await fail.enqueue() for _ in range(5)]
+        for task in tasks:
+            await task.result(timeout=PATIENCE)
+        listed = [await worker.dead_letters(offset=first, limit=2) for first in (0, 2, 4)]
+        assert sorted(letter.task_id for page in listed for letter in page) == sorted(task.id for task in tasks)
+        assert [len(page) for page in listed] == [2, 2, 1]
