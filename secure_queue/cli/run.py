@@ -1,0 +1,92 @@
+"""``secure-queue run``: runs tasks, in this process or in several that a supervisor keeps alive."""
+
+from __future__ import annotations
+
+import logging
+from typing import Annotated, Any
+
+import anyio
+import typer
+
+from secure_queue.cli.supervisor import Supervisor, reloader
+from secure_queue.cli.target import Target, load_target
+from secure_queue.errors import ConfigurationError
+from secure_queue.worker import Worker
+
+
+def run(
+    target: Target,
+    processes: Annotated[int, typer.Option(min=1, max=256, help="How many worker processes run.")] = 1,
+    burst: Annotated[bool, typer.Option("--burst", help="End when the queue is empty.")] = False,
+    reload: Annotated[
+        bool, typer.Option("--reload", help="Start anew when a Python file below the current folder changes.")
+    ] = False,
+    concurrency: Annotated[
+        int | None, typer.Option(min=1, help="How many tasks run at once in each process, instead of the worker's own.")
+    ] = None,
+    verbose: Annotated[bool, typer.Option("--verbose", "-v", help="Log everything (DEBUG).")] = False,
+    quiet: Annotated[bool, typer.Option("--quiet", "-q", help="Log warnings and errors only.")] = False,
+    tied: Annotated[bool, typer.Option("--tied", hidden=True, help="End in peace when stdin ends.")] = False,
+) -> None:
+    """Run the tasks of TARGET until a signal comes.
+
+    The first SIGINT or SIGTERM stops in peace: running tasks have their grace period. A second one stops at once. A
+    server that cannot be reached is waited for. With several processes, one that dies is started again.
+
+    Exit code 0: it ended as it was asked to. 2: TARGET cannot be run. Otherwise the worst code of the processes.
+    """
+    if burst and reload:
+        raise ConfigurationError("--burst ends when the queue is empty and --reload never does; give one of them")
+    _log_to_stderr(verbose=verbose, quiet=quiet)
+    if processes == 1 and not reload:
+        _run_here(target, burst, concurrency, tied)
+        return
+    words = [target, *_options(burst=burst, concurrency=concurrency, verbose=verbose, quiet=quiet)]
+    changes = reloader() if reload else None
+    if changes is None:
+        load_target(target)  # a bad target is told once, and not by every process
+    code = anyio.run(Supervisor(words, processes, restart=not burst, changes=changes).run)
+    raise typer.Exit(code)
+
+
+def _run_here(target: str, burst: bool, concurrency: int | None, tied: bool) -> None:
+    worker = load_target(target)
+    worker.burst = burst
+    if concurrency is not None:
+        worker.concurrency = concurrency
+    if not tied:
+        worker.run_sync()
+        return
+    anyio.run(_run_tied, worker, backend=worker.anyio_backend, backend_options=worker.anyio_kwargs)
+
+
+async def _run_tied(worker: Worker[Any]) -> None:
+    """Run until stdin ends: the supervisor holds the other end, so that its death, even by SIGKILL, is noticed."""
+    problem: Exception | None = None
+    async with anyio.create_task_group() as group:
+        group.start_soon(_drain_at_end_of_input, worker)
+        try:
+            await worker.run_async()
+        except Exception as error:  # kept out of the group, which would wrap it
+            problem = error
+        group.cancel_scope.cancel()
+    if problem is not None:
+        raise problem
+
+
+async def _drain_at_end_of_input(worker: Worker[Any]) -> None:
+    await anyio.wait_readable(0)  # nothing is ever written
+    worker.drain()
+
+
+def _options(*, burst: bool, concurrency: int | None, verbose: bool, quiet: bool) -> list[str]:
+    flags = {"--burst": burst, "--verbose": verbose, "--quiet": quiet}
+    words = [flag for flag, given in flags.items() if given]
+    return words if concurrency is None else [*words, "--concurrency", str(concurrency)]
+
+
+def _log_to_stderr(*, verbose: bool, quiet: bool) -> None:
+    if verbose and quiet:
+        raise ConfigurationError("--verbose and --quiet contradict each other; give one of them")
+    level = logging.DEBUG if verbose else logging.WARNING if quiet else logging.INFO
+    logging.basicConfig(level=level, format="%(asctime)s %(process)d %(levelname)s %(name)s: %(message)s")

@@ -1,0 +1,47 @@
+"""The application that the tests of the command line run: ``secure-queue run tests.system.cli_app:worker``."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+import anyio
+
+from secure_queue import Worker
+
+QUEUE = "SECURE_QUEUE_TEST_QUEUE"
+JOURNAL = "SECURE_QUEUE_TEST_JOURNAL"
+
+worker: Worker[None] = Worker(queue_name=os.environ.get(QUEUE, "cli"), idle_timeout=5, concurrency=4)
+
+
+@worker.task(name="note", ttl=60)
+async def note(number: int, seconds: float = 0.0) -> int:
+    _write(f"start {number}")
+    await anyio.sleep(seconds)
+    _write(f"end {number}")
+    return number
+
+
+@worker.task(name="fail", max_tries=1, silent=True)
+async def fail(message: str) -> None:
+    raise ValueError(message)
+
+
+@worker.task(name="fail_otherwise", max_tries=1, silent=True)
+async def fail_otherwise() -> None:
+    raise KeyError("other")
+
+
+@worker.task(name="seats", ttl=60)
+async def seats() -> int:
+    return worker.concurrency
+
+
+def _write(line: str) -> None:
+    """One short line in append mode: those of several processes do not mix."""
+    journal = os.open(Path(os.environ[JOURNAL]), os.O_WRONLY | os.O_APPEND | os.O_CREAT, 0o600)
+    try:
+        os.write(journal, f"{line} {os.getpid()}\n".encode())
+    finally:
+        os.close(journal)

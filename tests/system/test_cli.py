@@ -1,0 +1,482 @@
+"""The command line as people and scripts use it: real processes, exit codes, and what they print."""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import signal
+import stat
+import subprocess
+import sys
+from collections.abc import Callable, Iterator
+from functools import partial
+from pathlib import Path
+from typing import Any
+from uuid import uuid4
+
+import anyio
+import psutil
+import pytest
+
+from secure_queue import Worker
+from secure_queue.payload.keys import KeyEntry, KeyState, format_key, generate_key
+from tests.servers import Server, free_port, wait_until
+from tests.system.faults import Planter
+from tests.system.processes import ROOT
+
+pytestmark = pytest.mark.slow
+
+TARGET = "tests.system.cli_app:worker"
+QUEUE, JOURNAL = "SECURE_QUEUE_TEST_QUEUE", "SECURE_QUEUE_TEST_JOURNAL"  # what that application reads
+PATIENCE = 30.0
+ACTIVE, REVOKED, FOREIGN = generate_key("current"), generate_key("leaked"), generate_key("foreign")
+KEYS = f"{format_key(ACTIVE)},{format_key(KeyEntry('leaked', KeyState.REVOKED, REVOKED.root))}"
+
+
+class Shell:
+    """A shell with a queue of its own; every process that it starts is ended by its pid, whatever happens."""
+
+    def __init__(self, folder: Path, server: Server) -> None:
+        self.folder = folder
+        self.server = server
+        self.queue = f"cli-{uuid4().hex[:8]}"
+        self.journal = folder / "journal"
+        self.journal.touch()
+        self.processes: list[subprocess.Popen[str]] = []
+        self.environment = {name: value for name, value in os.environ.items() if not name.startswith("SECURE_QUEUE_")}
+        self.environment |= {
+            "PYTHONPATH": str(ROOT),
+            "SECURE_QUEUE_URL": f"unix://{server.unix_path}",
+            "SECURE_QUEUE_KEYS": KEYS,
+            QUEUE: self.queue,
+            JOURNAL: str(self.journal),
+        }
+
+    def start(self, *words: str, **options: Any) -> subprocess.Popen[str]:
+        """Start ``secure-queue`` with these words."""
+        command = [sys.executable, "-W", "error", "-m", "secure_queue", *words]
+        given = {"stdin": subprocess.DEVNULL, "stdout": subprocess.PIPE, "stderr": subprocess.PIPE} | options
+        process = subprocess.Popen(command, cwd=self.folder, env=self.environment, text=True, **given)
+        self.processes.append(process)
+        return process
+
+    def run(self, *words: str, code: int = 0, **options: Any) -> subprocess.CompletedProcess[str]:
+        """Run it to its end, and check the exit code and that no traceback was shown."""
+        process = self.start(*words, **options)
+        out, err = process.communicate(timeout=PATIENCE)
+        assert process.returncode == code, f"exit code {process.returncode}\n{out}\n{err}"
+        assert "Traceback" not in err
+        return subprocess.CompletedProcess(words, code, out, err)
+
+    def refuse(self, *words: str, code: int = 2) -> str:
+        """Run what must be refused in one line, and return that line."""
+        done = self.run(*words, code=code)
+        assert done.stdout == ""
+        assert done.stderr.count("\n") == 1, done.stderr
+        assert done.stderr.startswith("error: ")
+        return done.stderr
+
+    def lines(self, event: str) -> list[tuple[int, int]]:
+        """Number and pid of what the tasks have noted."""
+        words = [line.split() for line in self.journal.read_text().splitlines()]
+        return [(int(number), int(pid)) for what, number, pid in words if what == event]
+
+    def producer(self) -> Worker[None]:
+        """A worker object of the same queue in this process."""
+        worker: Worker[None] = Worker(
+            self.environment["SECURE_QUEUE_URL"], queue_name=self.queue, signing_secret=KEYS.split(",")
+        )
+
+        @worker.task(name="note", ttl=60)
+        async def note(number: int, seconds: float = 0.0) -> int:
+            return number
+
+        @worker.task(name="fail", max_tries=1)
+        async def fail(message: str) -> None: ...
+
+        @worker.task(name="fail_otherwise", max_tries=1)
+        async def fail_otherwise() -> None: ...
+
+        @worker.task(name="seats", ttl=60)
+        async def seats() -> int:
+            return 0
+
+        return worker
+
+    def enqueue(self, name: str, *calls: tuple[object, ...]) -> list[str]:
+        """Enqueue one run for each tuple of arguments; return the ids."""
+
+        async def send() -> list[str]:
+            async with self.producer() as worker:
+                tasks = [worker.registry[name].enqueue(*arguments) for arguments in calls]
+                await worker.enqueue_many(tasks)
+                return [task.id for task in tasks]
+
+        return anyio.run(send)
+
+    def ask(self, question: Callable[[Worker[None]], Any]) -> Any:
+        async def answer() -> Any:
+            async with self.producer() as worker:
+                return await question(worker)
+
+        return anyio.run(answer)
+
+    def close(self) -> None:
+        for process in self.processes:
+            if process.poll() is None:
+                for child in psutil.Process(process.pid).children(recursive=True):
+                    child.kill()
+                process.kill()
+            process.wait(PATIENCE)
+            for stream in (process.stdin, process.stdout, process.stderr):
+                if stream is not None:
+                    stream.close()
+
+
+@pytest.fixture
+def shell(tmp_path: Path, real_server: Server) -> Iterator[Shell]:
+    shell = Shell(tmp_path, real_server)
+    try:
+        yield shell
+    finally:
+        shell.close()
+
+
+def children(process: subprocess.Popen[str]) -> list[psutil.Process]:
+    return [child for child in psutil.Process(process.pid).children() if child.status() != psutil.STATUS_ZOMBIE]
+
+
+# run
+
+
+def test_burst_drains_the_queue_and_ends(shell: Shell) -> None:
+    shell.enqueue("note", *((number,) for number in range(50)))
+    shell.run("run", TARGET, "--burst", "--quiet")
+    assert {number for number, _ in shell.lines("end")} == set(range(50))
+
+
+def test_burst_with_two_processes_drains_the_queue_and_ends(shell: Shell) -> None:
+    shell.enqueue("note", *((number, 0.01) for number in range(400)))
+    shell.run("run", TARGET, "--burst", "--processes", "2", "--quiet")
+    assert {number for number, _ in shell.lines("end")} == set(range(400))
+
+
+def test_concurrency_of_the_command_line_counts(shell: Shell) -> None:
+    (task_id,) = shell.enqueue("seats", ())
+    shell.run("run", TARGET, "--burst", "--concurrency", "7")
+    assert shell.ask(lambda worker: worker.result_by_id(task_id, 5)).result == 7
+
+
+@pytest.mark.parametrize("processes", [1, 2])
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+def test_a_signal_ends_it_in_peace_with_exit_code_0(shell: Shell, processes: int, number: signal.Signals) -> None:
+    shell.enqueue("note", *((number, 0.5) for number in range(8)))
+    process = shell.start("run", TARGET, "--processes", str(processes))
+    wait_until(lambda: len({pid for _, pid in shell.lines("start")}) == processes)
+    process.send_signal(number)
+    out, err = process.communicate(timeout=PATIENCE)
+    assert (process.returncode, out) == (0, ""), err
+    assert "Traceback" not in err
+    assert sorted(shell.lines("end")) == sorted(shell.lines("start"))
+
+
+def test_a_second_signal_ends_it_at_once_and_hands_tasks_back(shell: Shell) -> None:
+    shell.enqueue("note", *((number, 60.0) for number in range(8)))
+    process = shell.start("run", TARGET, "--processes", "2")
+    wait_until(lambda: len(shell.lines("start")) == 8)
+    process.send_signal(signal.SIGTERM)
+    told = (line for line in iter(process.stderr.readline, "") if "received SIGTERM" in line)  # type: ignore[union-attr]
+    for _ in range(3):  # the supervisor and both workers: two signals at once could be taken for one
+        next(told)
+    process.send_signal(signal.SIGTERM)
+    assert process.wait(PATIENCE) == 0
+    counts = shell.ask(lambda worker: worker.counts())
+    assert (counts.running, counts.ready["normal"]) == (0, 8)
+
+
+def test_a_worker_process_that_is_killed_is_started_again(shell: Shell) -> None:
+    process = shell.start("run", TARGET, "--processes", "2", stderr=subprocess.DEVNULL)
+    wait_until(lambda: len(children(process)) == 2)
+    doomed, survivor = children(process)
+    doomed.kill()
+    wait_until(lambda: doomed not in children(process) and len(children(process)) == 2)
+    assert survivor in children(process)
+    process.terminate()
+    assert process.wait(PATIENCE) == 0
+
+
+def test_worker_processes_end_when_their_supervisor_is_killed(shell: Shell) -> None:
+    shell.enqueue("note", (1,), (2,))
+    process = shell.start("run", TARGET, "--processes", "2", stderr=subprocess.DEVNULL)
+    wait_until(lambda: len(shell.lines("end")) == 2 and len(children(process)) == 2)
+    orphans = children(process)
+    process.kill()
+    process.wait(PATIENCE)
+    try:
+        _, alive = psutil.wait_procs(orphans, PATIENCE)
+        assert alive == []
+    finally:
+        for orphan in orphans:
+            if orphan.is_running():
+                orphan.kill()
+
+
+def test_a_server_that_is_away_is_waited_for(shell: Shell) -> None:
+    shell.environment["SECURE_QUEUE_URL"] = f"redis://127.0.0.1:{free_port()}"
+    process = shell.start("run", TARGET)
+    for line in iter(process.stderr.readline, ""):  # type: ignore[union-attr]
+        if "WARNING" in line:
+            break
+    assert process.poll() is None
+    process.terminate()
+    _, err = process.communicate(timeout=PATIENCE)
+    assert (process.returncode, "Traceback" in err) == (0, False), err
+
+
+def test_reload_starts_anew_when_the_code_changes(shell: Shell) -> None:
+    pytest.importorskip("watchfiles")
+    app = shell.folder / "changing.py"
+    app.write_text("from tests.system.cli_app import worker\n")
+    process = shell.start("run", "changing:worker", "--reload", stderr=subprocess.DEVNULL)
+    shell.enqueue("note", (1,))
+    wait_until(lambda: len(shell.lines("end")) == 1)
+    before = children(process)
+    app.write_text("this is no Python\n")
+    wait_until(lambda: children(process) == [], patience=PATIENCE)
+    app.write_text("from tests.system.cli_app import worker  # again\n")
+    shell.enqueue("note", (2,))
+    wait_until(lambda: len(shell.lines("end")) == 2, patience=PATIENCE)
+    assert not set(before) & set(children(process))
+    process.terminate()
+    assert process.wait(PATIENCE) == 0
+
+
+def test_reload_without_watchfiles_says_what_to_install(shell: Shell) -> None:
+    (shell.folder / "watchfiles.py").write_text("raise ImportError\n")
+    assert "pip install 'secure-queue[reload]'" in shell.refuse("run", TARGET, "--reload")
+
+
+BAD_MODULES = {
+    "broken": "x = 1 / 0\n",
+    "unparsable": "def (:\n",
+    "leaving": "raise SystemExit(3)\n",
+    "keyless": "from secure_queue import Worker\nworker = Worker(signing_secret='')\n",
+    "fine": "from secure_queue import Worker\nworker = Worker('memory://')\nother = 1\n",
+    "needy": "import a_library_that_is_not_there\n",
+}
+
+
+@pytest.mark.parametrize(
+    ("target", "told"),
+    [
+        ("app", "write module:object"),
+        (":worker", "write module:object"),
+        ("nowhere:worker", "no module 'nowhere'"),
+        ("nowhere.deep:worker", "no module 'nowhere'"),
+        ("needy:worker", "ModuleNotFoundError: No module named 'a_library_that_is_not_there' (line 1)"),
+        ("broken:worker", "ZeroDivisionError: division by zero (line 1)"),
+        ("unparsable:worker", "SyntaxError"),
+        ("leaving:worker", "SystemExit: 3"),
+        ("keyless:worker", "the signing key is empty"),
+        ("fine:missing", "has no 'missing'; it has: worker"),
+        ("fine:other", "is a int and no Worker"),
+    ],
+)
+@pytest.mark.parametrize("options", [("--burst",), ("--burst", "--processes", "2")])
+def test_a_bad_target_is_one_clear_line(shell: Shell, target: str, told: str, options: tuple[str, ...]) -> None:
+    for name, text in BAD_MODULES.items():
+        (shell.folder / f"{name}.py").write_text(text)
+    assert told in shell.refuse("run", target, *options)
+
+
+@pytest.mark.parametrize(
+    ("words", "told"),
+    [
+        (("nonsense",), "No such command 'nonsense'"),
+        (("run",), "Missing argument 'TARGET'"),
+        (("run", TARGET, "--processes", "0"), "--processes"),
+        (("run", TARGET, "--burst", "--reload"), "give one of them"),
+        (("run", TARGET, "--verbose", "--quiet"), "give one of them"),
+        (("audit",), "Missing argument 'TARGET'"),
+        (("audit", TARGET, "--rate", "fast"), "--rate"),
+        (("dlq", "retry", TARGET), "name one ID, or all of them with --all"),
+        (("dlq", "delete", TARGET, "x", "--all"), "name one ID"),
+        (("dlq", "retry", TARGET, "x", "--task", "note"), "--task goes with --all"),
+        (("dlq", "show", TARGET, "a b\x1b[31m"), "cannot be a task id"),
+        (("keys", "retire"), "Missing argument 'NAME'"),
+    ],
+)
+def test_wrong_arguments_are_one_line(shell: Shell, words: tuple[str, ...], told: str) -> None:
+    assert told in shell.refuse(*words)
+
+
+# keys
+
+
+def test_a_generated_key_is_one_line_of_shell(shell: Shell) -> None:
+    out = shell.run("keys", "generate", "--name", "2026-12").stdout
+    assert re.fullmatch(r"export SECURE_QUEUE_KEYS=sqk1:2026-12:active:hs:[\w-]{43}:[0-9a-f]{8}\n", out)
+    raw = shell.run("keys", "generate", "--raw").stdout
+    assert re.fullmatch(r"sqk1:[\d-]{10}:active:hs:[\w-]{43}:[0-9a-f]{8}\n", raw)
+    shell.environment["SECURE_QUEUE_KEYS"] = raw.strip()
+    shell.run("status", TARGET)
+
+
+def test_a_rotation_goes_from_generate_to_revoked_and_shows_no_secret(shell: Shell) -> None:
+    del shell.environment["SECURE_QUEUE_KEYS"]
+    file = shell.folder / "keys.toml"
+    shell.environment["SECURE_QUEUE_KEYS_FILE"] = str(file)
+    shell.run("keys", "generate", "--name", "old", "--file", str(file))
+    shell.run("keys", "add", "--name", "new")
+    states = partial(_states, shell)
+    assert states() == {"old": "active", "new": "verify"}
+    told = shell.run("keys", "retire", "old")
+    assert "new signs now" in told.stderr
+    assert states() == {"old": "verify", "new": "active"}
+    shell.run("run", TARGET, "--burst")
+    shell.run("keys", "retire", "old")
+    assert states() == {"old": "revoked", "new": "active"}
+    assert "revoked already" in shell.refuse("keys", "retire", "old")
+    assert "no other key could sign" in shell.refuse("keys", "retire", "new")
+    assert stat.S_IMODE(file.stat().st_mode) == 0o600
+    secrets = re.findall(r'secret = "([\w-]{43})"', file.read_text())
+    shown = "".join(shell.run(*words).stdout for words in (("keys", "list"), ("keys", "list", "--json")))
+    assert len(secrets) == 2
+    assert all(secret not in shown and secret not in told.stderr for secret in secrets)
+
+
+def _states(shell: Shell) -> dict[str, str]:
+    listed = json.loads(shell.run("keys", "list", "--json").stdout)
+    return {key["name"]: key["state"] for key in listed["keys"]}
+
+
+def test_keys_that_cannot_be_handled_are_one_line(shell: Shell) -> None:
+    file = shell.folder / "keys.toml"
+    assert "there is no key file" in shell.refuse("keys", "add", "--file", str(file))
+    assert "cannot be read" in shell.refuse("keys", "list", "--file", str(file))
+    shell.run("keys", "generate", "--file", str(file))
+    assert "exists" in shell.refuse("keys", "generate", "--file", str(file))
+    assert "no key of that name" in shell.refuse("keys", "retire", "nobody", "--file", str(file))
+    for name in ("one", "two"):
+        shell.run("keys", "add", "--name", name, "--file", str(file))
+    active = next(name for name in _keys_of(shell, file) if name not in ("one", "two"))
+    assert "--promote one | two" in shell.refuse("keys", "retire", active, "--file", str(file))
+    shell.run("keys", "retire", active, "--promote", "two", "--file", str(file))
+    assert _keys_of(shell, file) == {active: "verify", "one": "verify", "two": "active"}
+    file.chmod(0o640)
+    assert "chmod 600" in shell.refuse("keys", "list", "--file", str(file))
+
+
+def _keys_of(shell: Shell, file: Path) -> dict[str, str]:
+    listed = json.loads(shell.run("keys", "list", "--json", "--file", str(file)).stdout)
+    return {key["name"]: key["state"] for key in listed["keys"]}
+
+
+# dlq
+
+
+@pytest.fixture
+def graveyard(shell: Shell) -> list[str]:
+    """Three tasks that died of a hostile message, and one that died otherwise."""
+    ids = shell.enqueue("fail", *[("[bold]bang[/bold]\n\x1b[31mforged line",)] * 3)
+    ids += shell.enqueue("fail_otherwise", ())
+    shell.run("run", TARGET, "--burst", "--quiet")
+    return ids
+
+
+def letters(shell: Shell, *words: str) -> list[str]:
+    listed = json.loads(shell.run("dlq", "list", TARGET, "--json", *words).stdout)
+    return [letter["task_id"] for letter in listed["dead_letters"]]
+
+
+def test_dead_letters_are_listed_and_shown_with_their_text_escaped(shell: Shell, graveyard: list[str]) -> None:
+    assert set(letters(shell)) == set(graveyard)
+    assert letters(shell, "--task", "fail_otherwise") == graveyard[3:]
+    assert len(letters(shell, "--limit", "2")) == 2
+    listed = shell.run("dlq", "list", TARGET).stdout
+    assert all(task_id in listed for task_id in graveyard)
+    shown = shell.run("dlq", "show", TARGET, graveyard[0]).stdout
+    assert "ValueError" in shown
+    assert "[bold]bang[/bold]" in shown
+    assert "raise ValueError(message)" in shown
+    assert "\x1b" not in listed + shown
+    assert json.loads(shell.run("dlq", "show", TARGET, graveyard[0], "--json").stdout)["tries"] == 1
+    assert "no dead letter" in shell.refuse("dlq", "show", TARGET, "nobody", code=1)
+
+
+def test_dead_letters_are_put_back_and_deleted(shell: Shell, graveyard: list[str]) -> None:
+    shell.run("dlq", "retry", TARGET, graveyard[0])
+    shell.run("dlq", "delete", TARGET, graveyard[1])
+    assert set(letters(shell)) == set(graveyard[2:])
+    assert "no dead letter" in shell.refuse("dlq", "delete", TARGET, graveyard[1], code=1)
+    assert "no dead letter" in shell.refuse("dlq", "retry", TARGET, graveyard[1], code=1)
+    shell.run("run", TARGET, "--burst", "--quiet")
+    assert set(letters(shell)) == {graveyard[0], *graveyard[2:]}
+    shell.run("dlq", "retry", TARGET, "--all", "--task", "fail", "--yes")
+    assert letters(shell) == graveyard[3:]
+
+
+def test_all_asks_first(shell: Shell, graveyard: list[str]) -> None:
+    for answer in ("n\n", ""):
+        process = shell.start("dlq", "delete", TARGET, "--all", stdin=subprocess.PIPE)
+        _, err = process.communicate(answer, timeout=PATIENCE)
+        assert process.returncode == 1
+        assert "delete 4 dead letters?" in err
+        assert "nothing was done" in err
+    assert len(letters(shell)) == 4
+    process = shell.start("dlq", "delete", TARGET, "--all", stdin=subprocess.PIPE)
+    process.communicate("y\n", timeout=PATIENCE)
+    assert (process.returncode, letters(shell)) == (0, [])
+
+
+# audit and status
+
+
+def test_the_audit_of_a_clean_queue_ends_with_0(shell: Shell, graveyard: list[str]) -> None:
+    shell.enqueue("note", *((number,) for number in range(30)))
+    done = shell.run("audit", TARGET)
+    assert "clean" in done.stdout
+    report = json.loads(shell.run("audit", TARGET, "--json").stdout)
+    assert report["codes"]["valid"] == report["payloads"] == 30 + 4 * 3  # of each dead letter: task, failure, result
+    assert report["keys"]["current"]["payloads"] == report["payloads"]
+    assert report["functions"] == {"note": 30, "fail": 9, "fail_otherwise": 3}
+    assert report["findings"] == []
+
+
+def test_the_audit_finds_each_planted_fault_and_ends_with_1(shell: Shell) -> None:
+    shell.enqueue("note", *((number,) for number in range(200)))
+    planter = Planter(shell.server, shell.queue, ACTIVE, REVOKED, FOREIGN)
+    planted = planter.plant()
+    assert len(planted) >= 20
+    before = planter.snapshot()
+    out = shell.run("audit", TARGET, "--json", code=1).stdout
+    report = json.loads(out)
+    found = {(finding["code"], finding["kind"], finding["id"]) for finding in report["findings"]}
+    assert found == planted
+    assert report["exit_code"] == 1
+    assert report["kinds"]["task"] == 200 + 17  # no fault hides a good one
+    assert (report["keys"]["leaked"]["payloads"], report["unknown_keys"]) == (1, 1)
+    moved = next(finding for finding in report["findings"] if finding["id"] == "swapped")
+    assert moved["detail"].startswith(
+        f"wrong-task: sealed as task another of queue {shell.queue}, found as task swapped"
+    )
+    assert planter.snapshot() == before
+    table = shell.run("audit", TARGET, "--rate", "20000", code=1)
+    assert "\x1b" not in table.stdout
+    assert "dangerous-pickle" in table.stdout
+    assert "[red]log line" in table.stdout
+
+
+def test_an_audit_that_cannot_be_made_ends_with_2(shell: Shell) -> None:
+    shell.environment["SECURE_QUEUE_URL"] = f"redis://127.0.0.1:{free_port()}"
+    done = shell.run("audit", TARGET, code=2)
+    assert done.stdout == ""
+    assert done.stderr.splitlines()[-1].startswith("error: no answer from 127.0.0.1")
+
+
+def test_status_counts(shell: Shell, graveyard: list[str]) -> None:
+    shell.enqueue("note", (1,), (2,))
+    counted = json.loads(shell.run("status", TARGET, "--json").stdout)
+    assert (counted["queue"], counted["ready"], counted["dead"]) == (shell.queue, {"normal": 2}, 4)
+    assert "dead letters" in shell.run("status", TARGET).stdout

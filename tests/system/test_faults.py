@@ -1,0 +1,188 @@
+"""Faults under load, with real worker processes and a real server: nothing acknowledged is lost, no worker dies."""
+
+from __future__ import annotations
+
+import signal
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import anyio
+import psutil
+import pytest
+
+from secure_queue import TaskStatus
+from tests.servers import Server, wait_until
+from tests.system.app import make_worker
+from tests.system.processes import Fleet
+
+pytestmark = pytest.mark.slow
+
+
+@pytest.fixture
+def fleet(server: Server, tmp_path: Path) -> Iterator[Fleet]:
+    with Fleet(tmp_path, f"unix://{server.unix_path}") as fleet:
+        yield fleet
+
+
+def producer(server: Server) -> object:
+    return make_worker(f"unix://{server.unix_path}")
+
+
+async def enqueue(server: Server, name: str, arguments: list[tuple[object, ...]]) -> list[str]:
+    """Enqueue one task for each tuple of arguments; return their ids."""
+    worker = make_worker(f"unix://{server.unix_path}")
+    async with worker:
+        tasks = [worker.registry[f"make_worker.<locals>.{name}"].enqueue(*some) for some in arguments]
+        await worker.enqueue_many(tasks)
+    return [task.id for task in tasks]
+
+
+def test_tasks_of_a_killed_worker_run_again_within_idle_timeout(server: Server, fleet: Fleet) -> None:
+    anyio.run(enqueue, server, "mark", [(number, 0.05) for number in range(400)])
+    doomed = fleet.start(idle_timeout=2, concurrency=8)
+    fleet.start(idle_timeout=2, concurrency=8)
+    fleet.wait_for_start(60)
+    doomed.kill()
+    killed = time.monotonic()
+    held = {number for event, number, pid, _ in fleet.lines() if event == "start" and pid == doomed.pid}
+    held -= {number for event, number, pid, _ in fleet.lines() if event == "end" and pid == doomed.pid}
+    fleet.wait_for(held)
+    assert time.monotonic() - killed < 2 + 3
+    fleet.wait_for(set(range(400)))
+    assert fleet.ended().total() - 400 <= len(held)
+
+
+def test_sigterm_lets_running_tasks_finish_and_hands_the_others_back_without_using_a_try(
+    server: Server, fleet: Fleet
+) -> None:
+    ids = anyio.run(enqueue, server, "mark", [(number, 1.0) for number in range(8)])
+    process = fleet.start(concurrency=2, prefetch=6, grace_period=20)
+    fleet.wait_for_start(2)
+    process.send_signal(signal.SIGTERM)
+    assert process.wait(20) == 0
+    finished = fleet.ended()
+    assert finished.total() == fleet.started().total() == 2
+
+    async def look() -> None:
+        async with make_worker(f"unix://{server.unix_path}") as worker:
+            assert (await worker.counts()).running == 0
+            for number, task_id in enumerate(ids):
+                if number in finished:
+                    assert await worker.status_by_id(task_id) is TaskStatus.DONE
+                    continue
+                info = await worker.info_by_id(task_id)
+                assert info is not None
+                assert (info.status, info.tries) == (TaskStatus.QUEUED, 0)
+
+    anyio.run(look)
+
+
+def test_a_second_signal_stops_at_once_and_the_running_tasks_run_elsewhere(server: Server, fleet: Fleet) -> None:
+    anyio.run(enqueue, server, "mark", [(1, 30.0)])
+    process = fleet.start(concurrency=2, grace_period=60)
+    fleet.wait_for_start(1)
+    process.send_signal(signal.SIGTERM)
+    wait_until(lambda: "SIGTERM" in fleet.log.read_text())
+    process.send_signal(signal.SIGTERM)
+    assert process.wait(20) == 0
+    second = fleet.start(concurrency=2)
+    fleet.wait_for_start(2)
+    assert [(pid, tries) for _, _, pid, tries in fleet.lines()] == [(process.pid, 1), (second.pid, 1)]
+
+
+@pytest.mark.timeout(120)
+def test_a_redis_restart_under_load_kills_no_worker_and_loses_nothing(server: Server, fleet: Fleet) -> None:
+    workers = [fleet.start(concurrency=8), fleet.start(concurrency=8)]
+    acknowledged: set[int] = set()
+
+    async def produce(stop: anyio.Event) -> None:
+        async with make_worker(f"unix://{server.unix_path}") as worker:
+            mark = worker.registry["make_worker.<locals>.mark"]
+            for number in range(100_000):
+                await mark.enqueue(number)
+                acknowledged.add(number)
+                if stop.is_set():
+                    return
+                await anyio.sleep(0.005)
+
+    async def story() -> float:
+        stop = anyio.Event()
+        async with anyio.create_task_group() as group:
+            group.start_soon(produce, stop)
+            while len(fleet.ended()) < 100:
+                await anyio.sleep(0.01)
+            server.kill()
+            await anyio.sleep(1)
+            await anyio.to_thread.run_sync(server.start)
+            back, before = time.monotonic(), fleet.ended().total()
+            while fleet.ended().total() == before:
+                await anyio.sleep(0.005)
+            gap = time.monotonic() - back
+            seen = len(acknowledged)
+            while len(acknowledged) < seen + 100:
+                await anyio.sleep(0.01)
+            stop.set()
+        return gap
+
+    assert anyio.run(story) < 2.0
+    fleet.wait_for(acknowledged)
+    assert [process.poll() for process in workers] == [None, None]
+
+
+def test_a_task_that_blocks_the_event_loop_keeps_its_lease(server: Server, fleet: Fleet) -> None:
+    anyio.run(enqueue, server, "block", [(1, 5.0)])
+    fleet.start(idle_timeout=1, concurrency=1)
+    fleet.wait_for_start(1)
+    fleet.start(idle_timeout=1, concurrency=1)
+    fleet.wait_for({1})
+    assert fleet.started() == {1: 1}
+    assert "the event loop has been blocked" in fleet.log.read_text()
+
+
+def test_a_worker_that_comes_back_from_the_dead_writes_nothing(server: Server, fleet: Fleet) -> None:
+    (task_id,) = anyio.run(enqueue, server, "mark", [(1, 1.0)])
+    zombie = fleet.start(idle_timeout=1, concurrency=1)
+    fleet.wait_for_start(1)
+    zombie.send_signal(signal.SIGSTOP)
+    survivor = fleet.start(idle_timeout=1, concurrency=1)
+    fleet.wait_for({1})
+    zombie.send_signal(signal.SIGCONT)
+    zombie.send_signal(signal.SIGTERM)
+    assert zombie.wait(30) == 0
+
+    async def winner() -> tuple[bool, int]:
+        async with make_worker(f"unix://{server.unix_path}") as worker:
+            result = await worker.result_by_id(task_id, 10)
+            return result.success, result.tries
+
+    assert anyio.run(winner) == (True, 2)
+    assert next(pid for event, _, pid, _ in fleet.lines() if event == "end") == survivor.pid
+
+
+def test_two_workers_run_every_task_exactly_once_while_nothing_fails(server: Server, fleet: Fleet) -> None:
+    anyio.run(enqueue, server, "mark", [(number,) for number in range(3000)])
+    fleet.start(concurrency=16)
+    fleet.start(concurrency=16)
+    fleet.wait_for(set(range(3000)))
+    assert fleet.ended() == dict.fromkeys(range(3000), 1)
+    assert len({pid for _, _, pid, _ in fleet.lines()}) == 2
+
+
+@pytest.mark.timeout(240)
+def test_worker_memory_is_flat_over_200_000_tasks(server: Server, fleet: Fleet) -> None:
+    server.command("CONFIG", "SET", "appendonly", "no")
+    process = psutil.Process(fleet.start(concurrency=32).pid)
+
+    async def drain(count: int) -> int:
+        async with make_worker(f"unix://{server.unix_path}") as worker:
+            noop = worker.registry["make_worker.<locals>.noop"]
+            for _ in range(count // 10_000):
+                await worker.enqueue_many([noop.enqueue() for _ in range(10_000)])
+            while await worker.queue_size() or (await worker.counts()).running:
+                await anyio.sleep(0.05)
+            return process.memory_info().rss
+
+    warm = anyio.run(drain, 50_000)
+    end = anyio.run(drain, 150_000)
+    assert end - warm < 8 << 20
