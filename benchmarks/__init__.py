@@ -1,0 +1,1 @@
+"""Side-by-side measurements with the neighbouring task queues: ``python -m benchmarks``, or ``make bench``."""
