@@ -245,8 +245,8 @@ class Storage(Protocol):
         """End a waiting task with *sealed*, or leave *mark* for a running one: unknown, finished, running, aborted."""
         ...
 
-    async def quarantine(self, untrusted_id: bytes, token: bytes, reason: str) -> bool:
-        """Move a payload that did not open aside; False if the lease was lost."""
+    async def quarantine(self, untrusted_id: bytes, token: bytes, reason: str, sha256: str = "") -> bool:
+        """Move a payload that did not open aside, with its digest if it is known; False if the lease was lost."""
         ...
 
     async def watch(self, client: str, task_ids: Sequence[bytes]) -> list[bytes | object | None]:

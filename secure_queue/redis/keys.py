@@ -36,6 +36,7 @@ class QueueKeys:
         self.quarantine = self.prefix + b"quarantine"
         self.aborts = self.prefix + b"aborts"
         self.workers = self.prefix + b"workers"
+        self.finished = self.prefix + b"finished"
         self.priorities = tuple(priorities)
         self.ready = {name: self.prefix + b"ready:" + name.encode() for name in priorities}
         self.due = {name: self.prefix + b"due:" + name.encode() for name in priorities}
@@ -77,7 +78,7 @@ class QueueKeys:
     @cached_property
     def fixed(self) -> tuple[bytes, ...]:
         """Every key whose name depends on no task and no worker."""
-        indexes = (self.meta, self.leases, self.wake, self.results, self.dead, self.workers)
+        indexes = (self.meta, self.leases, self.wake, self.results, self.dead, self.workers, self.finished)
         return (*self.buckets, self.aborts, self.quarantine, *self.both, *indexes)
 
     @cached_property
@@ -98,6 +99,7 @@ _TYPES = {
     b"results": b"zset",
     b"dead": b"zset",
     b"workers": b"zset",
+    b"finished": b"zset",
     b"quarantine": b"stream",
     b"result": b"string",
 }

@@ -34,8 +34,9 @@ _audit_log = logging.getLogger("secure_queue.audit")
 CLAIM_DEADLINE_S = 30.0
 READ_DEADLINE_S = 20.0
 ENQUEUE_BATCH = 500
-MISFIT_TTL_MS = 30 * 86_400_000
+ASIDE_MS = 30 * 86_400_000
 QUARANTINE_ENTRIES = 10_000
+QUARANTINE_BYTES = 256 << 20
 
 
 class RedisStorage:
@@ -70,7 +71,8 @@ class RedisStorage:
         return list(created.values())
 
     async def _enqueue_alike(self, tasks: Sequence[NewTask], priority: str, deadline: float) -> list[bool]:
-        keys = [self.keys.meta, self.keys.wake, self.keys.ready[priority], self.keys.due[priority]]
+        own = self.keys
+        keys = [own.meta, own.wake, own.ready[priority], own.due[priority], own.finished]
         args: list[Argument] = []
         for task_id, sealed, at_ms, _ in tasks:
             keys += (self.keys.bucket(task_id), self.keys.result(task_id))
@@ -104,7 +106,7 @@ class RedisStorage:
         ]
 
     async def complete(self, ends: Sequence[End]) -> list[bool]:
-        return await self._end("complete", (self.keys.aborts,), ends)
+        return await self._end("complete", (self.keys.aborts, self.keys.finished), ends)
 
     async def bury(self, ends: Sequence[End]) -> list[bool]:
         return await self._end("bury", (self.keys.aborts, self.keys.dead), ends)
@@ -118,16 +120,16 @@ class RedisStorage:
         return _flags(await self._run(script, keys, args, self._settle_s))
 
     async def retry(self, priority: str, runs: Sequence[GiveBack]) -> list[bool]:
-        return await self._give_back("retry", priority, runs)
+        return await self._give_back(priority, runs, used=1)
 
     async def release(self, priority: str, runs: Sequence[GiveBack]) -> list[bool]:
-        return await self._give_back("release", priority, runs)
+        return await self._give_back(priority, runs, used=0)
 
-    async def _give_back(self, script: str, priority: str, runs: Sequence[GiveBack]) -> list[bool]:
+    async def _give_back(self, priority: str, runs: Sequence[GiveBack], *, used: int) -> list[bool]:
         own = self.keys
         keys = [own.meta, own.leases, own.wake, own.ready[priority], own.due[priority], *self._buckets(runs)]
-        args: list[Argument] = [part for run in runs for part in run]
-        return _flags(await self._run(script, keys, args, self._settle_s))
+        args: list[Argument] = [used, *(part for run in runs for part in run)]
+        return _flags(await self._run("give_back", keys, args, self._settle_s))
 
     async def renew(self, lease_ms: int, held: Sequence[GiveBack]) -> list[bool]:
         args: list[Argument] = [lease_ms, *(part for run in held for part in run[:2])]
@@ -152,17 +154,22 @@ class RedisStorage:
         keys = [own.meta, own.leases, own.results, own.aborts, own.dead, *places]
         return _word(await self._run("abort", keys, [task_id, sealed, ttl_ms, mark], READ_DEADLINE_S))
 
-    async def quarantine(self, untrusted_id: bytes, token: bytes, reason: str) -> bool:
+    async def quarantine(self, untrusted_id: bytes, token: bytes, reason: str, sha256: str = "") -> bool:
         own = self.keys
         keys = [own.meta, own.leases, own.quarantine, own.bucket(untrusted_id), own.aborts]
-        args: list[Argument] = [untrusted_id, token, reason, QUARANTINE_ENTRIES, self._max_payload_bytes]
-        return _word(await self._run("quarantine", keys, args, self._settle_s)) == "moved"
+        limits = (self._max_payload_bytes, QUARANTINE_ENTRIES, QUARANTINE_BYTES, ASIDE_MS)
+        args: list[Argument] = [untrusted_id, token, reason, sha256, *limits]
+        answer = _word(await self._run("quarantine", keys, args, self._settle_s))
+        if answer == "full":
+            await self._move_aside([own.quarantine], [b"nothing that could stay"])
+            answer = _word(await self._run("quarantine", keys, args, self._settle_s))
+        return answer == "moved"
 
     async def watch(self, client: str, task_ids: Sequence[bytes]) -> list[bytes | object | None]:
         keys = [self.keys.meta]
         for task_id in task_ids:
             keys += (self.keys.bucket(task_id), self.keys.result(task_id))
-        args: list[Argument] = [self.keys.done_channel(client), *task_ids]
+        args: list[Argument] = [self.keys.done_channel(client), self._max_payload_bytes, *task_ids]
         reply = cast("list[bytes | int]", await self._run("watch", keys, args, READ_DEADLINE_S))
         return [_kept(found) if isinstance(found, bytes) else None if found == 0 else UNKNOWN for found in reply]
 
@@ -218,13 +225,16 @@ class RedisStorage:
 
     async def repair(self, keys: Sequence[bytes]) -> list[bytes]:
         """Move aside those of *keys* that hold a wrong type; they are kept for 30 days. Returns what was moved."""
-        nonce = os.urandom(4).hex().encode()
         unique = list(dict.fromkeys(keys))
-        pairs = [name for key in unique for name in (key, self.keys.misfit(key, nonce))]
-        args: list[Argument] = [MISFIT_TTL_MS, *(self.keys.type_of(key) for key in unique)]
+        return await self._move_aside(unique, [self.keys.type_of(key) for key in unique])
+
+    async def _move_aside(self, keys: Sequence[bytes], types: Sequence[bytes]) -> list[bytes]:
+        nonce = os.urandom(4).hex().encode()
+        pairs = [name for key in keys for name in (key, self.keys.misfit(key, nonce))]
+        args: list[Argument] = [ASIDE_MS, *types]
         moved = cast("list[bytes]", await self._link.run(load("repair"), pairs, args, READ_DEADLINE_S))
         for key in moved:
-            _audit_log.error("a key of the wrong type was moved aside: %s", printable(key))
+            _audit_log.error("a key that cannot be used was moved aside: %s", printable(key))
         return moved
 
 

@@ -7,13 +7,16 @@ import pytest
 
 from secure_queue.errors import Backpressure
 from secure_queue.redis.connect import open_link
+from secure_queue.redis.link import Link
 from secure_queue.redis.storage import RedisStorage
 from secure_queue.storage import NewTask, Standing
-from tests.servers import PATIENCE, Server
+from tests.servers import PATIENCE, Server, eventually
 from tests.storage.conftest import KEYS
 from tests.storage.verbs import (
     LONG,
     RESULT,
+    SEALED,
+    TOKEN,
     back,
     dead,
     end,
@@ -50,6 +53,22 @@ async def test_an_id_twice_in_one_call_is_stored_once(storage: RedisStorage) -> 
     twice = [NewTask(b"a", b"first", 0, "low"), NewTask(b"a", b"second", 0, "low")]
     assert await storage.enqueue(twice, PATIENCE) == [True, False]
     assert [claim.untrusted for claim in await take(storage)] == [b"first"]
+
+
+async def test_a_late_repetition_is_known_when_the_task_is_done_and_its_result_gone(
+    storage: RedisStorage, link: Link
+) -> None:
+    await put_and_take(storage, b"a")
+    assert await storage.complete([end(b"a", TOKEN, 1)]) == [True]
+    await eventually(lambda: _is_gone(link, storage.keys.result(b"a")))
+    assert await storage.enqueue([NewTask(b"a", SEALED, 0, "low")], PATIENCE) == [False]
+    assert await storage.enqueue([NewTask(b"a", b"another task of this id", 0, "low")], PATIENCE) == [True]
+    left = await link.command("PTTL", storage.keys.finished)
+    assert isinstance(left, int) and 0 < left <= 100_000
+
+
+async def _is_gone(link: Link, key: bytes) -> bool:
+    return await link.command("EXISTS", key) == 0
 
 
 async def test_a_running_task_is_known(storage: RedisStorage) -> None:

@@ -50,19 +50,17 @@ async def test_after_ten_thousand_tasks_every_key_has_an_expiry(real_server: Ser
         await link.command("FLUSHALL")
 
 
-async def test_only_what_waits_and_what_is_evidence_stays_for_ever(storage: RedisStorage, link: Link) -> None:
+async def test_only_what_waits_and_what_was_asked_for_stays_for_ever(storage: RedisStorage, link: Link) -> None:
     """The whole list of keys that may lack an expiry, and who takes each away."""
     await dead(storage, b"dead")
     await put_and_take(storage, b"for ever", token=b"w.2")
     await storage.complete([end(b"for ever", b"w.2", -1)])
-    await storage.quarantine(b"evidence", b"", "missing-payload")
     await put_and_take(storage, b"running", token=b"w.3")
     await put(storage, b"due", at_ms=-LONG)
     await put(storage, b"ready")
     await tick(storage)
     reasons = {
         b"dead": "limited by number and age; tick trims it",
-        b"quarantine": "evidence, limited to 10,000 entries",
         b"due:low": "tasks that wait",
         b"ready:low": "tasks that wait",
         b"leases": "tasks that run",

@@ -21,10 +21,11 @@ async def entries(storage: RedisStorage, link: Link) -> list[dict[bytes, bytes]]
 
 async def test_the_payload_is_moved_with_the_reason(storage: RedisStorage, link: Link) -> None:
     await put_and_take(storage, b"a")
-    assert await storage.quarantine(b"a", TOKEN, "bad-signature") is True
+    assert await storage.quarantine(b"a", TOKEN, "bad-signature", "5ea1") is True
     [entry] = await entries(storage, link)
     assert entry.pop(b"at").isdigit()
-    assert entry == {b"id": b"a", b"reason": b"bad-signature", b"size": b"%d" % len(SEALED), b"payload": SEALED}
+    facts = {b"reason": b"bad-signature", b"size": b"%d" % len(SEALED), b"sha256": b"5ea1"}
+    assert entry == {b"id": b"a", b"payload": SEALED, **facts}
     assert await standing(storage, b"a") is Standing.NOT_FOUND
     counts = await storage.counts()
     assert (counts.running, counts.quarantined) == (0, 1)
@@ -72,11 +73,41 @@ async def test_of_a_large_payload_the_beginning_is_kept(storage: RedisStorage, l
     assert (entry[b"size"], len(entry[b"payload"])) == (b"5000", 1000)
 
 
-async def test_the_record_is_limited(storage: RedisStorage, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_the_oldest_evidence_goes_when_there_are_too_many_entries(
+    storage: RedisStorage, link: Link, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setattr("secure_queue.redis.storage.QUARANTINE_ENTRIES", 3)
     for number in range(5):
         await storage.quarantine(b"%d" % number, b"", "missing-payload")
-    assert (await storage.counts()).quarantined == 3
+    assert [entry[b"id"] for entry in await entries(storage, link)] == [b"2", b"3", b"4"]
+
+
+async def test_the_oldest_evidence_goes_when_there_are_too_many_bytes(
+    storage: RedisStorage, link: Link, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("secure_queue.redis.storage.QUARANTINE_BYTES", 3000)
+    for number in range(20):
+        name = b"%d" % number
+        await put_and_take(storage, name, token=b"w.%d" % number)
+        await link.command("HSET", storage.keys.bucket(name), name, b"x" * 900)
+        await storage.quarantine(name, b"w.%d" % number, "bad-signature")
+    assert [entry[b"id"] for entry in await entries(storage, link)] == [b"17", b"18", b"19"]
+
+
+async def test_evidence_is_kept_for_a_month(storage: RedisStorage, link: Link) -> None:
+    await link.command("XADD", storage.keys.quarantine, "1-1", "id", "of 1970")
+    await storage.quarantine(b"a", b"", "missing-payload")
+    assert [entry[b"id"] for entry in await entries(storage, link)] == [b"a"]
+    left = cast("int", await link.command("PTTL", storage.keys.quarantine))
+    assert 29 * 86_400_000 < left <= 30 * 86_400_000
+
+
+async def test_a_stream_whose_ids_are_used_up_is_moved_aside(storage: RedisStorage, link: Link) -> None:
+    await link.command("XADD", storage.keys.quarantine, f"{2**64 - 1}-{2**64 - 1}", "id", "the last one")
+    assert await storage.quarantine(b"a", b"", "missing-payload") is True
+    assert [entry[b"id"] for entry in await entries(storage, link)] == [b"a"]
+    [aside] = cast("list[bytes]", await link.command("KEYS", storage.keys.misfit(storage.keys.quarantine, b"*")))
+    assert await link.command("XLEN", aside) == 1
 
 
 async def test_everything_beside_the_payload_goes_too(storage: RedisStorage, link: Link) -> None:

@@ -4,11 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-import anyio
-
 from secure_queue.redis.storage import RedisStorage
 from secure_queue.storage import Claim, End, GiveBack, NewTask, Standing, Tick
-from tests.servers import PATIENCE
+from tests.servers import PATIENCE, eventually
 
 LONG = 600_000
 TOKEN, OTHER = b"w.1", b"other.1"
@@ -49,10 +47,14 @@ async def tick(storage: RedisStorage, *, keep_dead_ms: int = LONG, keep_dead: in
 
 async def tick_until(storage: RedisStorage, condition: Callable[[Tick], object]) -> Tick:
     """Do upkeep until a round satisfies *condition*."""
-    with anyio.fail_after(PATIENCE):
-        while not condition(found := await tick(storage)):
-            await anyio.sleep(0.005)
-    return found
+    rounds: list[Tick] = []
+
+    async def one_more() -> object:
+        rounds.append(await tick(storage))
+        return condition(rounds[-1])
+
+    await eventually(one_more)
+    return rounds[-1]
 
 
 async def standing(storage: RedisStorage, task_id: bytes) -> Standing:

@@ -37,6 +37,8 @@ end
 -- run record, waiting clients, failure of a dead letter, mark of an entry that an aborted task left in a ready list.
 local RUN, WAITERS, DEATH, GHOST = '!r', '!w', '!d', '!g'
 
+local MAX_ID = 16384        -- of an id that is longer (a genuine one has at most 128 bytes) only the beginning is told
+
 -- A run record is "<tries>:<priority>:<holder>", with tries counted up to MAX_TRIES; the holder is a lease token while the
 -- task runs, "-<token>" once that holder has given it back, and empty before.
 local MAX_TRIES = 9999
@@ -77,10 +79,12 @@ local function call_in_chunks(command, key, list)
   end
 end
 
+local MARK_MS = 100000       -- how long a repeated enqueue is known again; producers repeat for 20 s
+
 -- Stores a sealed result, or ("-" and *mark*) that there was one.
 local function store_result(key, sealed, ttl, mark)
   if ttl == 0 then
-    redis.call('SET', key, '-' .. mark, 'PX', 100000)
+    redis.call('SET', key, '-' .. mark, 'PX', MARK_MS)
   elseif ttl < 0 then
     redis.call('SET', key, sealed)
   else

@@ -7,8 +7,6 @@ local left, lease, token, limit = tonumber(ARGV[1]), tonumber(ARGV[2]), ARGV[3],
 allow_when_full(meta)
 expect('zset', leases, wake)
 
-local MAX_ID = 16384        -- of an id that is longer (a genuine one has at most 128 bytes) only the beginning is told
-
 local function read(id)
   return redis.call('HMGET', KEYS[5 + bucket_of(id)], id, RUN .. id)
 end

@@ -1,20 +1,29 @@
 -- complete: ends running tasks with a sealed result; only the holder of the lease can.
--- KEYS  1 meta (hash)   2 leases (zset)   3 results (zset)   4 aborts (hash)   then for each task: bucket (hash), result (string)
+-- KEYS  1 meta (hash)   2 leases (zset)   3 results (zset)   4 aborts (hash)   5 finished (zset)   then for each task: bucket (hash), result (string)
 -- ARGV  for each task: id, lease token, lifetime of the result in ms (0 not kept, negative for ever), sealed result
 -- Returns one character for each task: "1" ended, "0" the lease was lost
-local leases, results = KEYS[2], KEYS[3]
+local leases, results, finished = KEYS[2], KEYS[3], KEYS[5]
 allow_when_full(KEYS[1])
-expect('zset', leases, results)
+expect('zset', leases, results, finished)
 expect('hash', KEYS[4])
-expect_buckets(5, 2)
+expect_buckets(6, 2)
 local now = queue_time(KEYS[1])
+
+-- A result that is kept for a shorter time than an enqueue may be repeated leaves the digest of its task behind.
+local function remember(sealed)
+  redis.call('ZREMRANGEBYSCORE', finished, '-inf', now)
+  redis.call('ZADD', finished, now + MARK_MS, redis.sha1hex(sealed))
+  redis.call('PEXPIRE', finished, MARK_MS)
+end
+
 local ended, index, longest, replies = {}, {}, 0, {}
 for i = 1, #ARGV / 4 do
   local id, token, ttl, sealed = ARGV[4 * i - 3], ARGV[4 * i - 2], tonumber(ARGV[4 * i - 1]), ARGV[4 * i]
-  local bucket, result = KEYS[2 * i + 3], KEYS[2 * i + 4]
+  local bucket, result = KEYS[2 * i + 4], KEYS[2 * i + 5]
   local stored = redis.call('HMGET', bucket, RUN .. id, WAITERS .. id)
   local _, _, holder = parse_run(stored[1])
   if holder == token then
+    if ttl > 0 and ttl < MARK_MS then remember(redis.call('HGET', bucket, id) or '') end
     store_result(result, sealed, ttl, token)
     redis.call('HDEL', bucket, id, RUN .. id, WAITERS .. id)
     push_result(stored[2], id, sealed)

@@ -5,5 +5,6 @@
 local first = tonumber(ARGV[1])
 local last = first + tonumber(ARGV[2]) - 1
 local kind = redis.call('TYPE', KEYS[1])
-if (kind['ok'] or kind) == 'list' then return redis.call('LRANGE', KEYS[1], first, last) end
-return redis.call('ZRANGE', KEYS[1], first, last)
+local ids = redis.call((kind['ok'] or kind) == 'list' and 'LRANGE' or 'ZRANGE', KEYS[1], first, last)
+for i, id in ipairs(ids) do ids[i] = string.sub(id, 1, MAX_ID) end
+return ids
