@@ -23,7 +23,7 @@ from secure_queue.errors import (
 from secure_queue.inbox import Inbox
 from secure_queue.outcomes import abort_mark, aborted_result, read_result
 from secure_queue.payload.codec import Codec
-from secure_queue.payload.envelope import Purpose, parse_envelope
+from secure_queue.payload.envelope import Purpose
 from secure_queue.payload.records import TaskHead
 from secure_queue.retry import seconds
 from secure_queue.settings import DEFAULT_LIFETIME_S, QueueSettings
@@ -83,7 +83,7 @@ class Client:
 
     def _seal(self, task: Task[Any], arguments: bytes) -> NewTask:
         now = now_ms()
-        if task.id != task.jti.hex():
+        if task.id != task.jti.hex():  # an id of one's own
             names.task_id(task.id)
         if task.at_ms and not task.delay_ms:
             delay, at = max(task.at_ms - now, 0), task.at_ms
@@ -94,7 +94,7 @@ class Client:
         head = b"" if priority == lowest else TaskHead(priority=priority).pack()
         sealed = self._codec.seal(
             Purpose.TASK,
-            names.task_id(task.id),
+            task.id,
             task.fn_name,
             head,
             arguments,
@@ -169,9 +169,7 @@ class Client:
 
     def reseal(self, task_id: str, untrusted: bytes | int | None, *, now_ms: int) -> NewTask:
         """A genuine task, expired or not, under a fresh seal; its arguments stay sealed bytes. Raises ``Rejected``."""
-        stored = _bytes(untrusted)
-        moment = min(parse_envelope(stored).expires_ms or now_ms, now_ms)
-        task = self._codec.verify(stored, Purpose.TASK, task_id, now_ms=moment)
+        task = self._codec.verify_late(_bytes(untrusted), Purpose.TASK, task_id, now_ms=now_ms)
         sealed = self._codec.seal(
             Purpose.TASK,
             task_id,
@@ -212,9 +210,7 @@ class Client:
         record = await self.storage.look_up(names.task_id(task_id).encode())
         if record.standing not in (Standing.QUEUED, Standing.SCHEDULED, Standing.RUNNING):
             return False
-        stored = _bytes(record.untrusted_task)
-        moment = min(parse_envelope(stored).expires_ms or now_ms(), now_ms())
-        task = self._codec.verify(stored, Purpose.TASK, task_id, now_ms=moment)
+        task = self._codec.verify_late(_bytes(record.untrusted_task), Purpose.TASK, task_id, now_ms=now_ms())
         answer = await self.storage.abort(
             task_id.encode(),
             sealed=aborted_result(self._codec, task, record.tries, worker=""),

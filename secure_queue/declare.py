@@ -68,8 +68,8 @@ class Declarations(Publisher):
         """Register a function, async or sync (which then runs in a thread), as a task of this queue.
 
         ``max_tries`` counts all tries (None: no limit). ``timeout`` limits one try, ``ttl`` is how long the result is
-        kept (0: not at all, None: for ever), ``expire`` fails a task that was not started in time; all in seconds or as
-        timedeltas. Ordinary exceptions in ``retry_on`` and not in ``no_retry_on`` are retried after
+        kept (0: not at all, None: for ever), no try starts later than ``expire`` after the task is due; all in seconds or
+        as timedeltas. Ordinary exceptions in ``retry_on`` and not in ``no_retry_on`` are retried after
         ``retry_policy(tries)`` seconds, timeouts only with ``retry_timeouts``. ``silent`` keeps the task out of the log.
         Raises ``ConfigurationError`` for options out of range and for a second function of the same name.
         """
@@ -79,7 +79,7 @@ class Declarations(Publisher):
 
         def register(function: Callable[..., Any]) -> RegisteredTask[..., Any, Any]:
             settings = TaskSettings(
-                name=names.function_name(name or function.__qualname__),
+                name=names.function_name(name or _name_of(function)),
                 max_tries=max_tries,
                 timeout_s=None if timeout is None else positive_seconds("timeout", timeout),
                 ttl_s=None if ttl is None else positive_seconds("ttl", ttl, zero=True),
@@ -102,3 +102,11 @@ class Declarations(Publisher):
             raise ConfigurationError(f"a task named {task.fn_name!r} is registered already; pass another name=")
         self.registry[task.fn_name] = task
         return task
+
+
+def _name_of(function: Callable[..., Any]) -> str:
+    """The name that a function brings; a ``functools.partial`` or another callable object has none."""
+    name = getattr(function, "__qualname__", None)
+    if not isinstance(name, str):
+        raise ConfigurationError(f"a {type(function).__name__} has no name of its own; pass task(name='…')")
+    return name

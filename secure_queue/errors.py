@@ -12,7 +12,6 @@
     │   ├── Backpressure          the server refuses new work (memory limit); nothing was written
     │   └── EmbeddedServerError   the private redis-server could not be found, started or joined
     ├── TaskError                 one task, seen by its caller
-    │   ├── UnknownTask           no function of that name is registered here
     │   ├── TaskNotFound          no such task is stored: never enqueued, or its result has expired
     │   ├── ResultTimeout         the result did not arrive in time; the task goes on
     │   ├── ResultUnavailable     the task has finished, but its result was not kept
@@ -85,10 +84,6 @@ class EmbeddedServerError(ServerError):
 
 class TaskError(SecureQueueError):
     """Something about one task, seen by the side that enqueued or asks for it."""
-
-
-class UnknownTask(TaskError):
-    """No function of that name is registered on this worker object."""
 
 
 class TaskNotFound(TaskError):

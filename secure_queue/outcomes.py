@@ -22,6 +22,8 @@ RESULT_LIFETIME_S = 7 * 86_400
 FAILURE_LIFETIME_S = 31 * 86_400
 """A failure can be read as long as its dead letter is kept."""
 
+ABORT_LIFETIME_S = 86_400
+
 _STATUS = {Outcome.DONE: TaskStatus.DONE, Outcome.FAILED: TaskStatus.FAILED, Outcome.ABORTED: TaskStatus.ABORTED}
 ABORTED = Failure("secure_queue.TaskAborted", "the task was aborted")
 
@@ -46,33 +48,14 @@ def lifetime_s(ttl_ms: int) -> int:
 
 def seal_done(codec: Codec, task: OpenedTask, head: ResultHead, value: bytes, ttl_ms: int) -> bytes:
     """Seal a returned value, already serialized; raises ``UnserializableValue`` if it is too large."""
-    return codec.seal(
-        Purpose.RESULT,
-        task.task_id,
-        task.function,
-        head.pack(),
-        value,
-        now_ms=head.finished_ms,
-        jti=os.urandom(16),
-        ref=task.jti,
-        lifetime_s=lifetime_s(ttl_ms),
-    )
+    return _answer(codec, Purpose.RESULT, task, head.pack(), value, head.finished_ms, lifetime_s(ttl_ms), None)
 
 
 def seal_failure(codec: Codec, task: OpenedTask, head: ResultHead, failure: Failure, ttl_ms: int) -> bytes:
     """Seal a failure as data."""
-    return codec.seal(
-        Purpose.RESULT,
-        task.task_id,
-        task.function,
-        head.pack(),
-        pack_plain(failure.to_plain()),
-        now_ms=head.finished_ms,
-        jti=os.urandom(16),
-        ref=task.jti,
-        lifetime_s=max(FAILURE_LIFETIME_S, lifetime_s(ttl_ms)),
-        serializer_id=MSGPACK_ID,
-    )
+    value = pack_plain(failure.to_plain())
+    lifetime = max(FAILURE_LIFETIME_S, lifetime_s(ttl_ms))
+    return _answer(codec, Purpose.RESULT, task, head.pack(), value, head.finished_ms, lifetime, MSGPACK_ID)
 
 
 def aborted_result(codec: Codec, task: OpenedTask, tries: int, worker: str, started_ms: int = 0) -> bytes:
@@ -84,17 +67,31 @@ def aborted_result(codec: Codec, task: OpenedTask, tries: int, worker: str, star
 
 def abort_mark(codec: Codec, task: OpenedTask) -> bytes:
     """Seal the order to stop one run of one task."""
+    return _answer(codec, Purpose.CONTROL, task, b"", b"", now_ms(), ABORT_LIFETIME_S, MSGPACK_ID)
+
+
+def _answer(
+    codec: Codec,
+    purpose: Purpose,
+    task: OpenedTask,
+    head: bytes,
+    value: bytes,
+    issued_ms: int,
+    lifetime: int,
+    serializer_id: int | None,
+) -> bytes:
+    """Seal what is said about exactly this enqueue: ``ref`` is its message id."""
     return codec.seal(
-        Purpose.CONTROL,
+        purpose,
         task.task_id,
         task.function,
-        b"",
-        b"",
-        now_ms=now_ms(),
+        head,
+        value,
+        now_ms=issued_ms,
         jti=os.urandom(16),
         ref=task.jti,
-        lifetime_s=86_400,
-        serializer_id=MSGPACK_ID,
+        lifetime_s=lifetime,
+        serializer_id=serializer_id,
     )
 
 

@@ -198,7 +198,7 @@ class RegisteredTask(Generic[P, R, C]):
         self.fn = fn
         self.settings = settings
         self.publisher = publisher
-        self.is_async = inspect.iscoroutinefunction(fn)
+        self.is_async = inspect.iscoroutinefunction(fn)  # what else returns an awaitable makes it in a thread
         self.ttl_ms = settings.ttl_ms
         self.__doc__ = fn.__doc__
         self.__name__ = getattr(fn, "__name__", settings.name)

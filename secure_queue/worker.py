@@ -22,7 +22,7 @@ from secure_queue.audit.report import AuditReport, collect
 from secure_queue.audit.scan import scan
 from secure_queue.client import Client, open_client
 from secure_queue.errors import ConfigurationError, SecureQueueError
-from secure_queue.execution.engine import Engine
+from secure_queue.execution.engine import DRAIN, STOP, Engine
 from secure_queue.keyring import ring_for
 from secure_queue.payload.choice import choose_serializer
 from secure_queue.payload.codec import Codec
@@ -102,8 +102,9 @@ class Worker(Access, Generic[C]):
         self._engine: Engine | None = None
         self.anyio_backend = anyio_backend
         self.anyio_kwargs = dict(anyio_kwargs or {})
-        self._stop_asked = False
-        self._drain_asked = False
+        self._asked = 0
+        self.left_behind = 0
+        """How many sync tasks outlived the last run in their threads; a process ends only after they have ended."""
         self.burst = False
         """Whether ``run_async`` ends when the queue is empty; the command line sets it for ``--burst``."""
 
@@ -212,19 +213,19 @@ class Worker(Access, Generic[C]):
                 finally:
                     self.stop()
         finally:
-            self._stop_asked = self._drain_asked = False  # what was asked of this run is not asked of the next
+            self._asked = 0  # what was asked of this run is not asked of the next
         if problems:
             raise _plain(problems[0])
 
     async def _run_shielded(self, finished: anyio.CancelScope, problems: list[BaseException]) -> None:
-        with anyio.CancelScope(shield=True):
+        with anyio.CancelScope() as scope:
             try:
-                await self._run()
+                await self._run(scope)
             except Exception as error:
                 problems.append(error)
         finished.cancel()
 
-    async def _run(self) -> None:
+    async def _run(self, scope: anyio.CancelScope) -> None:
         async with self._host as topology, self._connected() as storage, self._entered_lifespan() as context:
             self._engine = Engine(
                 storage,
@@ -237,13 +238,12 @@ class Worker(Access, Generic[C]):
             )
             self._counters = self._engine.desk.counters
             self._context.append(context)
-            if self._stop_asked:
-                self._engine.stop()
-            elif self._drain_asked:
-                self._engine.drain()
+            scope.shield = True  # from here on a cancellation is an order to wind down
+            self._engine.ask(self._asked)
             try:
                 await self._engine.run()
             finally:
+                self.left_behind = self._engine.left_behind
                 self._context.pop()
                 self._engine = None
 
@@ -256,16 +256,21 @@ class Worker(Access, Generic[C]):
         return lifespan
 
     def drain(self) -> None:
-        """Ask a running worker to stop in peace: running tasks have their ``grace_period``, the others are handed back."""
-        self._drain_asked = True
-        if self._engine is not None:
-            self._engine.drain()
+        """Ask a running worker to stop in peace: running tasks have their ``grace_period``, the others are handed back.
+
+        From any thread; from another one than the worker's it takes up to a quarter of a second.
+        """
+        self._ask(DRAIN)
 
     def stop(self) -> None:
         """Ask a running worker to stop now: running tasks are cancelled and handed back without using a try."""
-        self._stop_asked = True
-        if self._engine is not None:
-            self._engine.stop()
+        self._ask(STOP)
+
+    def _ask(self, wish: int) -> None:
+        self._asked = max(self._asked, wish)
+        engine = self._engine
+        if engine is not None:
+            engine.ask(wish)
 
     @property
     def counters(self) -> Mapping[str, int]:

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import logging
+import os
+import sys
 from typing import Annotated, Any
 
 import anyio
@@ -54,10 +56,10 @@ def _run_here(target: str, burst: bool, concurrency: int | None, tied: bool) -> 
     worker.burst = burst
     if concurrency is not None:
         worker.concurrency = concurrency
-    if not tied:
-        worker.run_sync()
-        return
-    anyio.run(_run_tied, worker, backend=worker.anyio_backend, backend_options=worker.anyio_kwargs)
+    run = _run_tied if tied else Worker.run_async
+    anyio.run(run, worker, backend=worker.anyio_backend, backend_options=worker.anyio_kwargs)
+    if worker.left_behind:
+        _leave_threads_behind()
 
 
 async def _run_tied(worker: Worker[Any]) -> None:
@@ -77,6 +79,14 @@ async def _run_tied(worker: Worker[Any]) -> None:
 async def _drain_at_end_of_input(worker: Worker[Any]) -> None:
     await anyio.wait_readable(0)  # nothing is ever written
     worker.drain()
+
+
+def _leave_threads_behind() -> None:
+    """End the process now: Python would wait for the threads of sync tasks, which may never end."""
+    logging.shutdown()
+    sys.stdout.flush()
+    sys.stderr.flush()
+    os._exit(0)
 
 
 def _options(*, burst: bool, concurrency: int | None, verbose: bool, quiet: bool) -> list[str]:

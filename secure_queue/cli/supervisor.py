@@ -54,7 +54,7 @@ class Supervisor:
     async def run(self) -> int:
         """Keep the processes alive until a signal, or the end of their work."""
         async with anyio.create_task_group() as background:
-            await background.start(on_signals, self._end_children, self._end_children)
+            await background.start(on_signals, self._end_children)
             if self._changes is not None:
                 background.start_soon(self._watch, self._changes)
             async with anyio.create_task_group() as slots:

@@ -7,13 +7,16 @@ is left is cancelled and handed back without using a try; everything is settled;
 from __future__ import annotations
 
 import logging
+import threading
 from collections.abc import Callable
 from contextlib import AbstractAsyncContextManager
 from contextvars import Context, copy_context
+from functools import partial
 
 import anyio
 from anyio.abc import TaskGroup
 
+from secure_queue.clock import monotonic
 from secure_queue.errors import SecureQueueError
 from secure_queue.execution.executor import Executor, Registry
 from secure_queue.execution.fetcher import LAST_CLAIM_S, Fetcher
@@ -23,7 +26,8 @@ from secure_queue.execution.refusal import Refusals
 from secure_queue.execution.runs import Desk
 from secure_queue.execution.seat import Breath, Seat
 from secure_queue.execution.settling import Settling
-from secure_queue.execution.shutdown import can_handle_signals, on_signals
+from secure_queue.execution.shutdown import Signals, received_signals
+from secure_queue.execution.threads import Threads
 from secure_queue.execution.ticker import every
 from secure_queue.execution.upkeep import INTERVAL_S, Upkeep
 from secure_queue.execution.verdict import ShutDown
@@ -32,6 +36,7 @@ from secure_queue.settings import QueueSettings, WorkerSettings
 from secure_queue.storage import Storage
 
 PULSE_S = 0.25
+DRAIN, STOP = 1, 2  # as many requests, or signals, as that takes
 CANCEL_S = 5.0
 FLUSH_S = 10.0
 
@@ -56,38 +61,58 @@ class Engine:
         self.desk = Desk()
         self._outbox = Outbox(storage, self.desk, queue.priorities)
         self._settling = Settling(codec, self.desk, self._outbox, settings.worker_id)
-        refusals = Refusals(storage, codec, self.desk)
-        self._executor = Executor(codec, registry, settings, self.desk, self._settling, refusals)
-        give = self._settling.hand_back
-        self._fetcher = Fetcher(storage, settings, self.desk, give, self.drain if burst else None)
+        refusals = Refusals(storage, self.desk)
+        self._threads = Threads(settings.sync_concurrency)
+        self._executor = Executor(codec, registry, settings, self.desk, self._settling, refusals, self._threads)
+        drained = partial(self.ask, DRAIN) if burst else None
+        self._fetcher = Fetcher(storage, settings, self.desk, self._settling.hand_back, drained)
         self._heartbeat = Heartbeat(open_storage, self.desk, round(settings.idle_timeout_s * 1000))
         self._upkeep = Upkeep(storage, codec, settings, self.desk, self._heartbeat, self._settling)
+        self._thread = threading.get_ident()
+        self._asked = 0
         self._draining = anyio.Event()
         self._stopping = anyio.Event()
 
-    def drain(self) -> None:
-        """Stop in peace: running tasks have their grace period."""
-        self._draining.set()
+    def ask(self, wish: int) -> None:
+        """``DRAIN``: stop in peace, running tasks have their grace period; ``STOP``: now. From any thread."""
+        self._asked = max(self._asked, wish)
+        if threading.get_ident() == self._thread:
+            self._obey()
 
-    def stop(self) -> None:
-        """Stop now: running tasks are cancelled and handed back."""
-        self._draining.set()
-        self._stopping.set()
+    def _obey(self) -> None:
+        if self._asked >= DRAIN:
+            self._draining.set()
+        if self._asked >= STOP:
+            self._stopping.set()
+
+    @property
+    def left_behind(self) -> int:
+        """How many sync functions go on in threads that nobody waits for."""
+        return self._threads.left_behind
 
     async def run(self) -> None:
-        """Work until ``drain`` or ``stop`` is called, by a signal too if the settings say so."""
+        """Work until it is asked to end, by a signal too if the settings say so."""
         async with self._heartbeat.beating(), anyio.create_task_group() as background:
-            background.start_soon(self._outbox.run)
-            background.start_soon(every, INTERVAL_S, self._upkeep.tick)
-            background.start_soon(every, PULSE_S, self._upkeep.pulse)
-            background.start_soon(every, PULSE_S, self._fetcher.return_surplus)
-            if self._settings.handle_signals and can_handle_signals():
-                await background.start(on_signals, self.drain, self.stop)
-            await self._work()
-            with anyio.move_on_after(FLUSH_S):
-                await self._outbox.drain()
+            with received_signals(self._settings.handle_signals) as signals:
+                background.start_soon(self._outbox.run)
+                background.start_soon(every, INTERVAL_S, self._upkeep.tick)
+                background.start_soon(every, PULSE_S, partial(self._pulse, signals))
+                self._threads.serve(background)
+                await self._work()
+                with anyio.move_on_after(FLUSH_S):
+                    await self._outbox.drain()
             background.cancel_scope.cancel()
         _log.info("worker %s has stopped: %s", self._settings.worker_id, dict(self.desk.counters))
+        if self.left_behind:
+            _log.warning("%d sync tasks outlived their time and go on in their threads", self.left_behind)
+
+    async def _pulse(self, signals: Signals) -> None:
+        self._heartbeat.pulse = monotonic()
+        if self._asked < min(signals.received, STOP):
+            _log.info("received %s", signals.last)
+            self.ask(min(signals.received, STOP))
+        self._obey()
+        self._fetcher.return_surplus()
 
     async def _work(self) -> None:
         _log.info("worker %s starts with %d seats", self._settings.worker_id, self._settings.concurrency)
@@ -102,6 +127,7 @@ class Engine:
                 fetching.cancel_scope.cancel()
             await self._take_in_the_last_claim()
             self._hand_back_waiting()
+            self._threads.close()
             await self._wind_down()
             seats.cancel_scope.cancel()
 
@@ -120,8 +146,7 @@ class Engine:
 
     def _hand_back_waiting(self) -> None:
         for run in self.desk.take_back():
-            if run.claim.untrusted is not None:
-                self._settling.hand_back(run)
+            self._settling.hand_back(run)
 
     async def _wind_down(self) -> None:
         """Give running tasks their time, then cancel them."""

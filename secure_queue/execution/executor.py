@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import replace
+from functools import partial
 from inspect import isawaitable
 from typing import Any
 
 import anyio
-import anyio.to_thread
 from anyio import current_effective_deadline, get_cancelled_exc_class
 
 from secure_queue.clock import monotonic, now_ms
@@ -16,6 +16,7 @@ from secure_queue.errors import Rejected
 from secure_queue.execution.refusal import Refusals
 from secure_queue.execution.runs import Desk, Run
 from secure_queue.execution.settling import Settling
+from secure_queue.execution.threads import NoThread, Threads
 from secure_queue.execution.verdict import EXPIRED, WORKER_LOST, Ending, Failed, TimedOut
 from secure_queue.payload.codec import Codec, Opened, Purpose
 from secure_queue.payload.failures import describe
@@ -26,6 +27,8 @@ from secure_queue.tasks import RegisteredTask, current_run
 Registry = Mapping[str, RegisteredTask[..., Any, Any]]
 
 _SEQUENCES = (list, tuple)  # some serializers of the application know tuples only
+
+NO_THREAD_PAUSE_MS = 1_000
 
 STUCK_AFTER_S = 60.0
 """A run that outlives its timeout by so much cannot be stopped; its lease is not prolonged any more."""
@@ -42,6 +45,7 @@ class Executor:
         desk: Desk,
         settling: Settling,
         refusals: Refusals,
+        threads: Threads,
     ) -> None:
         self._codec = codec
         self._registry = registry
@@ -49,7 +53,7 @@ class Executor:
         self._desk = desk
         self._settling = settling
         self._refusals = refusals
-        self._threads = anyio.CapacityLimiter(settings.sync_concurrency)
+        self._threads = threads
 
     async def execute(self, run: Run) -> None:
         """Run one claimed task and settle it.
@@ -88,7 +92,7 @@ class Executor:
             self._settling.puzzle_over(run)
             return None
         run.settings, run.ttl_ms = _settings(task, head)
-        if run.claim.tries == 1 and opened.expires_ms is not None and opened.expires_ms < run.started_ms:
+        if opened.expires_ms is not None and opened.expires_ms < run.started_ms:
             self._settling.fail(run, EXPIRED)  # within the skew that verifying allows, but too late to start
             return None
         return task
@@ -101,12 +105,17 @@ class Executor:
             self._settling.fail(run, WORKER_LOST)
             return
         run.worker_id = self._worker_id
-        if settings.timeout_s is not None:
-            self._limit(run, settings.timeout_s)
         self._desk.begin(run)
         current_run.set(run)
         try:
-            value = await (task.fn(*args, **kwargs) if task.is_async else self._in_thread(task, args, kwargs))
+            if task.is_async:
+                self._limit(run)
+                value = await task.fn(*args, **kwargs)
+            else:
+                value = await self._threads.call(partial(task.fn, *args, **kwargs), partial(self._limit, run))
+                value = await _awaited(value)
+        except NoThread:
+            self._settling.hand_back(run, after_ms=NO_THREAD_PAUSE_MS)
         except BaseException as error:
             if _must_pass(error):
                 raise
@@ -131,33 +140,25 @@ class Executor:
         """Settle a run whose scope was cancelled: by its timeout, unless somebody gave another reason."""
         self._settling.settle(run, run.interruption or TimedOut())
 
-    def _limit(self, run: Run, timeout_s: float) -> None:
+    def _limit(self, run: Run) -> None:
+        timeout_s = run.settings.timeout_s
+        if timeout_s is None:
+            return
         run.give_up_at = monotonic() + timeout_s + STUCK_AFTER_S
         if run.scope is not None:
             run.scope.deadline = anyio.current_time() + timeout_s
-
-    async def _in_thread(self, task: RegisteredTask[..., Any, Any], args: list[Any], kwargs: dict[str, Any]) -> Any:
-        def call() -> tuple[Any, BaseException | None]:
-            try:
-                return task.fn(*args, **kwargs), None
-            except BaseException as error:  # carried over as a value: not every exception survives a future
-                return None, error
-
-        # Abandoned on a timeout: Python cannot stop a thread, but the seat and the caller need not wait for it.
-        value, problem = await anyio.to_thread.run_sync(call, abandon_on_cancel=True, limiter=self._threads)
-        if problem is None:
-            return value
-        try:
-            raise problem
-        finally:
-            del problem  # else the exception and this frame would keep each other alive
 
     async def _reject(self, run: Run, reason: str) -> None:
         if reason != "expired":
             await self._refusals.refuse(run, reason)
             return
         try:
-            late = run.opened = self._refusals.expired(run.claim)
+            late = run.opened = self._codec.verify_late(
+                run.claim.untrusted,  # type: ignore[arg-type]  # it was opened as far as its expiry, so it is bytes
+                Purpose.TASK,
+                run.claim.untrusted_id.decode("ascii"),
+                now_ms=run.started_ms,
+            )
         except Rejected as error:
             await self._refusals.refuse(run, error.reason)
             return

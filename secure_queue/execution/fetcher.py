@@ -56,24 +56,27 @@ class Fetcher:
         while True:
             count = await self._room()
             try:
+                await self.recover()
                 more = await (self._claim(count) if more else self._claim_when_woken(self._no_more_than_seats(count)))
-            except ConfigurationError:
-                if not self._connected:
-                    raise  # a wrong password or a missing right is said at once, not repeated for ever
-                _log.exception("no tasks can be claimed now")
-                await anyio.sleep(PAUSE_S)
-                continue
-            except SecureQueueError as error:
-                _log.warning("no tasks can be claimed now: %s", error)
-                await anyio.sleep(PAUSE_S)
-                continue
-            except Exception:  # a fault of ours, met by something stored: it must not end the worker
-                _log.exception("no tasks can be claimed now")
-                await anyio.sleep(PAUSE_S)
+            except Exception as error:
+                await self._complain(error)
                 continue
             if not more and self._drained is not None:
                 await self._pause_or_end(self._drained)
                 more = True
+
+    async def _complain(self, error: Exception) -> None:
+        """Say what went wrong and pause: nothing stored, and no outage, may end the worker."""
+        if isinstance(error, ConfigurationError) and not self._connected:
+            raise error  # a wrong password or a missing right is said at once, not repeated for ever
+        expected = isinstance(error, SecureQueueError) and not isinstance(error, ConfigurationError)
+        _log.log(
+            logging.WARNING if expected else logging.ERROR,
+            "no tasks can be claimed now: %s",
+            error,
+            exc_info=None if expected else error,
+        )
+        await anyio.sleep(PAUSE_S)
 
     async def _room(self) -> int:
         """Wait until a claim is worth its round trip, and say of how many tasks."""
@@ -93,9 +96,9 @@ class Fetcher:
         more = False
         # Shielded: a claim whose answer nobody takes would keep its tasks waiting until their leases run out.
         with anyio.CancelScope(shield=True) as self._shield:
-            token = self._next_token()
+            self._uncertain = token = self._next_token()
             more, claims = await self._storage.claim(self._settings.worker_id, token, count, self._lease_ms)
-            self._connected = True
+            self._uncertain, self._connected = None, True
             self._take(claims)
         return more
 
@@ -104,7 +107,6 @@ class Fetcher:
         self._uncertain = token = self._next_token()
         found = await self._storage.claim_when_woken(self._settings.worker_id, token, count, self._lease_ms, WAKE_S)
         if found is None:
-            await self.recover()
             return True
         self._uncertain = None
         more, claims = found
@@ -117,22 +119,19 @@ class Fetcher:
 
     async def recover(self) -> None:
         """Take what a claim of unknown outcome has claimed after all; also to be called after this was cancelled."""
-        token, self._uncertain = self._uncertain, None
-        if token is not None:
-            _, claims = await self._storage.claim(self._settings.worker_id, token, 0, self._lease_ms)
+        if self._uncertain is not None:
+            _, claims = await self._storage.claim(self._settings.worker_id, self._uncertain, 0, self._lease_ms)
+            self._uncertain = None
             self._take(claims)
 
-    async def return_surplus(self) -> None:
+    def return_surplus(self) -> None:
         """Hand back what cannot be started soon after all: short tasks were followed by long ones. Called now and then."""
         ended, now = self._desk.ended, monotonic()
         self._pace.slow_down((ended - self._ended) / (now - self._measured_at))
         self._ended, self._measured_at = ended, now
         if self._settings.prefetch is None:
             for run in self._desk.take_back(beyond=ahead(None, self._pace)):
-                if run.claim.untrusted is None:
-                    self._desk.put_back(run)  # nothing to hand back: a seat tells what is wrong with it
-                else:
-                    self._hand_back(run)
+                self._hand_back(run)
 
     def _next_token(self) -> bytes:
         self._claims += 1

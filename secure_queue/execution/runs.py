@@ -185,9 +185,15 @@ class Desk:
         self._call_a_seat()
 
     def take_back(self, beyond: int = 0) -> list[Run]:
-        """The runs that no seat has taken, but for the first *beyond* of them; they are the caller's now."""
-        runs = [self._waiting.pop() for _ in range(len(self._waiting) - beyond)]
-        return runs[::-1]
+        """The runs that no seat has taken, but for the first *beyond* of them; they are the caller's now.
+
+        Entries without a payload stay: there is nothing to hand back, and a seat tells what is wrong with them.
+        """
+        kept, back = deque(list(self._waiting)[:beyond]), list[Run]()
+        for run in list(self._waiting)[beyond:]:
+            (kept if run.claim.untrusted is None else back).append(run)
+        self._waiting = kept
+        return back
 
     def let_go(self, runs: Iterable[tuple[bytes, bytes]]) -> None:
         """Forget runs that are settled, given by id and token."""

@@ -8,6 +8,7 @@ from __future__ import annotations
 import asyncio
 import logging
 from contextvars import copy_context
+from typing import Any
 
 import anyio
 from anyio import current_effective_deadline
@@ -60,11 +61,13 @@ class Seat:
         self._breath = breath
         self._run: Run | None = None
         self._clean = copy_context()
+        self._task: asyncio.Task[Any] | None = None
 
     async def work(self) -> None:
         """Work until a task has left context variables behind; when cancelled in the middle of a run, hand it back."""
         current_run.set(NOBODY)
         self._clean = copy_context()
+        self._task = _asyncio_task()
         try:
             while True:
                 with anyio.CancelScope() as scope:
@@ -85,7 +88,8 @@ class Seat:
             self._run, run.scope = run, scope
             await self._execute(run)
             self._run, run.scope = None, None
-            await _shake_off_cancellations()
+            if self._task is not None and self._task.cancelling():
+                await self._shake_off_cancellations(self._task)
             if self._is_stained():
                 return
             if run.settings.timeout_s is not None:
@@ -108,6 +112,18 @@ class Seat:
             _log.exception("a run failed inside the worker; it is tried again")
             self._settling.try_again(run, FAULT_DELAY_MS)
 
+    async def _shake_off_cancellations(self, task: asyncio.Task[Any]) -> None:
+        """Forget cancellations that a run aimed at itself: the seat would be taken for cancelled later (asyncio only)."""
+        if current_effective_deadline() == float("-inf"):
+            return
+        try:
+            await checkpoint()  # one that has not been delivered yet comes here
+        except asyncio.CancelledError:
+            if current_effective_deadline() == float("-inf"):
+                raise
+        while task.cancelling():
+            task.uncancel()
+
     def _after_interruption(self) -> None:
         run, self._run = self._run, None
         if run is not None and run.opened is not None:
@@ -116,18 +132,8 @@ class Seat:
             self._settling.hand_back(run)
 
 
-async def _shake_off_cancellations() -> None:
-    """Forget cancellations that a task aimed at itself: the seat would be taken for cancelled later (asyncio only)."""
+def _asyncio_task() -> asyncio.Task[Any] | None:
     try:
-        task = asyncio.current_task()
-    except RuntimeError:
-        return
-    if task is None or not task.cancelling() or current_effective_deadline() == float("-inf"):
-        return
-    try:
-        await checkpoint()  # one that has not been delivered yet comes here
-    except asyncio.CancelledError:
-        if current_effective_deadline() == float("-inf"):
-            raise
-    while task.cancelling():
-        task.uncancel()
+        return asyncio.current_task()
+    except RuntimeError:  # another event loop
+        return None

@@ -108,6 +108,8 @@ class Settling:
 def _verdict(ending: Ending, run: Run) -> Verdict:
     """What becomes of *run*; a retry policy or a ``Retry`` that makes no sense fails the task, not the worker."""
     try:
-        return decide(ending, run.claim.tries, run.settings)
+        expires_ms = run.genuine.expires_ms
+        left_s = None if expires_ms is None else (expires_ms - now_ms()) / 1000
+        return decide(ending, run.claim.tries, run.settings, left_s=left_s)
     except Exception as error:
         return Bury(error)

@@ -1,31 +1,73 @@
-"""Signals: the first one asks a worker to stop in peace, the second one to stop now. The only place that knows signals."""
+"""Signals: the first asks a worker to stop in peace, the next to stop now. The only place that knows signals.
+
+For workers a handler only counts; each looks at its count now and then, in its own event loop. So several workers, in one
+loop or in several, share the signals of a process, and in the end the handlers of the host are put back. A program that
+owns its process, as the supervisor does, has ``on_signals``.
+"""
 
 from __future__ import annotations
 
 import logging
 import signal
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from typing import Any
 
 import anyio
 from anyio.abc import TaskStatus
 
+_SIGNALS = ("SIGINT", "SIGTERM")
+
 _log = logging.getLogger("secure_queue.worker")
 
 
-def can_handle_signals() -> bool:
-    """Whether signals can be received here: in the main thread, on a system that has them."""
-    return threading.current_thread() is threading.main_thread() and hasattr(signal, "SIGTERM")
+class Signals:
+    """How many signals one worker has received, and the name of the last one."""
+
+    def __init__(self) -> None:
+        self.received = 0
+        self.last = ""
 
 
-async def on_signals(
-    drain: Callable[[], None], stop: Callable[[], None], *, task_status: TaskStatus[None] = anyio.TASK_STATUS_IGNORED
-) -> None:
-    """Call *drain* at the first SIGINT or SIGTERM and *stop* at every further one."""
-    with anyio.open_signal_receiver(signal.SIGINT, signal.SIGTERM) as signals:
+_listeners: list[Signals] = []
+_hosts_handlers: dict[int, Any] = {}
+
+
+@contextmanager
+def received_signals(wanted: bool) -> Iterator[Signals]:
+    """Count SIGINT and SIGTERM for the time of the context, if they are *wanted* and can be received in this thread."""
+    signals = Signals()
+    if not wanted or threading.current_thread() is not threading.main_thread():
+        yield signals
+        return
+    _listeners.append(signals)
+    if len(_listeners) == 1:
+        _hosts_handlers.update({number: signal.signal(number, _count) for number in _numbers()})
+    try:
+        yield signals
+    finally:
+        _listeners.remove(signals)
+        if not _listeners:
+            for number, handler in _hosts_handlers.items():
+                signal.signal(number, handler)
+            _hosts_handlers.clear()
+
+
+def _count(number: int, _frame: object) -> None:
+    for listener in _listeners:
+        listener.received += 1
+        listener.last = signal.Signals(number).name
+
+
+def _numbers() -> list[signal.Signals]:
+    return [getattr(signal, name) for name in _SIGNALS if hasattr(signal, name)]
+
+
+async def on_signals(act: Callable[[], None], *, task_status: TaskStatus[None] = anyio.TASK_STATUS_IGNORED) -> None:
+    """Call *act* at every SIGINT or SIGTERM, for ever."""
+    with anyio.open_signal_receiver(*_numbers()) as signals:
         task_status.started()
-        act = drain
         async for number in signals:
             _log.info("received %s", signal.Signals(number).name)
             act()
-            act = stop

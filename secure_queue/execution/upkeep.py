@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 
 from secure_queue import names
-from secure_queue.clock import monotonic, now_ms
+from secure_queue.clock import now_ms
 from secure_queue.errors import Rejected
 from secure_queue.execution.heartbeat import Heartbeat
 from secure_queue.execution.runs import NOBODY_KNOWS, Desk, Run
@@ -55,10 +55,6 @@ class Upkeep:
         for untrusted_id, untrusted_mark in found.untrusted_aborts.items():
             self._abort(untrusted_id, untrusted_mark)
         return None if found.next_due_ms is None else found.next_due_ms / 1000
-
-    async def pulse(self) -> None:
-        """Show the heartbeat that the event loop moves."""
-        self._heartbeat.pulse = monotonic()
 
     def _drop_lost_runs(self) -> None:
         while self._heartbeat.lost:

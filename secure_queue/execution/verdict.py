@@ -84,8 +84,13 @@ def unknown_task(function: str) -> Failure:
     return Failure("secure_queue.UnknownTask", f"no worker knows a task named {function!r}; deploy it or fix name=")
 
 
-def decide(ending: Ending, tries: int, settings: TaskSettings, now: datetime | None = None) -> Verdict:
-    """What becomes of a task that did not return, after its try number *tries*."""
+def decide(
+    ending: Ending, tries: int, settings: TaskSettings, *, now: datetime | None = None, left_s: float | None = None
+) -> Verdict:
+    """What becomes of a task that did not return, after its try number *tries*, *left_s* seconds before it expires."""
+    retried: bool
+    problem: BaseException | Failure
+    wish: Retry | None = None
     match ending:
         case Aborted():
             return Cancel()
@@ -94,23 +99,23 @@ def decide(ending: Ending, tries: int, settings: TaskSettings, now: datetime | N
         case ShutDown():
             return HandBack()
         case TimedOut():
-            if settings.retry_timeouts and may_try_again(tries, settings.max_tries):
-                return RetryIn(round(seconds(settings.backoff(tries)) * 1000))
-            return Bury(TIMED_OUT)
+            retried, problem = settings.retry_timeouts, TIMED_OUT
         case Failed(error):
-            return _after_failure(error, tries, settings, now)
+            retried, problem, wish = _is_retried(error, settings), error, _as_retry(error)
+    if not retried or not may_try_again(tries, settings.max_tries):
+        return Bury(problem)
+    pause_s = max(_pause_s(wish, tries, settings, now or datetime.now(UTC)), 0.0)
+    if left_s is not None and pause_s > left_s:
+        return Bury(problem)  # the next try would come too late
+    return RetryIn(round(pause_s * 1000))
 
 
-def _after_failure(error: BaseException, tries: int, settings: TaskSettings, now: datetime | None) -> Verdict:
-    if not may_try_again(tries, settings.max_tries) or not _is_retried(error, settings):
-        return Bury(error)
-    wish = cast("Retry", error) if issubclass(type(error), Retry) else None
+def _pause_s(wish: Retry | None, tries: int, settings: TaskSettings, now: datetime) -> float:
     if wish is not None and wish.schedule is not None:
-        left = wish.schedule - (now or datetime.now(UTC))
-        return RetryIn(max(0, round(left.total_seconds() * 1000)))
+        return (wish.schedule - now).total_seconds()
     if wish is not None and wish.delay is not None:
-        return RetryIn(max(0, round(seconds(wish.delay) * 1000)))
-    return RetryIn(max(0, round(seconds(settings.backoff(tries)) * 1000)))
+        return seconds(wish.delay)
+    return seconds(settings.backoff(tries))
 
 
 def may_try_again(tries: int, max_tries: int | None) -> bool:
@@ -118,8 +123,13 @@ def may_try_again(tries: int, max_tries: int | None) -> bool:
     return max_tries is None or tries < max_tries
 
 
+def _as_retry(error: BaseException) -> Retry | None:
+    """*error* if it is a ``Retry``; isinstance would ask the exception itself, whose __class__ may be anything."""
+    return cast("Retry", error) if issubclass(type(error), Retry) else None
+
+
 def _is_retried(error: BaseException, settings: TaskSettings) -> bool:
-    kind = type(error)  # isinstance would ask the exception itself, whose __class__ may be anything
+    kind = type(error)
     if issubclass(kind, Retry):
         return True
     return issubclass(kind, settings.retry_on) and not issubclass(kind, settings.no_retry_on)

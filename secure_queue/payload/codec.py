@@ -20,6 +20,7 @@ from secure_queue.payload.envelope import (
     Limits,
     Purpose,
     QueueSeal,
+    parse_envelope,
 )
 from secure_queue.payload.keys import KeyRing
 from secure_queue.payload.serializers import MSGPACK_ID, MsgpackSerializer, Serializer
@@ -171,6 +172,11 @@ class Codec:
         """Verify everything and deserialize nothing: the same steps as ``open`` without the last two."""
         verified = self._seal.open(untrusted, purpose, task_id, function, ref, now_ms)
         return Sealed(purpose, task_id, *verified[:-1], *_split(verified[-1]))
+
+    def verify_late(self, untrusted: bytes, purpose: Purpose, task_id: str, *, now_ms: int) -> Sealed:
+        """``verify`` for a payload that may have expired meanwhile: it is judged as of the moment when it did."""
+        moment_ms = min(parse_envelope(untrusted).expires_ms or now_ms, now_ms)
+        return self.verify(untrusted, purpose, task_id, now_ms=moment_ms)
 
 
 def _split(body: bytes) -> tuple[bytes, Any]:

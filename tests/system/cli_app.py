@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import threading
 from pathlib import Path
 
 import anyio
@@ -36,6 +37,12 @@ async def fail_otherwise() -> None:
 @worker.task(name="seats", ttl=60)
 async def seats() -> int:
     return worker.concurrency
+
+
+@worker.task(name="hang", ttl=60)
+def hang(number: int) -> None:
+    _write(f"start {number}")
+    threading.Event().wait(600)
 
 
 def _write(line: str) -> None:

@@ -19,7 +19,7 @@ import anyio
 import psutil
 import pytest
 
-from secure_queue import Worker
+from secure_queue import TaskStatus, Worker
 from secure_queue.payload.keys import KeyEntry, KeyState, format_key, generate_key
 from tests.servers import Server, free_port, wait_until
 from tests.system.faults import Planter
@@ -101,6 +101,9 @@ class Shell:
         @worker.task(name="seats", ttl=60)
         async def seats() -> int:
             return 0
+
+        @worker.task(name="hang", ttl=60)
+        def hang(number: int) -> None: ...
 
         return worker
 
@@ -193,6 +196,18 @@ def test_a_second_signal_ends_it_at_once_and_hands_tasks_back(shell: Shell) -> N
     assert process.wait(PATIENCE) == 0
     counts = shell.ask(lambda worker: worker.counts())
     assert (counts.running, counts.ready["normal"]) == (0, 8)
+
+
+def test_a_sync_task_that_never_ends_does_not_keep_the_process(shell: Shell) -> None:
+    (task_id,) = shell.enqueue("hang", (1,))
+    process = shell.start("run", TARGET)
+    wait_until(lambda: shell.lines("start"), patience=PATIENCE)
+    process.send_signal(signal.SIGTERM)
+    next(line for line in iter(process.stderr.readline, "") if "received SIGTERM" in line)  # type: ignore[union-attr]
+    process.send_signal(signal.SIGTERM)
+    assert process.wait(PATIENCE) == 0
+    info = shell.ask(lambda worker: worker.info_by_id(task_id))
+    assert (info.status, info.tries) == (TaskStatus.QUEUED, 0)
 
 
 def test_a_worker_process_that_is_killed_is_started_again(shell: Shell) -> None:

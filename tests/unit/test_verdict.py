@@ -66,7 +66,7 @@ def test_a_timeout_is_final_unless_the_task_says_otherwise() -> None:
     ],
 )
 def test_a_task_may_say_when_it_runs_again(wish: Retry, delay_ms: int) -> None:
-    assert decide(Failed(wish), 1, SETTINGS, NOW) == RetryIn(delay_ms)
+    assert decide(Failed(wish), 1, SETTINGS, now=NOW) == RetryIn(delay_ms)
 
 
 def test_a_wish_for_another_run_uses_a_try_and_needs_no_permission() -> None:
@@ -102,3 +102,14 @@ def test_a_backoff_may_be_a_timedelta_and_never_negative() -> None:
 )
 def test_tries_are_counted_to_their_maximum(tries: int, max_tries: int | None, may: bool) -> None:
     assert may_try_again(tries, max_tries) is may
+
+
+def test_a_timeout_with_a_negative_pause_is_tried_again_at_once() -> None:
+    settings = TaskSettings("t", retry_timeouts=True, backoff=lambda tries: -3.0)
+    assert decide(TimedOut(), 1, settings) == RetryIn(0)
+
+
+@pytest.mark.parametrize(("left_s", "verdict"), [(None, RetryIn(3000)), (3.0, RetryIn(3000)), (2.9, Bury(ERROR))])
+def test_a_try_that_would_come_too_late_is_not_made(left_s: float | None, verdict: object) -> None:
+    settings = TaskSettings("t", backoff=lambda tries: 3.0)
+    assert decide(Failed(ERROR), 1, settings, left_s=left_s) == verdict

@@ -247,17 +247,20 @@ async def test_a_task_that_was_not_started_in_time_expires(place: Place) -> None
 
 
 @once
-async def test_a_task_that_was_started_in_time_may_be_tried_again_later(place: Place) -> None:
+async def test_no_try_starts_after_the_task_has_expired_and_the_failure_is_that_of_the_last_one(place: Place) -> None:
     worker = place.worker()
 
-    @worker.task(expire=1)
-    async def urgent() -> int:
+    @worker.task(expire=3600)
+    async def urgent(pause: int) -> int:
         if urgent.context.tries == 1:
-            raise Retry(delay=1.2)
+            raise Retry(delay=pause)
         return 1
 
     async with running(worker):
-        assert (await (await urgent.enqueue()).result(timeout=PATIENCE)).result == 1
+        in_time, too_late = await urgent.enqueue(0), await urgent.enqueue(3601)
+        assert (await in_time.result(timeout=PATIENCE)).result == 1
+        outcome = await too_late.result(timeout=PATIENCE)
+        assert (outcome.tries, type_of(outcome)) == (1, "secure_queue.errors.Retry")
 
 
 @once

@@ -1,0 +1,92 @@
+"""Who can end a run, and how: signals, other threads, and a cancellation while it is still starting."""
+
+from __future__ import annotations
+
+import os
+import signal
+import threading
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+
+import anyio
+import pytest
+
+from tests.servers import PATIENCE
+from tests.worker.places import Place
+
+pytestmark = pytest.mark.anyio
+
+
+async def test_workers_of_one_process_share_its_signals_and_the_host_gets_its_handlers_back(place: Place) -> None:
+    heard: list[int] = []
+    before = signal.signal(signal.SIGTERM, lambda number, _: heard.append(number))
+    try:
+        workers = [place.worker(handle_signals=True) for _ in range(2)]
+        with anyio.fail_after(PATIENCE):
+            async with anyio.create_task_group() as group:
+                for worker in workers:
+                    await _start(group, worker)
+                os.kill(os.getpid(), signal.SIGTERM)
+        assert heard == []
+        os.kill(os.getpid(), signal.SIGTERM)
+        assert heard == [signal.SIGTERM]
+    finally:
+        signal.signal(signal.SIGTERM, before)
+
+
+async def test_a_worker_that_leaves_signals_alone_leaves_them_alone(place: Place) -> None:
+    heard: list[int] = []
+    before = signal.signal(signal.SIGTERM, lambda number, _: heard.append(number))
+    try:
+        worker = place.worker(handle_signals=False)
+        async with anyio.create_task_group() as group:
+            await _start(group, worker)
+            os.kill(os.getpid(), signal.SIGTERM)
+            assert heard == [signal.SIGTERM]
+            worker.stop()
+    finally:
+        signal.signal(signal.SIGTERM, before)
+
+
+@pytest.mark.parametrize("how", ["drain", "stop"])
+async def test_a_run_can_be_ended_from_another_thread(place: Place, how: str) -> None:
+    worker = place.worker()
+    with anyio.fail_after(PATIENCE):
+        async with anyio.create_task_group() as group:
+            await _start(group, worker)
+            threading.Thread(target=getattr(worker, how)).start()
+
+
+async def test_a_lifespan_that_does_not_start_can_be_cancelled(place: Place) -> None:
+    entered, left = anyio.Event(), anyio.Event()
+
+    @asynccontextmanager
+    async def lifespan() -> AsyncIterator[None]:
+        entered.set()
+        try:
+            await anyio.sleep_forever()
+        finally:
+            left.set()
+        yield
+
+    worker = place.worker(lifespan=lifespan)
+    with anyio.fail_after(PATIENCE):
+        async with anyio.create_task_group() as group:
+            group.start_soon(worker.run_async)
+            await entered.wait()
+            group.cancel_scope.cancel()
+    assert left.is_set()
+
+
+async def _start(group: anyio.abc.TaskGroup, worker: object) -> None:
+    """Run *worker* in *group*; return when it has run its first task."""
+    started = anyio.Event()
+
+    @worker.task(name=f"hello-{worker.id}")  # type: ignore[attr-defined, misc]
+    async def hello() -> None:
+        started.set()
+
+    async with worker:  # type: ignore[attr-defined]
+        group.start_soon(worker.run_async)  # type: ignore[attr-defined]
+        await hello.enqueue()
+        await started.wait()
