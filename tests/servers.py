@@ -59,10 +59,10 @@ def wait_until(condition: Callable[[], object], *, patience: float = PATIENCE) -
         time.sleep(0.005)
 
 
-async def eventually(condition: Callable[[], Awaitable[object]]) -> None:
+async def eventually(condition: Callable[[], Awaitable[object]], *, patience: float = PATIENCE) -> None:
     """``wait_until`` for a condition that is asked in the event loop of the test."""
-    with anyio.fail_after(PATIENCE):
-        while not await condition():  # there is no event: another process is waited for
+    with anyio.fail_after(patience):
+        while not await condition():  # there is no event: a server or another process is waited for
             await anyio.sleep(0.005)
 
 

@@ -12,8 +12,8 @@ from secure_queue import Rejected, Task, TaskFailed, TaskStatus, Worker
 from secure_queue.clock import now_ms
 from secure_queue.payload.envelope import Purpose
 from secure_queue.payload.keys import KeyEntry, KeyState, format_key, generate_key
-from tests.servers import PATIENCE
-from tests.worker.places import SECRET, Place, running, until
+from tests.servers import PATIENCE, eventually
+from tests.worker.places import SECRET, Place, running
 
 pytestmark = [pytest.mark.anyio, pytest.mark.parametrize("anyio_backend", ["asyncio"])]
 
@@ -61,7 +61,7 @@ async def is_put_aside(place: Place, worker: Worker[Any], note: Any, expected: d
         async def done() -> bool:
             return await place.quarantine() == wanted
 
-        await until(done)
+        await eventually(done)
         assert (await (await note.enqueue(99)).result(timeout=PATIENCE)).result == 99
     assert runs == [*before, 99]
 
@@ -198,7 +198,7 @@ async def test_an_old_result_that_is_pushed_is_passed_over(place: Place) -> None
         async with anyio.create_task_group() as group:
             group.start_soon(ask)
             bucket = place.keys.bucket(b"order-17")
-            await until(lambda: place.link.command("HEXISTS", bucket, "!worder-17"))
+            await eventually(lambda: place.link.command("HEXISTS", bucket, "!worder-17"))
             channel: Any = await place.link.command("HGET", bucket, "!worder-17")
             await place.link.command("PUBLISH", channel, b"order-17\0" + old)
             await anyio.wait_all_tasks_blocked()
@@ -280,7 +280,7 @@ async def test_a_due_time_that_was_moved_forward_does_not_run_the_task_before_it
         enqueued = now_ms()
         task = await now.enqueue().start(delay=2)
         await place.link.command("ZADD", place.keys.due["normal"], 0, task.id)
-        await until(lambda: handed_back(worker))
+        await eventually(lambda: handed_back(worker))
         started, tries = (await task.result(timeout=PATIENCE)).result
         assert started - enqueued >= 2000
         assert tries == 1
@@ -314,9 +314,9 @@ async def test_a_task_that_is_presented_again_has_the_idempotency_key_of_its_fir
         task = await note.enqueue()
         sealed = await stored_task(place, task)
     async with running(worker):
-        await until(lambda: is_done(task))
+        await eventually(lambda: is_done(task))
         await place.put_raw(task.id.encode(), sealed)
-        await until(lambda: ran(keys, 2))
+        await eventually(lambda: ran(keys, 2))
     assert keys[0] == keys[1] == task.jti.hex()
 
 

@@ -19,8 +19,8 @@ from secure_queue import Rejected, ResultUnavailable, TaskStatus, Worker
 from secure_queue.clock import now_ms
 from secure_queue.payload.envelope import Purpose
 from secure_queue.payload.records import TaskHead
-from tests.servers import PATIENCE, Server
-from tests.worker.places import AT_ONCE, PRIORITY, Place, open_place, running, until
+from tests.servers import PATIENCE, Server, eventually
+from tests.worker.places import AT_ONCE, PRIORITY, Place, open_place, running
 
 pytestmark = pytest.mark.anyio
 
@@ -56,13 +56,13 @@ async def survives(place: Place, poison: Callable[[], Awaitable[object]], expect
         await still_works(worker, good)
         await poison()
         await still_works(worker, good)
-        await until(is_put_aside)
+        await eventually(is_put_aside)
     await poison()
     for _ in range(2):
         worker, good = make_worker(place)
         async with running(worker):
             await still_works(worker, good)
-            await until(is_put_aside)
+            await eventually(is_put_aside)
     async with worker:
         assert (await worker.counts()).dead == 0
 
@@ -263,7 +263,7 @@ async def test_forged_leases_take_nothing_from_a_running_task_but_its_only_run(p
 
     async with running(worker):
         task = await wait.enqueue()
-        await until(lambda: _true(runs))
+        await eventually(lambda: _true(runs))
         await place.link.command("ZADD", place.keys.leases, 0, task.id, 0, "nobody", b"inf", "\xff", -1, "")
         await still_works(worker, good)
         proceed.set()
@@ -312,7 +312,7 @@ async def test_a_forged_abort_mark_is_ignored(place: Place, caplog: pytest.LogCa
         for mark in (b"1", GARBAGE, genuine):
             await place.link.command("HSET", place.keys.aborts, task.id, mark)
             seen = len(caplog.records)
-            await until(lambda: _true("ignored" in "".join(r.getMessage() for r in caplog.records[seen:])))  # noqa: B023
+            await eventually(lambda: _true("ignored" in "".join(r.getMessage() for r in caplog.records[seen:])))  # noqa: B023
         proceed.set()
         assert (await task.result(timeout=SOON)).result == "not aborted"
 
@@ -371,7 +371,7 @@ async def test_a_forged_result_that_is_pushed_is_ignored_and_the_stored_one_is_u
         async with anyio.create_task_group() as group:
             group.start_soon(ask)
             field = f"!w{task.id}"
-            await until(lambda: place.link.command("HEXISTS", place.keys.bucket(task.id.encode()), field))
+            await eventually(lambda: place.link.command("HEXISTS", place.keys.bucket(task.id.encode()), field))
             channel: Any = await place.link.command("HGET", place.keys.bucket(task.id.encode()), field)
             for forged in (GARBAGE, b"", stored, b"-"):
                 await place.link.command("PUBLISH", channel, task.id.encode() + b"\0" + forged)
@@ -493,7 +493,7 @@ async def test_scripts_that_are_flushed_all_the_time_lose_nothing(real_server: S
                 async def flush() -> None:
                     while True:
                         await place.link.command("SCRIPT FLUSH")
-                        await anyio.sleep(0.005)
+                        await anyio.sleep(0.005)  # how often, not a time to wait for something
 
                 group.start_soon(flush)
                 for task in tasks:

@@ -61,7 +61,7 @@ async def test_an_idle_connection_is_used_again(server: Server) -> None:
     async with open_link(server.topology) as link:
         for _ in range(3):
             await link.command("PING")
-            await anyio.sleep(0.05)
+            await anyio.wait_all_tasks_blocked()
         assert server.calls("hello") == 1
 
 

@@ -190,16 +190,17 @@ class TestInAFolder:
         assert not psutil.pid_exists(pid)
 
     async def test_many_at_once_start_one(self, tmp_path: Path) -> None:
-        pids = set()
+        pids, everybody = set(), anyio.Event()
 
         async def use() -> None:
             async with serve(private_at(tmp_path)):
                 pids.add(pid_of(tmp_path))
-                while len(everybody) < 10:
-                    await anyio.sleep(0.005)
-                    everybody.add(id(anyio.get_current_task()))
+                inside.append(1)
+                if len(inside) == 10:
+                    everybody.set()
+                await everybody.wait()
 
-        everybody: set[int] = set()
+        inside: list[int] = []
         with anyio.fail_after(PATIENCE):
             async with anyio.create_task_group() as group:
                 for _ in range(10):

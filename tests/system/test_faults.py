@@ -10,9 +10,10 @@ from pathlib import Path
 import anyio
 import psutil
 import pytest
+from anyio.to_thread import run_sync as off_loop
 
-from secure_queue import TaskStatus
-from tests.servers import Server, wait_until
+from secure_queue import TaskStatus, Worker
+from tests.servers import Server, eventually, wait_until
 from tests.system.app import make_worker
 from tests.system.processes import Fleet
 
@@ -23,10 +24,6 @@ pytestmark = pytest.mark.slow
 def fleet(server: Server, tmp_path: Path) -> Iterator[Fleet]:
     with Fleet(tmp_path, f"unix://{server.unix_path}") as fleet:
         yield fleet
-
-
-def producer(server: Server) -> object:
-    return make_worker(f"unix://{server.unix_path}")
 
 
 async def enqueue(server: Server, name: str, arguments: list[tuple[object, ...]]) -> list[str]:
@@ -104,24 +101,21 @@ def test_a_redis_restart_under_load_kills_no_worker_and_loses_nothing(server: Se
                 acknowledged.add(number)
                 if stop.is_set():
                     return
-                await anyio.sleep(0.005)
+                await anyio.sleep(0.005)  # the load
 
     async def story() -> float:
         stop = anyio.Event()
         async with anyio.create_task_group() as group:
             group.start_soon(produce, stop)
-            while len(fleet.ended()) < 100:
-                await anyio.sleep(0.01)
+            await off_loop(wait_until, lambda: len(fleet.ended()) >= 100)
             server.kill()
-            await anyio.sleep(1)
-            await anyio.to_thread.run_sync(server.start)
+            await anyio.sleep(1)  # how long the server is away
+            await off_loop(server.start)
             back, before = time.monotonic(), fleet.ended().total()
-            while fleet.ended().total() == before:
-                await anyio.sleep(0.005)
+            await off_loop(wait_until, lambda: fleet.ended().total() > before)
             gap = time.monotonic() - back
             seen = len(acknowledged)
-            while len(acknowledged) < seen + 100:
-                await anyio.sleep(0.01)
+            await off_loop(wait_until, lambda: len(acknowledged) >= seen + 100)
             stop.set()
         return gap
 
@@ -174,13 +168,15 @@ def test_worker_memory_is_flat_over_200_000_tasks(server: Server, fleet: Fleet) 
     server.command("CONFIG", "SET", "appendonly", "no")
     process = psutil.Process(fleet.start(concurrency=32).pid)
 
+    async def is_drained(worker: Worker[None]) -> bool:
+        return not await worker.queue_size() and not (await worker.counts()).running
+
     async def drain(count: int) -> int:
         async with make_worker(f"unix://{server.unix_path}") as worker:
             noop = worker.registry["make_worker.<locals>.noop"]
             for _ in range(count // 10_000):
                 await worker.enqueue_many([noop.enqueue() for _ in range(10_000)])
-            while await worker.queue_size() or (await worker.counts()).running:
-                await anyio.sleep(0.05)
+            await eventually(lambda: is_drained(worker), patience=100)
             return process.memory_info().rss
 
     warm = anyio.run(drain, 50_000)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from typing import Any
@@ -88,10 +88,3 @@ async def running(worker: Worker[Any]) -> AsyncIterator[Worker[Any]]:
             yield worker
         stopped = True
         worker.stop()
-
-
-async def until(condition: Callable[[], Awaitable[object]]) -> None:
-    """Return as soon as *condition* holds; fail the test if that takes longer than anybody should wait."""
-    with anyio.fail_after(PATIENCE):
-        while not await condition():
-            await anyio.sleep(0.01)

@@ -6,8 +6,8 @@ import anyio
 import pytest
 
 from secure_queue import ConfigurationError, Task, TaskFailed, TaskStatus
-from tests.servers import PATIENCE
-from tests.worker.places import Place, running, until
+from tests.servers import PATIENCE, eventually
+from tests.worker.places import Place, running
 
 pytestmark = pytest.mark.anyio
 
@@ -145,7 +145,7 @@ async def test_a_task_that_was_claimed_ahead_is_aborted_before_it_starts(place: 
         await occupy.enqueue()
         await started.wait()
         waiting = await occupy.enqueue()
-        await until(lambda: _is_running(waiting))
+        await eventually(lambda: _is_running(waiting))
         assert await waiting.abort(PATIENCE) is True
         assert await waiting.status() is TaskStatus.ABORTED
 

@@ -6,8 +6,8 @@ import anyio
 import pytest
 
 from secure_queue import Unavailable
-from tests.servers import PATIENCE, Server
-from tests.worker.places import Place, open_place, running, until
+from tests.servers import PATIENCE, Server, eventually
+from tests.worker.places import Place, open_place, running
 
 pytestmark = pytest.mark.anyio
 
@@ -47,7 +47,7 @@ async def test_junk_among_the_abort_marks_hides_no_genuine_one_and_is_thrown_out
             await place.link.command("HSET", place.keys.aborts, *junk)
         await place.link.command("HSET", place.keys.aborts, b"big", b"x" * BIG)
         assert await task.abort(PATIENCE) is True
-        await until(lambda: _is_empty(place, place.keys.aborts))
+        await eventually(lambda: _is_empty(place, place.keys.aborts))
 
 
 async def _is_empty(place: Place, key: bytes) -> bool:
@@ -78,7 +78,7 @@ async def test_a_worker_that_was_fast_once_does_not_hoard_slow_tasks(place: Plac
 
     async with running(once_fast):
         await once_fast.enqueue_many([once_fast.registry["quick"].enqueue() for _ in range(3000)])
-        await until(lambda: _is_drained(once_fast))
+        await eventually(lambda: _is_drained(once_fast))
         async with running(other):
             tasks = [once_fast.registry["slow"].enqueue() for _ in range(40)]
             await once_fast.enqueue_many(tasks)

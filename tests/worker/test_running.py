@@ -9,8 +9,8 @@ import pytest
 
 from secure_queue import ConfigurationError, SecureQueueError, Task, TaskStatus
 from secure_queue.storage import End
-from tests.servers import PATIENCE
-from tests.worker.places import Place, running, until
+from tests.servers import PATIENCE, eventually
+from tests.worker.places import Place, running
 
 pytestmark = pytest.mark.anyio
 
@@ -145,7 +145,7 @@ async def test_stopping_what_does_not_run_is_harmless(place: Place) -> None:
         worker.drain()
         worker.stop()
         worker.stop()
-        await until(lambda: _has_stopped(worker))
+        await eventually(lambda: _has_stopped(worker))
 
 
 async def _has_stopped(worker: object) -> bool:
@@ -216,7 +216,7 @@ async def test_a_run_whose_lease_is_lost_is_cancelled_and_not_settled(place: Pla
         task_id = task.id.encode()
         await place.link.command("HSET", place.keys.bucket(task_id), b"!r" + task_id, b"1:normal:somebody")
         await cancelled.wait()
-        await until(lambda: _counted(worker, "lost"))
+        await eventually(lambda: _counted(worker, "lost"))
 
 
 async def test_a_lost_task_that_comes_back_to_the_same_worker_runs_once_more_and_the_old_run_ends(place: Place) -> None:
@@ -234,7 +234,7 @@ async def test_a_lost_task_that_comes_back_to_the_same_worker_runs_once_more_and
 
     async with running(worker):
         task = await hang_once.enqueue()
-        await until(lambda: _status_is(task, TaskStatus.RUNNING))
+        await eventually(lambda: _status_is(task, TaskStatus.RUNNING))
         task_id = task.id.encode()
         await place.link.command("HSET", place.keys.bucket(task_id), b"!r" + task_id, b"1:normal:")
         await place.link.command("ZREM", place.keys.leases, task_id)
@@ -242,7 +242,7 @@ async def test_a_lost_task_that_comes_back_to_the_same_worker_runs_once_more_and
         await place.link.command("ZADD", place.keys.wake, 0, "0")
         assert (await task.result(PATIENCE)).result == 2
         await cancelled.wait()
-        await until(lambda: _counted(worker, "lost"))
+        await eventually(lambda: _counted(worker, "lost"))
 
 
 async def _status_is(task: Task[int], status: TaskStatus) -> bool:
