@@ -12,6 +12,7 @@ from typing import Any, TypeVar, cast
 import anyio
 
 from secure_queue import names
+from secure_queue.background import beside
 from secure_queue.clock import now_ms
 from secure_queue.coalesce import Coalescer
 from secure_queue.errors import (
@@ -228,18 +229,12 @@ class Client:
 
 @asynccontextmanager
 async def open_client(client: Client) -> AsyncIterator[Client]:
-    """Run the background work of *client* as long as the context is open; an error of the body comes out as it is."""
-    problem: Exception | None = None
-    async with anyio.create_task_group() as group:
-        group.start_soon(client.run)
+    """Run the background work of *client* as long as the context is open."""
+    async with beside(client.run):
         try:
             yield client
-        except Exception as error:  # kept out of the group, which would wrap it
-            problem = error
-        client.inbox.close()
-        group.cancel_scope.cancel()
-    if problem is not None:
-        raise problem
+        finally:
+            client.inbox.close()
 
 
 def _moment(untrusted_ms: int) -> datetime:

@@ -29,10 +29,12 @@ from secure_queue.payload.codec import Codec
 from secure_queue.payload.failures import type_name
 from secure_queue.payload.serializers import Serializer
 from secure_queue.redis.connect import open_link
+from secure_queue.redis.groups import Node
 from secure_queue.redis.host import Host
 from secure_queue.redis.keys import QueueKeys
 from secure_queue.redis.storage import RedisStorage
-from secure_queue.redis.topology import Topology, parse_url
+from secure_queue.redis.topology import Topology
+from secure_queue.redis.urls import which_servers
 from secure_queue.settings import (
     DEFAULT_URL,
     environment,
@@ -59,6 +61,10 @@ class Worker(Access, Generic[C]):
         redis_url: str | None = None,
         *,
         redis_kwargs: Mapping[str, Any] | None = None,
+        sentinel_nodes: Sequence[Node] | None = None,
+        sentinel_master: str = "mymaster",
+        sentinel_kwargs: Mapping[str, Any] | None = None,
+        cluster_nodes: Sequence[Node] | None = None,
         concurrency: int = 16,
         sync_concurrency: int | None = None,
         queue_name: str = "default",
@@ -78,7 +84,15 @@ class Worker(Access, Generic[C]):
     ) -> None:
         super().__init__()
         found = environment()
-        self._topology = parse_url(redis_url or found.url or DEFAULT_URL, redis_kwargs)
+        self._topology = which_servers(
+            redis_url,
+            redis_kwargs or {},
+            sentinel_nodes=sentinel_nodes,
+            sentinel_master=sentinel_master,
+            sentinel_kwargs=sentinel_kwargs or {},
+            cluster_nodes=cluster_nodes,
+            default_url=found.url or DEFAULT_URL,
+        )
         self._queue = queue_settings(queue_name, priorities)
         self._settings = worker_settings(
             worker_id=id,
@@ -160,7 +174,7 @@ class Worker(Access, Generic[C]):
 
     @asynccontextmanager
     async def _open_storage(self, topology: Topology) -> AsyncIterator[RedisStorage]:
-        async with open_link(topology) as link:
+        async with open_link(topology, tag=self._keys.tag) as link:
             yield RedisStorage(link, self._keys, settle_s=self._settings.idle_timeout_s)  # as long as a lease may hold
 
     def _client(self) -> Client:

@@ -9,10 +9,11 @@ from uuid import uuid4
 import psutil
 import pytest
 
+from secure_queue.local.groups import ClusterGroup, SentinelGroup
 from secure_queue.redis.connect import open_link
 from secure_queue.redis.link import Link
 from secure_queue.redis.topology import Memory, Topology
-from tests.servers import Server, wait_until
+from tests.servers import Server, server_binary, started, wait_until
 
 SESSION = "SECURE_QUEUE_TEST_SESSION"  # inherited by every server and keeper that this session starts
 
@@ -63,6 +64,20 @@ def server() -> Iterator[Server]:
     """A server of its own, for a test that breaks it."""
     with Server() as own:
         yield own
+
+
+@pytest.fixture(scope="session")
+def real_sentinels(no_server_left: None) -> Iterator[SentinelGroup]:
+    """One Sentinel group for all tests that break nothing."""
+    with started(SentinelGroup(server_binary())) as group:
+        yield group
+
+
+@pytest.fixture(scope="session")
+def real_cluster(no_server_left: None) -> Iterator[ClusterGroup]:
+    """One Cluster for all tests that break nothing."""
+    with started(ClusterGroup(server_binary())) as group:
+        yield group
 
 
 @pytest.fixture(params=["memory", "server"])

@@ -15,14 +15,16 @@ import sys
 import tempfile
 import time
 from collections.abc import Awaitable, Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from pathlib import Path
 from types import TracebackType
-from typing import Any, Self
+from typing import Any, Self, TypeVar
 
 import anyio
 import redis
 
+from secure_queue.local.groups import Group
 from secure_queue.redis.embedded import find_binary
 from secure_queue.redis.topology import Standalone
 
@@ -31,6 +33,7 @@ EVERY_LOOP = [
     ("asyncio", {"use_uvloop": True}),
     ("trio", {}),
 ]
+G = TypeVar("G", bound=Group)
 PATIENCE = 20.0  # a generous deadline for whatever must happen "soon"
 _LIBC = ctypes.CDLL(None) if sys.platform == "linux" else None
 _PR_SET_PDEATHSIG = 1
@@ -64,6 +67,21 @@ async def eventually(condition: Callable[[], Awaitable[object]], *, patience: fl
     with anyio.fail_after(patience):
         while not await condition():  # there is no event: a server or another process is waited for
             await anyio.sleep(0.005)
+
+
+@contextmanager
+def started(group: G) -> Iterator[G]:
+    """*group* from its start to its end.
+
+    Started from a thread, because fixtures may be asked for while an event loop runs in this one; the thread stays for
+    as long as its servers, which end with whoever started them.
+    """
+    with ThreadPoolExecutor(1) as thread:
+        try:
+            thread.submit(anyio.run, group.start).result()
+            yield group
+        finally:
+            group.close()
 
 
 def free_port() -> int:

@@ -5,11 +5,13 @@ from __future__ import annotations
 import logging
 import os
 import sys
+from functools import partial
 from typing import Annotated, Any
 
 import anyio
 import typer
 
+from secure_queue.background import beside
 from secure_queue.cli.supervisor import Supervisor, reloader
 from secure_queue.cli.target import Target, load_target
 from secure_queue.errors import ConfigurationError
@@ -64,16 +66,8 @@ def _run_here(target: str, burst: bool, concurrency: int | None, tied: bool) -> 
 
 async def _run_tied(worker: Worker[Any]) -> None:
     """Run until stdin ends: the supervisor holds the other end, so that its death, even by SIGKILL, is noticed."""
-    problem: Exception | None = None
-    async with anyio.create_task_group() as group:
-        group.start_soon(_drain_at_end_of_input, worker)
-        try:
-            await worker.run_async()
-        except Exception as error:  # kept out of the group, which would wrap it
-            problem = error
-        group.cancel_scope.cancel()
-    if problem is not None:
-        raise problem
+    async with beside(partial(_drain_at_end_of_input, worker)):
+        await worker.run_async()
 
 
 async def _drain_at_end_of_input(worker: Worker[Any]) -> None:

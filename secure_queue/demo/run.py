@@ -24,7 +24,7 @@ from secure_queue.demo.tasks import QUEUE, Tasks, make_tasks
 from secure_queue.errors import SecureQueueError
 from secure_queue.redis.connect import open_link
 from secure_queue.redis.keys import QueueKeys
-from secure_queue.redis.topology import parse_url
+from secure_queue.redis.urls import parse_url
 
 NEIGHBOURS = 5
 KEYS = QueueKeys(QUEUE, ("normal",))

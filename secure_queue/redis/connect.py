@@ -6,27 +6,21 @@ several links, of other threads and event loops too, can share; ``open_link`` op
 
 from __future__ import annotations
 
-import logging
-import socket
 from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack, asynccontextmanager
-from typing import Any
 from uuid import uuid4
 
-from coredis.connection import TCPLocation, UnixDomainSocketLocation
-from coredis.credentials import AbstractCredentialProvider, UserPass
-
-from secure_queue.redis.coredis_link import REPLY_TIMEOUT, CoredisLink
+from secure_queue.background import beside
+from secure_queue.redis.coredis_link import CoredisLink
+from secure_queue.redis.dialing import open_pool, pool_for
+from secure_queue.redis.following import Follower, Locator
 from secure_queue.redis.link import Link
 from secure_queue.redis.memory import MemoryServer, open_memory
-from secure_queue.redis.pools import SafePool
-from secure_queue.redis.topology import Embedded, Memory, Standalone, Topology
-from secure_queue.redis.unix import QuietUnixConnection
-from secure_queue.secret import Secret
+from secure_queue.redis.sentinels import SentinelLocator
+from secure_queue.redis.slots import ClusterLocator
+from secure_queue.redis.topology import Cluster, Embedded, Memory, Sentinel, Standalone, Topology
 
 DEADLINE = 20.0  # seconds for a plain command and for the first connect
-CONNECT_TIMEOUT = 2.0
-POOL_TIMEOUT = 10.0
 SHARED, DEDICATED = 4, 128  # connections: requests are pipelined, blocking calls and listeners hold one each
 
 
@@ -53,85 +47,41 @@ async def hosted(topology: Topology) -> AsyncIterator[Topology]:
 
 
 @asynccontextmanager
-async def open_link(topology: Topology, *, deadline: float = DEADLINE) -> AsyncIterator[Link]:
+async def open_link(topology: Topology, *, tag: bytes = b"", deadline: float = DEADLINE) -> AsyncIterator[Link]:
     """Open a link; no connection is made before the first call. *deadline* is that of plain commands.
 
-    The task that enters it must also leave it: its connections live in task groups. Any task may use it meanwhile.
+    In a cluster it leads to the owner of the slot of the hash tag *tag*. The task that enters it must also leave it: its
+    connections live in task groups. Any task may use it meanwhile.
     """
     async with AsyncExitStack() as stack:
         match await stack.enter_async_context(hosted(topology)):
             case Memory(name):
                 yield stack.enter_context(open_memory(name))
-            case Standalone() as standalone:
-                shared = await stack.enter_async_context(_open_pool(standalone, SHARED))
-                dedicated = await stack.enter_async_context(_open_pool(standalone, DEDICATED))
-                yield CoredisLink(shared, dedicated, server=str(standalone), deadline=deadline)
+            case Standalone() as server:
+                yield await _link(stack, server, str(server), deadline)
+            case Sentinel() as group:
+                yield await _following_link(stack, SentinelLocator(group), group.primary, str(group), deadline)
+            case Cluster() as cluster:
+                yield await _following_link(
+                    stack, ClusterLocator(cluster, tag), cluster.seeds[0], str(cluster), deadline
+                )
 
 
-@asynccontextmanager
-async def _open_pool(topology: Standalone, size: int) -> AsyncIterator[SafePool[Any]]:
-    pool = _pool(topology, size)
-    await pool.__aenter__()
-    try:
-        yield pool
-    finally:  # no `async with`: the task group of the pool would wrap every error of the body into a group
-        await pool.__aexit__(None, None, None)
+async def _link(
+    stack: AsyncExitStack, server: Standalone, name: str, deadline: float, follower: Follower | None = None
+) -> Link:
+    pools = pool_for(server, SHARED), pool_for(server, DEDICATED)
+    for pool in pools:
+        if follower is not None:
+            follower.lead(pool)
+        await stack.enter_async_context(open_pool(pool))
+    return CoredisLink(*pools, server=name, deadline=deadline, follower=follower)
 
 
-def _pool(topology: Standalone, size: int) -> SafePool[Any]:
-    """A pool for *topology*, not yet open.
-
-    ``max_idle_time`` stays unset: it would close and reopen every idle connection for ever. What it is for (fact 4, a
-    hung connection that nobody drops) the pool and the link do themselves, as soon as a reply is overdue.
-    """
-    _quieten_coredis()
-    options: dict[str, Any] = {
-        "max_connections": size,
-        "timeout": POOL_TIMEOUT,
-        "stream_timeout": REPLY_TIMEOUT,  # also bounds the handshake (fact 8)
-        "connect_timeout": CONNECT_TIMEOUT,
-        "decode_responses": False,
-        "db": topology.db,
-    }
-    if topology.password is not None:
-        options["credential_provider"] = _Login(topology.username, topology.password)
-    if topology.unix_path is not None:
-        location = UnixDomainSocketLocation(topology.unix_path)
-        return SafePool(location=location, connection_class=QuietUnixConnection, **options)
-    if topology.tls is not None:
-        options["ssl_context"] = topology.tls.context()
-    options |= {"socket_keepalive": True, "socket_keepalive_options": _keepalive()}
-    return SafePool(location=TCPLocation(topology.host, topology.port), **options)
-
-
-def _keepalive() -> dict[int, int]:
-    """Find out about a peer that vanished without a word; what this system does not know is left out."""
-    wanted = {"TCP_KEEPIDLE": 15, "TCP_KEEPINTVL": 5, "TCP_KEEPCNT": 3, "TCP_USER_TIMEOUT": 10_000}
-    return {getattr(socket, name): value for name, value in wanted.items() if hasattr(socket, name)}
-
-
-class _Login(AbstractCredentialProvider):
-    """Gives user and password to the handshake and keeps the password out of the pool's options and every repr."""
-
-    def __init__(self, username: str | None, password: Secret) -> None:
-        self._username = username or "default"
-        self._password = password
-
-    async def get_credentials(self) -> UserPass:
-        return UserPass(self._username, self._password.reveal().decode())
-
-
-class _Quiet(logging.Filter):
-    """Drops what coredis logs about lost and refused connections: here they are retried and reported as errors.
-
-    Whoever sets a level on the logger ``coredis`` sees everything from that level on.
-    """
-
-    def filter(self, record: logging.LogRecord) -> bool:
-        return logging.getLogger("coredis").level != logging.NOTSET
-
-
-def _quieten_coredis() -> None:
-    logger = logging.getLogger("coredis")
-    if not any(isinstance(known, _Quiet) for known in logger.filters):
-        logger.addFilter(_Quiet())
+async def _following_link(
+    stack: AsyncExitStack, locator: Locator, like: Standalone, name: str, deadline: float
+) -> Link:
+    follower = Follower(locator, name)
+    link = await _link(stack, like, name, deadline, follower)
+    await stack.enter_async_context(beside(follower.run))
+    return link

@@ -7,10 +7,10 @@ tiny script and a third less for one with 700 keys and arguments (measured with 
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from contextlib import aclosing, asynccontextmanager, suppress
 from time import monotonic
-from typing import Any, TypeAlias, cast
+from typing import Any, TypeAlias, TypeVar, cast
 
 import anyio
 from anyio import fail_after, move_on_after
@@ -18,14 +18,16 @@ from coredis.connection import BaseConnection
 from coredis.exceptions import ConnectionError, NoScriptError, RedisError
 
 from secure_queue.errors import Unavailable
+from secure_queue.redis.dialing import REPLY_TIMEOUT
+from secure_queue.redis.following import Follower
 from secure_queue.redis.link import Argument, Reply
 from secure_queue.redis.pools import SafePool
 from secure_queue.redis.retrying import is_server_fault, pause, repeat
 from secure_queue.redis.scripts import Script
 
 Pool: TypeAlias = SafePool[Any]
+T = TypeVar("T")
 
-REPLY_TIMEOUT = 4.0  # seconds a reply may take; then its connection is dropped (fact 4)
 BLOCK = 2.0  # longest server-side block: a hung server cannot end it, so it stays below REPLY_TIMEOUT (fact 9)
 QUIET = 10.0  # a silent subscription is checked with PING after so many seconds
 
@@ -33,11 +35,14 @@ QUIET = 10.0  # a silent subscription is checked with PING after so many seconds
 class CoredisLink:
     """Implements ``Link`` over two open pools: *shared* for requests, *dedicated* for blocking calls and listeners."""
 
-    def __init__(self, shared: Pool, dedicated: Pool, *, server: str, deadline: float) -> None:
+    def __init__(
+        self, shared: Pool, dedicated: Pool, *, server: str, deadline: float, follower: Follower | None = None
+    ) -> None:
         self._shared = shared
         self._dedicated = dedicated
         self._server = server
         self._deadline = deadline
+        self._on_fault = follower.look_soon if follower is not None else None
         self._failed_waits = 0
 
     async def run(self, script: Script, keys: Sequence[bytes], args: Sequence[Argument], deadline: float) -> Reply:
@@ -51,12 +56,15 @@ class CoredisLink:
                 await self._request(b"SCRIPT LOAD", (script.source,), end)
                 return await self._request(b"EVALSHA", parts, end)
 
-        return await repeat(attempt, deadline=deadline, server=self._server)
+        return await self._repeat(attempt, deadline)
+
+    async def _repeat(self, attempt: Callable[[float], Awaitable[T]], deadline: float) -> T:
+        return await repeat(attempt, deadline=deadline, server=self._server, on_fault=self._on_fault)
 
     async def command(self, *parts: Argument) -> Reply:
         """Send one command; maps, sets, doubles and booleans of RESP3 come back as RESP2 would spell them."""
         name, rest = _encoded(parts[0]), parts[1:]
-        reply = await repeat(lambda end: self._request(name, rest, end), deadline=self._deadline, server=self._server)
+        reply = await self._repeat(lambda end: self._request(name, rest, end), self._deadline)
         return as_resp2(reply)
 
     async def run_when_woken(
@@ -71,6 +79,8 @@ class CoredisLink:
             if not is_server_fault(error):
                 raise
             self._failed_waits += 1
+            if self._on_fault is not None:
+                self._on_fault()
             await anyio.sleep(pause(self._failed_waits, 1.0))
             return None
 
@@ -100,9 +110,7 @@ class CoredisLink:
     @asynccontextmanager
     async def listen(self, channel: bytes) -> AsyncIterator[AsyncIterator[bytes]]:
         """Subscribe on a connection of its own, given back when the body ends; its loss never cancels the body."""
-        connection = await repeat(
-            lambda end: self._subscribe(channel, end), deadline=self._deadline, server=self._server
-        )
+        connection = await self._repeat(lambda end: self._subscribe(channel, end), self._deadline)
         try:
             yield _Subscription(connection, self._server)
         finally:

@@ -27,7 +27,8 @@ class QueueKeys:
     """The keys of one partition of one queue; *priorities* stand highest first."""
 
     def __init__(self, queue: str, priorities: Sequence[str], partition: int = 0) -> None:
-        self.prefix = b"sq:{%s/%d}:" % (queue.encode(), partition)
+        self.tag = b"%s/%d" % (queue.encode(), partition)
+        self.prefix = b"sq:{%s}:" % self.tag
         self.meta = self.prefix + b"meta"
         self.leases = self.prefix + b"leases"
         self.wake = self.prefix + b"wake"

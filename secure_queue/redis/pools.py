@@ -8,6 +8,7 @@ wake-up. ``SafePoolMixin`` repairs both for any pool with one queue of connectio
 from __future__ import annotations
 
 import contextlib
+from collections.abc import Awaitable, Callable
 from time import perf_counter
 from typing import TYPE_CHECKING, Any, Generic
 
@@ -60,6 +61,8 @@ class SafePoolMixin(_Base[ConnectionT]):
         super().__init__(*args, **kwargs)
         self._available_connections: SafeQueue[ConnectionT] = SafeQueue(self.max_connections)
         self._calm_at: dict[ConnectionT, float] = {}  # when a lease last found a connection without waiting requests
+        self.before_opening: Callable[[], Awaitable[None]] | None = None
+        """Called before each connect: where the server is may have to be found out first."""
 
     def lease_nowait(self) -> ConnectionT | None:
         """A free, healthy, open connection, without waiting and without connecting; None if there is none."""
@@ -125,6 +128,8 @@ class SafePoolMixin(_Base[ConnectionT]):
         connection: ConnectionT | None = None
         opened = False
         try:
+            if self.before_opening is not None:
+                await self.before_opening()
             connection = await self._construct_connection()
             if error := await self.task_group.start(self._serve, connection):
                 await checkpoint_if_cancelled()  # coredis makes a ConnectionError of a cancelled handshake

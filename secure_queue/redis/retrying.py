@@ -153,8 +153,16 @@ def _first_line(error: BaseException) -> str:
     return f"{type(error).__name__}: {str(error).splitlines()[0][:200] if str(error) else ''}".rstrip(": ")
 
 
-async def repeat(attempt: Callable[[float], Awaitable[T]], *, deadline: float, server: str) -> T:
+async def repeat(
+    attempt: Callable[[float], Awaitable[T]],
+    *,
+    deadline: float,
+    server: str,
+    on_fault: Callable[[], None] | None = None,
+) -> T:
     """Call *attempt* until it succeeds or *deadline* seconds have passed; it is told when that will be (monotonic).
+
+    *on_fault* is called after each failure that is worth another try.
 
     Raises ``Unavailable`` at the deadline and the translated error when trying again cannot help. An error that is no
     fault of the server (a wrong argument, say) is a bug of the caller and passes unchanged.
@@ -170,6 +178,8 @@ async def repeat(attempt: Callable[[float], Awaitable[T]], *, deadline: float, s
             if classify(error) not in _REPEATED:
                 raise translate(error, server) from error
             failures += 1
+            if on_fault is not None:
+                on_fault()
             if failures == COMPLAIN_AT:
                 _complain(server, error)
             wait = pause(failures, random.random())  # noqa: S311 - spreads callers, hides nothing

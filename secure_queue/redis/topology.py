@@ -1,28 +1,17 @@
-"""Says from a URL which server holds the queues; no socket is opened here.
-
-A topology is a frozen value. Another kind of deployment is one more value in the union and one more connector in
-``connect.py``. A bad URL is a ``TopologyError`` that names the fault and the cure and never shows a password.
-"""
+"""Which servers hold the queues, as frozen values; no socket is opened here. ``urls.py`` reads them from a URL."""
 
 from __future__ import annotations
 
-import re
 import ssl
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TypeAlias
-from urllib.parse import SplitResult, parse_qsl, unquote, urlsplit
 
 from secure_queue.errors import TopologyError
 from secure_queue.secret import Secret
 
 DEFAULT_PORT = 6379
-_CREDENTIALS = re.compile(r"(?:(?<=://)|^(?!.*://)).*@")  # greedy: a password may hold what it should not
-_SECRET_OPTION = re.compile(r"((?:password|username)=)[^&#]*", re.IGNORECASE)
-_TLS_OPTIONS = ("ssl_ca_certs", "ssl_certfile", "ssl_keyfile", "ssl_check_hostname", "ssl_cert_reqs")
-_OPTIONS = ("db", "username", "password")
-_YES, _NO = ("1", "true", "yes", "on"), ("0", "false", "no", "off")
+SENTINEL_PORT = 26379
 
 
 @dataclass(frozen=True, slots=True)
@@ -85,149 +74,37 @@ class Memory:
         return f"memory://{self.name}"
 
 
-Topology: TypeAlias = Standalone | Embedded | Memory
+@dataclass(frozen=True, slots=True)
+class Sentinel:
+    """The primary that a group of sentinels watches under the name *master*.
+
+    *monitors* say how the sentinels are reached, *primary* how the server is; its host and port are what they tell.
+    """
+
+    monitors: tuple[Standalone, ...]
+    master: str
+    primary: Standalone = Standalone()
+
+    def __str__(self) -> str:
+        return f"sentinel {self.master} at {','.join(map(str, self.monitors))}"
 
 
-def parse_url(url: str, redis_kwargs: Mapping[str, object] | None = None) -> Topology:
-    """Read a server URL; *redis_kwargs* fills in what the URL leaves open. Raises ``TopologyError``."""
-    parts = _split(url)
-    parse = _SCHEMES.get(parts.scheme)
-    if parse is None:
-        raise TopologyError(f"unknown scheme in {redact(url)!r}; use one of: {', '.join(f'{s}://' for s in _SCHEMES)}")
-    return parse(parts, dict(redis_kwargs or {}))
+@dataclass(frozen=True, slots=True)
+class Cluster:
+    """A Redis Cluster, entered through any of *seeds*; all nodes are reached with the same login and TLS settings."""
+
+    seeds: tuple[Standalone, ...]
+
+    def __str__(self) -> str:
+        return f"cluster at {','.join(map(str, self.seeds))}"
 
 
-def redact(url: str) -> str:
-    """*url* without its credentials, for messages and logs."""
-    return _SECRET_OPTION.sub(r"\1***", _CREDENTIALS.sub("***@", url))
+Topology: TypeAlias = Standalone | Embedded | Memory | Sentinel | Cluster
 
 
-def _split(url: str) -> SplitResult:
-    try:
-        parts = urlsplit(url.strip())
-        _ = parts.port, parts.hostname  # both are checked only when asked for
-    except ValueError as error:  # the text of the error may quote the URL, so it is not kept as the cause
-        kind = "port" if "ort" in str(error) else "host"
-        raise TopologyError(
-            f"the {kind} in {redact(url)!r} is malformed; write redis://host:6379/0 and %-encode a password"
-        ) from None
-    if not parts.scheme or "://" not in url:
-        raise TopologyError(f"{redact(url)!r} has no scheme; write redis://host:6379/0")
-    if parts.fragment:
-        raise TopologyError(f"{redact(url)!r} contains a '#'; write it as %23 if it belongs to the password")
-    return parts
-
-
-def _parse_tcp(parts: SplitResult, kwargs: dict[str, object]) -> Standalone:
-    secure = parts.scheme == "rediss"
-    options = _options(parts, kwargs, allowed=_OPTIONS + (_TLS_OPTIONS if secure else ()))
-    username, password = _credentials(parts.netloc, options)
-    return Standalone(
-        host=unquote(parts.hostname or "localhost"),
-        port=DEFAULT_PORT if parts.port is None else parts.port,
-        db=_database(options.get("db"), parts.path),
-        username=username,
-        password=password,
-        tls=_tls(options) if secure else None,
-    )
-
-
-def _parse_unix(parts: SplitResult, kwargs: dict[str, object]) -> Standalone:
-    if parts.netloc.rpartition("@")[2]:
-        raise TopologyError("a unix:// URL holds an absolute path; write unix:///run/redis.sock (three slashes)")
-    if not parts.path.strip("/"):
-        raise TopologyError("a unix:// URL needs the path of the socket; write unix:///run/redis.sock")
-    options = _options(parts, kwargs, allowed=_OPTIONS)
-    username, password = _credentials(parts.netloc, options)
-    db = _database(options.get("db"), "")
-    return Standalone(db=db, username=username, password=password, unix_path=unquote(parts.path))
-
-
-def _parse_embedded(parts: SplitResult, kwargs: dict[str, object]) -> Embedded:
-    if parts.netloc:
-        raise TopologyError("embedded:// takes an absolute folder; write embedded:///var/lib/app (three slashes)")
-    options = _options(parts, kwargs, allowed=("binary",))
-    folder = unquote(parts.path)
-    return Embedded(
-        Path(folder) if folder.strip("/") else None, Path(options["binary"]) if "binary" in options else None
-    )
-
-
-def _parse_memory(parts: SplitResult, kwargs: dict[str, object]) -> Memory:
-    _options(parts, kwargs, allowed=())
-    if parts.path.strip("/"):
-        raise TopologyError("memory:// takes a name and no path; write memory:// or memory://name")
-    return Memory(unquote(parts.netloc))
-
-
-_SCHEMES: dict[str, Callable[[SplitResult, dict[str, object]], Topology]] = {
-    "redis": _parse_tcp,
-    "rediss": _parse_tcp,
-    "unix": _parse_unix,
-    "embedded": _parse_embedded,
-    "memory": _parse_memory,
-}
-
-
-def _options(parts: SplitResult, kwargs: dict[str, object], *, allowed: tuple[str, ...]) -> dict[str, str]:
-    """Options of the URL over those of the program; an unknown one is refused: it would be a silent typing error."""
-    options = {name: str(value) for name, value in kwargs.items() if value is not None}
-    options |= dict(parse_qsl(parts.query, keep_blank_values=True))
-    unknown = sorted(set(options) - set(allowed))
-    if unknown:
-        name = unknown[0] if unknown[0].isidentifier() else "…"  # a stray piece of a password is none
-        known = ", ".join(allowed) or "none"
-        raise TopologyError(f"unknown option {name!r} for {parts.scheme}://; known: {known}{_hint(name)}")
-    return options
-
-
-def _hint(name: str) -> str:
-    return " (ssl_… options need rediss://)" if name.startswith("ssl") else ""
-
-
-def _credentials(netloc: str, options: dict[str, str]) -> tuple[str | None, Secret | None]:
-    user, _, password = netloc.rpartition("@")[0].partition(":")
-    username = unquote(user) or options.get("username") or None
-    secret = unquote(password) or options.get("password") or ""
-    if username and not secret:
-        raise TopologyError(
-            "the URL names a user but no password; write redis://user:password@host or redis://:password@host"
-        )
-    return username, Secret(secret.encode()) if secret else None
-
-
-def _database(option: str | None, path: str) -> int:
-    text = option if option is not None else path.strip("/")
-    if not text:
-        return 0
-    if not (text.isascii() and text.isdecimal()):
-        raise TopologyError("the path or db= is not a database number; write redis://host:6379/0")
-    return int(text)
-
-
-def _tls(options: dict[str, str]) -> Tls:
-    if options.get("ssl_cert_reqs", "required").lower() != "required":
-        raise TopologyError(
-            "the server's certificate is always checked; name its CA with ssl_ca_certs=/path/ca.pem instead"
-        )
-    if "ssl_keyfile" in options and "ssl_certfile" not in options:
-        raise TopologyError("ssl_keyfile is given without ssl_certfile; give both, or put both into ssl_certfile")
-    return Tls(
-        ca_certs=_path(options.get("ssl_ca_certs")),
-        certfile=_path(options.get("ssl_certfile")),
-        keyfile=_path(options.get("ssl_keyfile")),
-        check_hostname=_switch("ssl_check_hostname", options.get("ssl_check_hostname", "true")),
-    )
-
-
-def _path(text: str | None) -> Path | None:
-    return Path(text) if text else None
-
-
-def _switch(name: str, text: str) -> bool:
-    if text.lower() not in _YES + _NO:
-        raise TopologyError(f"{name} is {text!r}; write true or false")
-    return text.lower() in _YES
+def at(server: Standalone, host: str, port: int) -> Standalone:
+    """The server at another address that is reached in the same way."""
+    return replace(server, host=host, port=port)
 
 
 def _default_context(ca_certs: Path | None) -> ssl.SSLContext:

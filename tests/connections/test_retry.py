@@ -94,7 +94,7 @@ async def test_commands_have_a_deadline_too(server: Server) -> None:
 async def test_calls_that_others_cancel_leave_no_hung_connection(
     server: Server, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("secure_queue.redis.connect.REPLY_TIMEOUT", 0.2)
+    monkeypatch.setattr("secure_queue.redis.dialing.REPLY_TIMEOUT", 0.2)
     async with open_link(server.topology) as link:
         await run(link)
         with server.paused():

@@ -23,7 +23,7 @@ from cryptography.x509.oid import NameOID
 
 from secure_queue.errors import ConfigurationError, Unavailable
 from secure_queue.redis.connect import open_link
-from secure_queue.redis.topology import parse_url
+from secure_queue.redis.urls import parse_url
 from tests.connections.scripts import ECHO
 from tests.servers import PATIENCE, Server
 

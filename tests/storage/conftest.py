@@ -1,4 +1,4 @@
-"""The storage under test, on both links.
+"""The storage under test, in memory and on every topology.
 
 On the real server every script runs as a user who may touch exactly the keys that this call declares: a key that a script
 spells itself, or takes from somewhere else, is refused by the server and fails the test.
@@ -18,6 +18,8 @@ from secure_queue.redis.keys import QueueKeys
 from secure_queue.redis.link import Argument, Link, Reply
 from secure_queue.redis.scripts import Script
 from secure_queue.redis.storage import RedisStorage
+from secure_queue.redis.topology import Memory
+from secure_queue.redis.urls import parse_url
 from secure_queue.secret import Secret
 from tests.servers import Server
 
@@ -54,10 +56,22 @@ class DeclaredKeysOnly:
         await self._admin.command("ACL", "SETUSER", USER, "resetkeys", *patterns)
 
 
+@pytest.fixture(params=["memory", "server", "sentinel", "cluster"])
+async def link(request: pytest.FixtureRequest, anyio_backend: object) -> AsyncIterator[Link]:
+    """An empty database on every topology."""
+    fixture = {"server": "real_server", "sentinel": "real_sentinels", "cluster": "real_cluster"}.get(request.param)
+    place = request.getfixturevalue(fixture) if fixture is not None else None
+    topology = Memory() if place is None else place.topology if request.param == "server" else parse_url(place.url)
+    async with open_link(topology, tag=KEYS.tag) as opened:
+        await opened.command("FLUSHALL")
+        yield opened
+        await opened.command("FLUSHALL")
+
+
 @pytest.fixture
 async def storage(request: pytest.FixtureRequest, link: Link) -> AsyncIterator[RedisStorage]:
     """An empty queue with the priorities high and low, and payloads of at most 1000 bytes."""
-    if request.node.callspec.params["link"] == "memory":
+    if request.node.callspec.params["link"] != "server":
         yield RedisStorage(link, KEYS, max_payload_bytes=1000)
         return
     server: Server = request.getfixturevalue("real_server")

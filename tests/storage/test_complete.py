@@ -8,6 +8,7 @@ from secure_queue.redis.link import Link
 from secure_queue.redis.storage import RedisStorage
 from secure_queue.storage import Standing
 from tests.conftest import lasting_keys
+from tests.servers import eventually
 from tests.storage.verbs import (
     LONG,
     OTHER,
@@ -88,10 +89,13 @@ async def test_each_task_of_a_batch_has_its_own_answer(storage: RedisStorage) ->
 async def test_a_result_expires_and_leaves_the_index(storage: RedisStorage) -> None:
     await put_and_take(storage, b"short", b"long")
     await storage.complete([end(b"short", ttl_ms=20), end(b"long")])
-    await tick_until(storage, lambda found: True)
-    while (await storage.counts()).results == 2:
+
+    async def short_is_gone() -> bool:
         await tick(storage)
-    assert await standing(storage, b"short") is Standing.NOT_FOUND
+        counts = await storage.counts()
+        return counts.results == 1 and await standing(storage, b"short") is Standing.NOT_FOUND
+
+    await eventually(short_is_gone)
     assert await storage.list_ids(Standing.DONE, priority="low", offset=0, limit=9) == [b"long"]
 
 

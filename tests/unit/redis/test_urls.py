@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import re
 import ssl
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from secure_queue.errors import TopologyError
-from secure_queue.redis.topology import Embedded, Memory, Standalone, Tls, parse_url, redact
+from secure_queue.redis.topology import Cluster, Embedded, Memory, Sentinel, Standalone, Tls, Topology
+from secure_queue.redis.urls import parse_url, redact, which_servers
 from secure_queue.secret import Secret
 
 
@@ -63,8 +66,18 @@ def test_keyword_options_fill_in_what_the_url_leaves_open() -> None:
         ("", "no scheme"),
         ("localhost:6379", "redis://host:6379/0"),
         ("redis:/h", "no scheme"),
-        ("http://h", "redis://, rediss://, unix://, embedded://, memory://"),
-        ("redis+sentinel://h/m", "unknown scheme"),
+        ("http://h", "redis+sentinel://, rediss+sentinel://, redis+cluster://, rediss+cluster://"),
+        ("redis+sentinel://h1,h2", "sentinel_master="),
+        ("redis+sentinel:///mymaster", "node is malformed"),
+        ("redis+sentinel://h1,,h2/m", "node is malformed"),
+        ("redis+sentinel://h1:0/m", "node is malformed"),
+        ("redis+sentinel://h1:99999/m", "node is malformed"),
+        ("redis+sentinel://h1/m/x", "database number"),
+        ("redis+sentinel://me@h1/m", "no password"),
+        ("redis+sentinel://h1/m?sentinel_username=me", "no password"),
+        ("redis+sentinel://h1/m?ssl_ca_certs=/ca.pem", "rediss"),
+        ("redis+cluster://h1,h2/3", "number 0"),
+        ("redis+cluster://h1?db=1", "unknown option 'db'"),
         ("redis://h:abc", "port"),
         ("redis://h:99999", "port"),
         ("redis://[::1", "host"),
@@ -120,6 +133,74 @@ def test_no_message_shows_a_password(url: str) -> None:
     while error is not None:
         assert "ter2" not in str(error)
         error = error.__cause__
+
+
+def test_a_url_names_the_sentinels_and_how_to_reach_everybody() -> None:
+    topology = parse_url("redis+sentinel://me:pw@h1,h2:7000,[::1]:7001/orders/3?sentinel_password=spw")
+    monitors = tuple(
+        Standalone(host, port, password=Secret(b"spw")) for host, port in (("h1", 26379), ("h2", 7000), ("::1", 7001))
+    )
+    primary = Standalone(db=3, username="me", password=Secret(b"pw"))
+    assert topology == Sentinel(monitors, "orders", primary)
+
+
+def test_a_url_names_the_seeds_of_a_cluster() -> None:
+    seeds = tuple(Standalone(host, port, password=Secret(b"pw")) for host, port in (("h1", 6379), ("h2", 7000)))
+    assert parse_url("redis+cluster://:pw@h1,h2:7000") == Cluster(seeds)
+
+
+@pytest.mark.parametrize(
+    ("options", "of_sentinels"),
+    [
+        ("ssl_ca_certs=/ca.pem", Tls(Path("/ca.pem"))),
+        ("ssl_ca_certs=/ca.pem&sentinel_ssl=false", None),
+        ("ssl_ca_certs=/ca.pem&sentinel_ssl_ca_certs=/own.pem", Tls(Path("/own.pem"))),
+    ],
+)
+def test_sentinels_speak_tls_like_the_servers_unless_told_otherwise(options: str, of_sentinels: Tls | None) -> None:
+    topology = parse_url(f"rediss+sentinel://h1/m?{options}")
+    assert isinstance(topology, Sentinel)
+    assert (topology.primary.tls, topology.monitors[0].tls) == (Tls(Path("/ca.pem")), of_sentinels)
+
+
+def flat(**given: Any) -> Topology:
+    options: dict[str, Any] = {"sentinel_nodes": None, "cluster_nodes": None, "sentinel_master": "mymaster"}
+    url = given.pop("url", None)
+    kwargs = given.pop("redis_kwargs", {})
+    return which_servers(url, kwargs, **(options | {"sentinel_kwargs": {}, "default_url": "redis://default"} | given))
+
+
+def test_flat_arguments_name_the_servers_too() -> None:
+    found = flat(
+        sentinel_nodes=[("h1", 1), "h2"],
+        redis_kwargs={"password": "pw", "db": 2},
+        sentinel_kwargs={"password": "spw", "ssl_ca_certs": "/ca.pem"},
+    )
+    monitor = {"password": Secret(b"spw"), "tls": Tls(Path("/ca.pem"))}
+    monitors = Standalone("h1", 1, **monitor), Standalone("h2", 26379, **monitor)  # type: ignore[arg-type]
+    assert found == Sentinel(monitors, "mymaster", Standalone(db=2, password=Secret(b"pw")))
+    assert flat(cluster_nodes=[("::1", 7000)], redis_kwargs={"ssl": True}) == Cluster(
+        (Standalone("::1", 7000, tls=Tls()),)
+    )
+    assert flat() == Standalone("default")
+    assert flat(url="redis://h") == Standalone("h")
+
+
+@pytest.mark.parametrize(
+    ("given", "says"),
+    [
+        ({"url": "redis://h", "cluster_nodes": ["h"]}, "give one of them"),
+        ({"sentinel_nodes": ["h"], "cluster_nodes": ["h"]}, "give one of them"),
+        ({"sentinel_kwargs": {"password": "pw"}}, "sentinel_nodes="),
+        ({"sentinel_nodes": []}, "list of nodes"),
+        ({"cluster_nodes": "h:1"}, "list of nodes"),
+        ({"sentinel_nodes": ["h"], "sentinel_kwargs": {"colour": "red"}}, "unknown option 'sentinel_colour'"),
+        ({"cluster_nodes": ["h"], "redis_kwargs": {"db": 1}}, "unknown option 'db'"),
+    ],
+)
+def test_flat_arguments_that_make_no_sense_say_so(given: dict[str, Any], says: str) -> None:
+    with pytest.raises(TopologyError, match=re.escape(says)):
+        flat(**given)
 
 
 def test_no_repr_shows_a_password() -> None:

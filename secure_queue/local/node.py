@@ -1,0 +1,145 @@
+"""One server process of a local topology, on a loopback port, with its data in a folder of its own."""
+
+from __future__ import annotations
+
+import ctypes
+import signal
+import socket
+import subprocess
+import sys
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import anyio
+
+from secure_queue.errors import EmbeddedServerError
+from secure_queue.redis.dialing import open_pool
+from secure_queue.redis.informants import Informant
+from secure_queue.redis.retrying import is_server_fault
+from secure_queue.redis.topology import Standalone
+
+LOOPBACK = "127.0.0.1"
+START_S = 20.0
+STOP_S = 10.0
+POLL_S = 0.02
+_LIBC = ctypes.CDLL(None) if sys.platform == "linux" else None
+_PR_SET_PDEATHSIG = 1
+_FIRST_PORT, _LAST_PORT = 20_000, 29_999
+_BUS_OFFSET = 10_000  # Redis 6.2 has its cluster bus there and nowhere else
+
+
+class Node:
+    """A redis-server, or with *is_sentinel* a sentinel; it ends with the process that started it (on Linux)."""
+
+    def __init__(
+        self, name: str, folder: Path, binary: Path, options: Mapping[str, str], *, is_sentinel: bool = False
+    ) -> None:
+        self.name = name
+        self.folder = folder / name
+        self.port = _free_port()
+        self.process: subprocess.Popen[bytes] | None = None
+        self._binary = binary
+        self._is_sentinel = is_sentinel
+        self._options = {"port": str(self.port), "bind": LOOPBACK, "dir": str(self.folder), **options}
+
+    @property
+    def server(self) -> Standalone:
+        """How it is reached."""
+        return Standalone(host=LOOPBACK, port=self.port)
+
+    def start(self) -> None:
+        """Start the process; it answers a moment later (``answering``)."""
+        self.folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+        file = self.folder / "server.conf"
+        if not file.exists():  # a sentinel writes what it learns into its file
+            file.write_text("".join(f"{name} {value}\n" for name, value in self._options.items()))
+        words = [str(self._binary.absolute()), str(file), *(["--sentinel"] if self._is_sentinel else [])]
+        with (self.folder / "server.log").open("ab") as log:
+            self.process = subprocess.Popen(
+                words, cwd=self.folder, stdin=subprocess.DEVNULL, stdout=log, stderr=log, preexec_fn=_die_with_parent
+            )
+
+    async def answering(self) -> None:
+        """Wait until it answers; raises ``EmbeddedServerError`` if it ends or does not."""
+        with anyio.move_on_after(START_S):
+            while self.process is not None and self.process.poll() is None:
+                if await self._pings():
+                    return
+                await anyio.sleep(POLL_S)
+        raise EmbeddedServerError(f"{self.name} does not answer on port {self.port}; see {self.folder}/server.log")
+
+    async def command(self, *parts: str) -> Any:
+        """Send one command over a connection of its own."""
+        informant = Informant(self.server)
+        async with open_pool(informant.pool):
+            return await informant.ask(*parts)
+
+    async def _pings(self) -> bool:
+        try:
+            return bool(await self.command("PING"))
+        except Exception as error:
+            if not is_server_fault(error):
+                raise
+            return False
+
+    def kill(self) -> None:
+        """``kill -9``, by pid."""
+        self._end(signal.SIGKILL)
+
+    def stop(self) -> None:
+        """End the process in good order, or at once if it does not obey."""
+        try:
+            self._end(signal.SIGTERM)
+        except subprocess.TimeoutExpired:
+            self.kill()
+
+    def pause(self) -> None:
+        """SIGSTOP: it keeps its connections and answers nothing."""
+        self._signal(signal.SIGSTOP)
+
+    def resume(self) -> None:
+        """SIGCONT."""
+        self._signal(signal.SIGCONT)
+
+    def _signal(self, number: signal.Signals) -> None:
+        if self.process is not None:
+            self.process.send_signal(number)
+
+    def _end(self, how: signal.Signals) -> None:
+        if self.process is not None:
+            self.process.send_signal(signal.SIGCONT)
+            self.process.send_signal(how)
+            self.process.wait(STOP_S)
+            self.process = None
+
+
+def _free_port() -> int:
+    """A port that nobody listens on, and neither on the one for its cluster bus."""
+    for port in range(_next_port(), _LAST_PORT):
+        if all(_is_free(number) for number in (port, port + _BUS_OFFSET)):
+            _taken.add(port)
+            return port
+    raise EmbeddedServerError(f"no free port between {_FIRST_PORT} and {_LAST_PORT}")
+
+
+_taken: set[int] = set()
+
+
+def _next_port() -> int:
+    return max(_taken, default=_FIRST_PORT - 1) + 1
+
+
+def _is_free(port: int) -> bool:
+    with socket.socket() as probe:
+        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        try:
+            probe.bind((LOOPBACK, port))
+        except OSError:
+            return False
+        return True
+
+
+def _die_with_parent() -> None:
+    if _LIBC is not None:
+        _LIBC.prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)

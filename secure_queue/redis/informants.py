@@ -1,0 +1,102 @@
+"""Servers that are asked, all at once, who is primary: sentinels, or the nodes of a cluster."""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable, Sequence
+from contextlib import AsyncExitStack
+from types import TracebackType
+from typing import Any, Generic, Self, TypeAlias, TypeVar
+
+import anyio
+
+from secure_queue.errors import ConfigurationError
+from secure_queue.redis.dialing import open_pool, pool_for
+from secure_queue.redis.retrying import Fault, classify, is_server_fault, translate
+from secure_queue.redis.topology import Standalone
+
+T = TypeVar("T")
+Address: TypeAlias = tuple[str, int]
+
+ANSWER_S = 1.0
+"""One that hangs must not keep the others from being heard (HA.md, facts 5 and 6)."""
+
+
+class Informant:
+    """One server; *ask* sends one command to it."""
+
+    def __init__(self, server: Standalone) -> None:
+        self.server = server
+        self.pool = pool_for(server, 1)
+
+    async def ask(self, *parts: bytes | str) -> Any:
+        """The reply to a command that only reads."""
+        connection = self.pool.lease_nowait() or await self.pool.get_connection()
+        try:
+            request = connection.create_request(_bytes(parts[0]), *parts[1:], decode=False, timeout=ANSWER_S)
+        finally:
+            self.pool.release(connection)
+        try:
+            return await request
+        except TimeoutError:
+            connection.invalidate()
+            raise
+
+
+class Informants(Generic[T]):
+    """A group of servers, each of which answers the same question with a ``T``."""
+
+    def __init__(self, servers: Sequence[Standalone], question: Callable[[Informant], Awaitable[T]]) -> None:
+        self._question = question
+        self._servers = list(servers)
+        self._open: dict[Address, Informant] = {}
+        self._stack = AsyncExitStack()
+
+    async def __aenter__(self) -> Self:
+        for server in self._servers:
+            await self.add(server)
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        await self._stack.aclose()
+
+    def __len__(self) -> int:
+        return len(self._open)
+
+    async def add(self, server: Standalone) -> None:
+        """Ask *server* too from now on; call it from the task that entered the group."""
+        if (server.host, server.port) not in self._open:
+            informant = self._open[server.host, server.port] = Informant(server)
+            await self._stack.enter_async_context(open_pool(informant.pool))
+
+    async def answers(self) -> list[T]:
+        """What those say that answer within a second; raises ``ConfigurationError`` if any refuses us for good."""
+        heard: list[T] = []
+        refusals: list[ConfigurationError] = []
+
+        async def ask(informant: Informant) -> None:
+            try:
+                with anyio.fail_after(ANSWER_S):
+                    heard.append(await self._question(informant))
+            except ConfigurationError as error:
+                refusals.append(error)
+            except Exception as error:
+                if not is_server_fault(error):
+                    raise
+                if classify(error) is Fault.FATAL:
+                    problem = translate(error, str(informant.server))
+                    refusals.append(
+                        problem if isinstance(problem, ConfigurationError) else ConfigurationError(str(problem))
+                    )
+
+        async with anyio.create_task_group() as group:
+            for informant in list(self._open.values()):
+                group.start_soon(ask, informant)
+        if refusals and not heard:
+            raise refusals[0]
+        return heard
+
+
+def _bytes(part: bytes | str) -> bytes:
+    return part if isinstance(part, bytes) else part.encode()

@@ -1,0 +1,130 @@
+"""Reads from URLs and options which servers hold the queues.
+
+A bad URL or option is a ``TopologyError`` that names the fault and the cure and never shows a password.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from urllib.parse import SplitResult, unquote, urlsplit
+
+from secure_queue.errors import TopologyError
+from secure_queue.redis.groups import Node, cluster_of, parse_cluster, parse_sentinel, sentinel_of
+from secure_queue.redis.options import TLS_OPTIONS, database, login, read_options, tls_of
+from secure_queue.redis.topology import DEFAULT_PORT, Embedded, Memory, Standalone, Topology
+
+_CREDENTIALS = re.compile(r"(?:(?<=://)|^(?!.*://)).*@")  # greedy: a password may hold what it should not
+_SECRET_OPTION = re.compile(r"((?:password|username)=)[^&#]*", re.IGNORECASE)
+_OPTIONS = ("db", "username", "password")
+
+
+def parse_url(url: str, redis_kwargs: Mapping[str, object] | None = None) -> Topology:
+    """Read a server URL; *redis_kwargs* fills in what the URL leaves open. Raises ``TopologyError``."""
+    parts = _split(url)
+    parse = _SCHEMES.get(parts.scheme)
+    if parse is None:
+        raise TopologyError(f"unknown scheme in {redact(url)!r}; use one of: {', '.join(f'{s}://' for s in _SCHEMES)}")
+    return parse(parts, dict(redis_kwargs or {}))
+
+
+def which_servers(
+    url: str | None,
+    redis_kwargs: Mapping[str, object],
+    *,
+    sentinel_nodes: Sequence[Node] | None,
+    sentinel_master: str,
+    sentinel_kwargs: Mapping[str, object],
+    cluster_nodes: Sequence[Node] | None,
+    default_url: str,
+) -> Topology:
+    """The servers that the flat arguments of ``Worker`` name in one of three ways; raises ``TopologyError``."""
+    ways = {"redis_url": url, "sentinel_nodes": sentinel_nodes, "cluster_nodes": cluster_nodes}
+    given = [name for name, value in ways.items() if value is not None]
+    if len(given) > 1:
+        raise TopologyError(f"{' and '.join(given)} each name the servers; give one of them")
+    if sentinel_nodes is not None:
+        return sentinel_of(sentinel_nodes, sentinel_master, redis_kwargs, sentinel_kwargs)
+    if cluster_nodes is not None:
+        return cluster_of(cluster_nodes, redis_kwargs)
+    if sentinel_kwargs:
+        raise TopologyError("sentinel_kwargs= goes with sentinel_nodes=; in a URL write ?sentinel_password=…")
+    return parse_url(url or default_url, redis_kwargs)
+
+
+def redact(url: str) -> str:
+    """*url* without its credentials, for messages and logs."""
+    return _SECRET_OPTION.sub(r"\1***", _CREDENTIALS.sub("***@", url))
+
+
+def _split(url: str) -> SplitResult:
+    try:
+        parts = urlsplit(url.strip())
+        if "+" not in parts.scheme:  # a group of servers is read in ``groups.py``
+            _ = parts.port, parts.hostname  # both are checked only when asked for
+    except ValueError as error:  # the text of the error may quote the URL, so it is not kept as the cause
+        kind = "port" if "ort" in str(error) else "host"
+        raise TopologyError(
+            f"the {kind} in {redact(url)!r} is malformed; write redis://host:6379/0 and %-encode a password"
+        ) from None
+    if not parts.scheme or "://" not in url:
+        raise TopologyError(f"{redact(url)!r} has no scheme; write redis://host:6379/0")
+    if parts.fragment:
+        raise TopologyError(f"{redact(url)!r} contains a '#'; write it as %23 if it belongs to the password")
+    return parts
+
+
+def _parse_tcp(parts: SplitResult, kwargs: dict[str, object]) -> Standalone:
+    secure = parts.scheme == "rediss"
+    options = read_options(parts, kwargs, allowed=_OPTIONS + (TLS_OPTIONS if secure else ()))
+    username, password = login(parts.netloc, options)
+    return Standalone(
+        host=unquote(parts.hostname or "localhost"),
+        port=DEFAULT_PORT if parts.port is None else parts.port,
+        db=database(options.get("db"), parts.path),
+        username=username,
+        password=password,
+        tls=tls_of(options) if secure else None,
+    )
+
+
+def _parse_unix(parts: SplitResult, kwargs: dict[str, object]) -> Standalone:
+    if parts.netloc.rpartition("@")[2]:
+        raise TopologyError("a unix:// URL holds an absolute path; write unix:///run/redis.sock (three slashes)")
+    if not parts.path.strip("/"):
+        raise TopologyError("a unix:// URL needs the path of the socket; write unix:///run/redis.sock")
+    options = read_options(parts, kwargs, allowed=_OPTIONS)
+    username, password = login(parts.netloc, options)
+    db = database(options.get("db"), "")
+    return Standalone(db=db, username=username, password=password, unix_path=unquote(parts.path))
+
+
+def _parse_embedded(parts: SplitResult, kwargs: dict[str, object]) -> Embedded:
+    if parts.netloc:
+        raise TopologyError("embedded:// takes an absolute folder; write embedded:///var/lib/app (three slashes)")
+    options = read_options(parts, kwargs, allowed=("binary",))
+    folder = unquote(parts.path)
+    return Embedded(
+        Path(folder) if folder.strip("/") else None, Path(options["binary"]) if "binary" in options else None
+    )
+
+
+def _parse_memory(parts: SplitResult, kwargs: dict[str, object]) -> Memory:
+    read_options(parts, kwargs, allowed=())
+    if parts.path.strip("/"):
+        raise TopologyError("memory:// takes a name and no path; write memory:// or memory://name")
+    return Memory(unquote(parts.netloc))
+
+
+_SCHEMES: dict[str, Callable[[SplitResult, dict[str, object]], Topology]] = {
+    "redis": _parse_tcp,
+    "rediss": _parse_tcp,
+    "unix": _parse_unix,
+    "redis+sentinel": parse_sentinel,
+    "rediss+sentinel": parse_sentinel,
+    "redis+cluster": parse_cluster,
+    "rediss+cluster": parse_cluster,
+    "embedded": _parse_embedded,
+    "memory": _parse_memory,
+}

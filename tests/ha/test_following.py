@@ -1,0 +1,139 @@
+"""A link goes where the primary is, and says what to check when it cannot."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import anyio
+import pytest
+
+from secure_queue import ConfigurationError, Unavailable, Worker
+from secure_queue.local.groups import MASTER, ClusterGroup, SentinelGroup
+from secure_queue.local.node import LOOPBACK
+from secure_queue.redis.connect import open_link
+from secure_queue.redis.link import Link
+from secure_queue.redis.slots import slot_of
+from secure_queue.redis.urls import parse_url
+from tests.servers import PATIENCE, Server, eventually, server_binary, started
+from tests.worker.places import SECRET, running
+
+pytestmark = pytest.mark.anyio
+
+
+@pytest.fixture
+def sentinels() -> Iterator[SentinelGroup]:
+    """A Sentinel group of its own, for a test that breaks it."""
+    with started(SentinelGroup(server_binary())) as group:
+        yield group
+
+
+@pytest.fixture
+def cluster() -> Iterator[ClusterGroup]:
+    """A Cluster of its own, for a test that breaks it."""
+    with started(ClusterGroup(server_binary())) as group:
+        yield group
+
+
+@pytest.mark.parametrize("kind", ["real_sentinels", "real_cluster"])
+async def test_a_worker_serves_its_queue_on_every_topology(kind: str, request: pytest.FixtureRequest) -> None:
+    group = request.getfixturevalue(kind)
+    worker = Worker(group.url, queue_name=f"serve-{kind}", signing_secret=SECRET, handle_signals=False)
+
+    @worker.task
+    async def double(number: int) -> int:
+        return 2 * number
+
+    async with running(worker):
+        tasks = [double.enqueue(number).start(delay=0.1 * (number % 2)) for number in range(50)]
+        await worker.enqueue_many(tasks)
+        assert [(await task.result(timeout=PATIENCE)).result for task in tasks] == [2 * number for number in range(50)]
+
+
+async def test_flat_arguments_lead_to_the_same_place(real_sentinels: SentinelGroup, real_cluster: ClusterGroup) -> None:
+    sentinel_nodes = [(LOOPBACK, node.port) for node in real_sentinels.sentinels]
+    cluster_nodes = [f"{LOOPBACK}:{real_cluster.nodes[-1].port}"]  # one seed, and a replica, is enough
+    for nodes in ({"sentinel_nodes": sentinel_nodes, "sentinel_master": MASTER}, {"cluster_nodes": cluster_nodes}):
+        worker = Worker(**nodes, queue_name="flat", signing_secret=SECRET)  # type: ignore[arg-type]
+        async with worker:
+            assert await worker.queue_size() == 0
+
+
+async def test_a_link_follows_the_primary_that_sentinels_promote(sentinels: SentinelGroup) -> None:
+    async with open_link(parse_url(sentinels.url)) as link:
+        await link.command("SET", "before", "failover")
+        old = await sentinels.primary()
+        await eventually(lambda: replicated(link, 2))
+        old.kill()
+        assert await link.command("GET", "before") == b"failover"
+        assert (await sentinels.primary()).port != old.port
+
+
+async def test_a_link_follows_the_owner_of_its_slot(cluster: ClusterGroup) -> None:
+    async with open_link(parse_url(cluster.url), tag=b"queue") as link:
+        await link.command("SET", "{queue}before", "failover")
+        await eventually(lambda: replicated(link, 1))
+        old = await cluster.owner(slot_of(b"queue"))
+        old.kill()
+        assert await link.command("GET", "{queue}before") == b"failover"
+
+
+async def test_one_sentinel_that_hangs_stops_nobody(sentinels: SentinelGroup) -> None:
+    sentinels.sentinels[0].pause()
+    async with open_link(parse_url(sentinels.url)) as link:
+        await link.command("SET", "before", "failover")
+        await eventually(lambda: replicated(link, 2))
+        sentinels.servers[0].kill()  # the first one is primary in a new group
+        assert await link.command("GET", "before") == b"failover"
+
+
+async def test_a_primary_that_is_not_confirmed_by_a_majority_is_not_believed(sentinels: SentinelGroup) -> None:
+    for sentinel in sentinels.sentinels[1:]:
+        sentinel.kill()
+    async with open_link(parse_url(sentinels.url), deadline=1) as link:
+        with pytest.raises(Unavailable, match="1 of 3 sentinels answer"):
+            await link.command("PING")
+
+
+async def test_a_wrong_name_is_told_with_the_right_ones(real_sentinels: SentinelGroup) -> None:
+    url = real_sentinels.url.replace(f"/{MASTER}", "/orders")
+    async with open_link(parse_url(url)) as link:
+        with pytest.raises(ConfigurationError, match=f"'orders', but: {MASTER}"):
+            await link.command("PING")
+
+
+async def test_a_single_server_is_no_cluster(server: Server) -> None:
+    with Server(tcp=True) as single:
+        async with open_link(parse_url(f"redis+cluster://{LOOPBACK}:{single.port}")) as link:
+            with pytest.raises(ConfigurationError, match="redis:// URL"):
+                await link.command("PING")
+
+
+async def test_a_server_is_no_sentinel() -> None:
+    with Server(tcp=True) as single:
+        async with open_link(parse_url(f"redis+sentinel://{LOOPBACK}:{single.port}/{MASTER}")) as link:
+            with pytest.raises(ConfigurationError):
+                await link.command("PING")
+
+
+@pytest.mark.parametrize("kind", ["real_sentinels", "real_cluster"])
+async def test_a_refused_login_is_told_at_once(kind: str, request: pytest.FixtureRequest) -> None:
+    url = request.getfixturevalue(kind).url.replace("://", "://nobody:wrong@")
+    async with open_link(parse_url(url)) as link:
+        with anyio.fail_after(PATIENCE / 4), pytest.raises(ConfigurationError, match="refused the login"):
+            await link.command("PING")
+
+
+@pytest.mark.parametrize("scheme", ["redis+sentinel://{}/mymaster", "redis+cluster://{}"])
+async def test_seeds_that_nobody_listens_on_are_waited_for(scheme: str) -> None:
+    async with open_link(parse_url(scheme.format(f"{LOOPBACK}:1")), deadline=1) as link:
+        with pytest.raises(Unavailable, match="0 of 1"):
+            await link.command("PING")
+
+
+async def replicated(link: Link, replicas: int) -> bool:
+    """Whether what was written so far is on so many replicas; else a failover may lose it."""
+    raw = await link.command("INFO", "replication")
+    assert isinstance(raw, bytes)
+    facts = dict(line.partition(b":")[::2] for line in raw.splitlines())
+    behind = [value for name, value in facts.items() if name.startswith(b"slave") and name[5:].isdigit()]
+    return sum(b"offset=" + facts[b"master_repl_offset"] in value for value in behind) >= replicas
