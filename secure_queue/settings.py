@@ -22,6 +22,8 @@ DEFAULT_LIFETIME_S = 7 * 86_400
 LONGEST_S = 100 * 365.25 * 86_400
 """No duration is longer than a hundred years: more does not fit the envelope."""
 LONGEST_TTL_S = 100 * 365 * 86_400
+MOST_SEATS = 10_000
+"""For more, run more processes: one Python process is busy long before."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -155,6 +157,6 @@ def exception_classes(name: str, given: object) -> tuple[type[Exception], ...]:
 
 
 def _at_least_one(name: str, number: int) -> int:
-    if not isinstance(number, int) or number < 1:
-        raise ConfigurationError(f"{name} must be a whole number of at least 1, not {number!r}")
+    if not isinstance(number, int) or not 1 <= number <= MOST_SEATS:
+        raise ConfigurationError(f"{name} must be a whole number from 1 to {MOST_SEATS:,}, not {number!r}")
     return number

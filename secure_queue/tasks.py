@@ -12,8 +12,9 @@ from enum import StrEnum
 from typing import Any, Generic, ParamSpec, Protocol, Self, TypeVar, cast
 
 from secure_queue import names
+from secure_queue.clock import now_ms
 from secure_queue.errors import ConfigurationError, SecureQueueError
-from secure_queue.settings import TaskSettings, positive_seconds
+from secure_queue.settings import LONGEST_S, TaskSettings, positive_seconds
 
 P = ParamSpec("P")
 R = TypeVar("R")
@@ -175,7 +176,10 @@ def moment_ms(moment: datetime) -> int:
         raise ConfigurationError(
             "schedule= needs an aware datetime, for example datetime.now(UTC) + timedelta(hours=1)"
         )
-    return max(1, round(moment.timestamp() * 1000))  # negative would mean: from now
+    at_ms = round(moment.timestamp() * 1000)
+    if at_ms - now_ms() > LONGEST_S * 1000:
+        raise ConfigurationError("schedule= is more than a hundred years away")
+    return max(1, at_ms)  # negative would mean: from now
 
 
 class RunningTask(Protocol):

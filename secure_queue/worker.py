@@ -7,9 +7,10 @@ from __future__ import annotations
 
 import threading
 from collections import Counter
-from collections.abc import AsyncIterator, Callable, Mapping, Sequence
-from contextlib import AbstractAsyncContextManager, AsyncExitStack, asynccontextmanager, nullcontext
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
+from contextlib import AbstractAsyncContextManager, AsyncExitStack, ExitStack, asynccontextmanager, nullcontext
 from datetime import timedelta
+from functools import partial
 from typing import Any, Generic, Self, cast
 
 import anyio
@@ -23,6 +24,7 @@ from secure_queue.audit.scan import scan
 from secure_queue.client import Client, open_client
 from secure_queue.errors import ConfigurationError, SecureQueueError
 from secure_queue.execution.engine import DRAIN, STOP, Engine
+from secure_queue.execution.shutdown import received_signals
 from secure_queue.keyring import ring_for
 from secure_queue.payload.choice import choose_serializer
 from secure_queue.payload.codec import Codec
@@ -117,6 +119,9 @@ class Worker(Access, Generic[C]):
         self.anyio_backend = anyio_backend
         self.anyio_kwargs = dict(anyio_kwargs or {})
         self._asked = 0
+        self._is_running = False
+        self.when_stuck: Callable[[], None] = _do_nothing
+        """Called at the end when tasks ignore their cancellation; the command line ends the process then."""
         self.left_behind = 0
         """How many sync tasks outlived the last run in their threads; a process ends only after they have ended."""
         self.burst = False
@@ -216,32 +221,40 @@ class Worker(Access, Generic[C]):
         When the surrounding task is cancelled, running tasks are cancelled and handed back first, so that nothing waits
         for a lease to run out.
         """
-        if self._engine is not None:
+        if self._is_running:
             raise SecureQueueError("this worker object runs tasks already; use another one, or a higher concurrency")
-        problems: list[BaseException] = []
+        self._is_running = True
         try:
-            async with anyio.create_task_group() as group:
-                group.start_soon(self._run_shielded, group.cancel_scope, problems)
-                try:
-                    await anyio.sleep_forever()
-                finally:
-                    self.stop()
+            with ExitStack() as handlers:
+                await self._to_its_end(partial(self._run, handlers))
         finally:
-            self._asked = 0  # what was asked of this run is not asked of the next
+            self._is_running, self._asked = False, 0  # what was asked of this run is not asked of the next
+
+    async def _to_its_end(self, work: Callable[[anyio.CancelScope], Awaitable[None]]) -> None:
+        """Do *work*, which shields the scope that it is given when it should be asked to stop instead of cancelled."""
+        problems: list[BaseException] = []
+
+        async def shielded(finished: anyio.CancelScope) -> None:
+            with anyio.CancelScope() as scope:
+                try:
+                    await work(scope)
+                except Exception as error:  # kept out of the group, which would wrap it
+                    problems.append(error)
+            finished.cancel()
+
+        async with anyio.create_task_group() as group:
+            group.start_soon(shielded, group.cancel_scope)
+            try:
+                await anyio.sleep_forever()
+            finally:
+                self.stop()
         if problems:
             raise _plain(problems[0])
 
-    async def _run_shielded(self, finished: anyio.CancelScope, problems: list[BaseException]) -> None:
-        with anyio.CancelScope() as scope:
-            try:
-                await self._run(scope)
-            except Exception as error:
-                problems.append(error)
-        finished.cancel()
-
-    async def _run(self, scope: anyio.CancelScope) -> None:
+    async def _run(self, handlers: ExitStack, scope: anyio.CancelScope) -> None:
         async with self._host as topology, self._connected() as storage, self._entered_lifespan() as context:
-            self._engine = Engine(
+            scope.shield = True  # from here on a cancellation is an order to wind down
+            engine = self._engine = Engine(
                 storage,
                 lambda: self._open_storage(topology),
                 self._codec,
@@ -249,15 +262,16 @@ class Worker(Access, Generic[C]):
                 self._queue,
                 self._settings,
                 burst=self.burst,
+                signals=handlers.enter_context(received_signals(self._settings.handle_signals)),
+                when_stuck=self.when_stuck,
             )
-            self._counters = self._engine.desk.counters
+            self._counters = engine.desk.counters
             self._context.append(context)
-            scope.shield = True  # from here on a cancellation is an order to wind down
-            self._engine.ask(self._asked)
+            engine.ask(self._asked)
             try:
-                await self._engine.run()
+                await self._to_its_end(partial(_shielded, engine))  # also when the lifespan itself is cancelled
             finally:
-                self.left_behind = self._engine.left_behind
+                self.left_behind = engine.left_behind
                 self._context.pop()
                 self._engine = None
 
@@ -281,6 +295,8 @@ class Worker(Access, Generic[C]):
         self._ask(STOP)
 
     def _ask(self, wish: int) -> None:
+        if not self._is_running:
+            return
         self._asked = max(self._asked, wish)
         engine = self._engine
         if engine is not None:
@@ -297,6 +313,15 @@ def _plain(error: BaseException) -> BaseException:
     while isinstance(error, BaseExceptionGroup) and len(error.exceptions) == 1:
         error = error.exceptions[0]
     return error
+
+
+async def _shielded(engine: Engine, scope: anyio.CancelScope) -> None:
+    scope.shield = True
+    await engine.run()
+
+
+def _do_nothing() -> None:
+    """A program of its own may have better ideas than ending its process."""
 
 
 def _no_lifespan() -> AbstractAsyncContextManager[Any]:

@@ -88,7 +88,7 @@ DOORS = {
     "cryptography": "payload/ciphers.py",
     "pickle": "payload/restricted_pickle.py",
     "msgpack": "payload/serializers.py",
-    "signal": ("execution/shutdown.py", "cli/", "redis/keeper.py"),
+    "signal": ("execution/shutdown.py", "cli/", "redis/keeper.py", "local/node.py"),
     "os.environ": ("settings.py", "cli/"),
 }
 

@@ -100,7 +100,9 @@ def retire(
         case None:
             raise KeyRingError(f"{path} has no key of that name; see `secure-queue keys list`")
         case KeyState.ACTIVE:
-            _replace_active(path, name, promote or _only_successor(states, path))
+            _replace_active(path, name, _successor(promote, states, path))
+        case KeyState.VERIFY if promote is not None:
+            raise KeyRingError(f"{name} does not sign, so nothing takes its place; leave out --promote")
         case KeyState.VERIFY:
             _revoke(path, name)
         case KeyState.REVOKED:
@@ -108,8 +110,6 @@ def retire(
 
 
 def _replace_active(path: Path, name: str, successor: str) -> None:
-    if successor == name:
-        raise KeyRingError("a key cannot follow itself; name another one with --promote")
     set_key_state(path, successor, KeyState.ACTIVE)
     hint(
         f"{successor} signs now, {name} goes on verifying\n"
@@ -125,6 +125,21 @@ def _revoke(path: Path, name: str) -> None:
         f"next: 1. copy the file to every producer and worker, and start them anew\n"
         f"      2. take the entry out of {path} when no audit names it any more"
     )
+
+
+def _successor(promote: str | None, states: dict[str, KeyState], path: Path) -> str:
+    """The key that signs from now on: the only one that verifies, or *promote*, which must verify too."""
+    if promote is None:
+        return _only_successor(states, path)
+    match states.get(promote):
+        case KeyState.VERIFY:
+            return promote
+        case KeyState.ACTIVE:
+            raise KeyRingError("a key cannot follow itself; name another one with --promote")
+        case KeyState.REVOKED:
+            raise KeyRingError(f"{promote} is revoked, and may have leaked; `secure-queue keys add` a new one")
+        case None:
+            raise KeyRingError(f"{path} has no key named {promote!r}; see `secure-queue keys list`")
 
 
 def _only_successor(states: dict[str, KeyState], path: Path) -> str:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 import os
 import sys
+from collections.abc import Awaitable, Callable
 from functools import partial
 from typing import Annotated, Any
 
@@ -12,9 +13,10 @@ import anyio
 import typer
 
 from secure_queue.background import beside
-from secure_queue.cli.supervisor import Supervisor, reloader
+from secure_queue.cli.output import fail
+from secure_queue.cli.supervisor import CANNOT_RUN, Supervisor, reloader
 from secure_queue.cli.target import Target, load_target
-from secure_queue.errors import ConfigurationError
+from secure_queue.errors import ConfigurationError, SecureQueueError
 from secure_queue.worker import Worker
 
 
@@ -42,8 +44,11 @@ def run(
     if burst and reload:
         raise ConfigurationError("--burst ends when the queue is empty and --reload never does; give one of them")
     _log_to_stderr(verbose=verbose, quiet=quiet)
+    if tied:
+        _run_as_child(target, burst, concurrency)
+        return
     if processes == 1 and not reload:
-        _run_here(target, burst, concurrency, tied)
+        _run_here(target, burst, concurrency, Worker.run_async)
         return
     words = [target, *_options(burst=burst, concurrency=concurrency, verbose=verbose, quiet=quiet)]
     changes = reloader() if reload else None
@@ -53,15 +58,23 @@ def run(
     raise typer.Exit(code)
 
 
-def _run_here(target: str, burst: bool, concurrency: int | None, tied: bool) -> None:
+def _run_as_child(target: str, burst: bool, concurrency: int | None) -> None:
+    """Under a supervisor; it must be able to tell a target that cannot be run from a task that ends the process."""
+    try:
+        _run_here(target, burst, concurrency, _run_tied)
+    except SecureQueueError as error:
+        fail(str(error), CANNOT_RUN)
+
+
+def _run_here(target: str, burst: bool, concurrency: int | None, run: Callable[[Worker[Any]], Awaitable[None]]) -> None:
     worker = load_target(target)
     worker.burst = burst
     if concurrency is not None:
         worker.concurrency = concurrency
-    run = _run_tied if tied else Worker.run_async
+    worker.when_stuck = _leave_the_rest_behind
     anyio.run(run, worker, backend=worker.anyio_backend, backend_options=worker.anyio_kwargs)
     if worker.left_behind:
-        _leave_threads_behind()
+        _leave_the_rest_behind()
 
 
 async def _run_tied(worker: Worker[Any]) -> None:
@@ -75,8 +88,8 @@ async def _drain_at_end_of_input(worker: Worker[Any]) -> None:
     worker.drain()
 
 
-def _leave_threads_behind() -> None:
-    """End the process now: Python would wait for the threads of sync tasks, which may never end."""
+def _leave_the_rest_behind() -> None:
+    """End the process now, when everything is settled: what ignores its cancellation, in a thread or not, may never end."""
     logging.shutdown()
     sys.stdout.flush()
     sys.stderr.flush()

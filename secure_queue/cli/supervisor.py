@@ -19,7 +19,8 @@ FIRST_PAUSE_S = 0.5
 LONGEST_PAUSE_S = 30.0
 SETTLED_S = 60.0
 """A process that lived so long and then died is started again without a long pause."""
-CANNOT_RUN = 2
+CANNOT_RUN = 78
+"""The exit code of a child whose target cannot be run (EX_CONFIG of sysexits.h); a task that ends its process may use 2."""
 _TERMINATED = -15
 
 Changes = AsyncIterator[Any]
@@ -102,7 +103,7 @@ class Supervisor:
             code = 0 if code == _TERMINATED else code  # it had not even begun
         elif self._changes is not None or (self._restart and code != CANNOT_RUN):
             return False
-        self._worst = max(self._worst, code if code >= 0 else 128 - code)
+        self._worst = max(self._worst, 2 if code == CANNOT_RUN else code if code >= 0 else 128 - code)
         if code == CANNOT_RUN and not self._asked.is_set():
             self._end_children()
         return True

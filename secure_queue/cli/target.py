@@ -81,9 +81,14 @@ def _where(error: BaseException, name: str) -> str:
 def _attribute(module: ModuleType, path: str, target: str) -> Any:
     found: Any = module
     for part in path.split("."):
-        if not hasattr(found, part):
+        try:
+            found = getattr(found, part)
+        except AttributeError:
             known = [name for name, value in vars(module).items() if isinstance(value, Worker)]
             others = f"; it has: {', '.join(known)}" if known else ""
-            raise ConfigurationError(f"{target}: the module {module.__name__} has no {path!r}{others}")
-        found = getattr(found, part)
+            raise ConfigurationError(f"{target}: the module {module.__name__} has no {path!r}{others}") from None
+        except Exception as error:  # a property is code of the application
+            raise ConfigurationError(
+                f"{target} cannot be read: {type(error).__name__}: {printable(str(error))}"
+            ) from error
     return found

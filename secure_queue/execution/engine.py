@@ -23,14 +23,15 @@ from secure_queue.execution.fetcher import LAST_CLAIM_S, Fetcher
 from secure_queue.execution.heartbeat import Heartbeat
 from secure_queue.execution.outbox import Outbox
 from secure_queue.execution.refusal import Refusals
-from secure_queue.execution.runs import Desk
+from secure_queue.execution.runs import Desk, Run
 from secure_queue.execution.seat import Breath, Seat
 from secure_queue.execution.settling import Settling
-from secure_queue.execution.shutdown import Signals, received_signals
+from secure_queue.execution.shutdown import Signals
 from secure_queue.execution.threads import Threads
 from secure_queue.execution.ticker import every
 from secure_queue.execution.upkeep import INTERVAL_S, Upkeep
 from secure_queue.execution.verdict import ShutDown
+from secure_queue.names import printable
 from secure_queue.payload.codec import Codec
 from secure_queue.settings import QueueSettings, WorkerSettings
 from secure_queue.storage import Storage
@@ -56,8 +57,12 @@ class Engine:
         settings: WorkerSettings,
         *,
         burst: bool = False,
+        signals: Signals,
+        when_stuck: Callable[[], None],
     ) -> None:
         self._settings = settings
+        self._signals = signals
+        self._when_stuck = when_stuck
         self.desk = Desk()
         self._outbox = Outbox(storage, self.desk, queue.priorities)
         self._settling = Settling(codec, self.desk, self._outbox, settings.worker_id)
@@ -91,26 +96,28 @@ class Engine:
         return self._threads.left_behind
 
     async def run(self) -> None:
-        """Work until it is asked to end, by a signal too if the settings say so."""
+        """Work until it is asked to end, by a signal too if there are any."""
         async with self._heartbeat.beating(), anyio.create_task_group() as background:
-            with received_signals(self._settings.handle_signals) as signals:
-                background.start_soon(self._outbox.run)
-                background.start_soon(every, INTERVAL_S, self._upkeep.tick)
-                background.start_soon(every, PULSE_S, partial(self._pulse, signals))
-                self._threads.serve(background)
-                await self._work()
-                with anyio.move_on_after(FLUSH_S):
-                    await self._outbox.drain()
+            background.start_soon(self._outbox.run)
+            background.start_soon(every, INTERVAL_S, self._upkeep.tick)
+            background.start_soon(every, PULSE_S, self._pulse)
+            self._threads.serve(background)
+            await self._work()
+            await self._flush()
             background.cancel_scope.cancel()
         _log.info("worker %s has stopped: %s", self._settings.worker_id, dict(self.desk.counters))
         if self.left_behind:
             _log.warning("%d sync tasks outlived their time and go on in their threads", self.left_behind)
 
-    async def _pulse(self, signals: Signals) -> None:
+    async def _flush(self) -> None:
+        with anyio.move_on_after(FLUSH_S):
+            await self._outbox.drain()
+
+    async def _pulse(self) -> None:
         self._heartbeat.pulse = monotonic()
-        if self._asked < min(signals.received, STOP):
-            _log.info("received %s", signals.last)
-            self.ask(min(signals.received, STOP))
+        if self._asked < min(self._signals.received, STOP):
+            _log.info("received %s", self._signals.last)
+            self.ask(min(self._signals.received, STOP))
         self._obey()
         self._fetcher.return_surplus()
 
@@ -159,6 +166,18 @@ class Engine:
             run.interrupt(ShutDown())
         with anyio.move_on_after(CANCEL_S):
             await self.desk.until_nothing_runs()
+            return
+        await self._give_up_on(list(self.desk.running))
+
+    async def _give_up_on(self, stubborn: list[Run]) -> None:
+        """Hand back tasks that do not let themselves be cancelled; nothing but the end of the process stops them."""
+        for run in stubborn:
+            _log.error(
+                "task %s (%s) ignores its cancellation", *map(printable, (run.genuine.task_id, run.genuine.function))
+            )
+            self._settling.hand_back(run)
+        await self._flush()
+        self._when_stuck()
 
     async def _until_stopping(self, race: TaskGroup) -> None:
         await self._stopping.wait()

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import replace
 from functools import partial
 from inspect import isawaitable
@@ -16,7 +16,7 @@ from secure_queue.errors import Rejected
 from secure_queue.execution.refusal import Refusals
 from secure_queue.execution.runs import Desk, Run
 from secure_queue.execution.settling import Settling
-from secure_queue.execution.threads import NoThread, Threads
+from secure_queue.execution.threads import NoThread, Raised, Threads
 from secure_queue.execution.verdict import EXPIRED, WORKER_LOST, Ending, Failed, TimedOut
 from secure_queue.payload.codec import Codec, Opened, Purpose
 from secure_queue.payload.failures import describe
@@ -28,10 +28,14 @@ Registry = Mapping[str, RegisteredTask[..., Any, Any]]
 
 _SEQUENCES = (list, tuple)  # some serializers of the application know tuples only
 
-NO_THREAD_PAUSE_MS = 1_000
+NO_THREAD_PAUSE_MS = 500
 
 STUCK_AFTER_S = 60.0
 """A run that outlives its timeout by so much cannot be stopped; its lease is not prolonged any more."""
+
+
+class _TooLate(Exception):
+    """The task has expired."""
 
 
 class Executor:
@@ -92,9 +96,6 @@ class Executor:
             self._settling.puzzle_over(run)
             return None
         run.settings, run.ttl_ms = _settings(task, head)
-        if opened.expires_ms is not None and opened.expires_ms < run.started_ms:
-            self._settling.fail(run, EXPIRED)  # within the skew that verifying allows, but too late to start
-            return None
         return task
 
     async def _run(
@@ -108,14 +109,13 @@ class Executor:
         self._desk.begin(run)
         current_run.set(run)
         try:
-            if task.is_async:
-                self._limit(run)
-                value = await task.fn(*args, **kwargs)
-            else:
-                value = await self._threads.call(partial(task.fn, *args, **kwargs), partial(self._limit, run))
-                value = await _awaited(value)
+            value = await self._call(run, partial(task.fn, *args, **kwargs), is_async=task.is_async)
+        except _TooLate:
+            self._settling.fail(run, EXPIRED)
         except NoThread:
-            self._settling.hand_back(run, after_ms=NO_THREAD_PAUSE_MS)
+            self._settling.hand_back(run, after_ms=0 if self._threads.closed else NO_THREAD_PAUSE_MS)
+        except Raised as raised:
+            self._settling.settle(run, _ending(run, raised.problem))
         except BaseException as error:
             if _must_pass(error):
                 raise
@@ -124,6 +124,12 @@ class Executor:
             await self._succeed(run, opened, value)
         finally:
             self._desk.end(run)
+
+    async def _call(self, run: Run, fn: Callable[[], Any], *, is_async: bool) -> Any:
+        if is_async:
+            self._start_clock(run)
+            return await fn()
+        return await _awaited(await self._threads.call(fn, partial(self._start_clock, run)))
 
     async def _succeed(self, run: Run, opened: Opened, value: Any) -> None:
         """Settle a returned value; one that cannot be serialized fails the task, which is not run again for that."""
@@ -140,13 +146,16 @@ class Executor:
         """Settle a run whose scope was cancelled: by its timeout, unless somebody gave another reason."""
         self._settling.settle(run, run.interruption or TimedOut())
 
-    def _limit(self, run: Run) -> None:
-        timeout_s = run.settings.timeout_s
-        if timeout_s is None:
-            return
-        run.give_up_at = monotonic() + timeout_s + STUCK_AFTER_S
-        if run.scope is not None:
-            run.scope.deadline = anyio.current_time() + timeout_s
+    def _start_clock(self, run: Run) -> None:
+        """The function is called now: it must not be too late for that, and its time begins."""
+        run.started_ms = now_ms()
+        expires_ms, timeout_s = run.genuine.expires_ms, run.settings.timeout_s
+        if expires_ms is not None and expires_ms < run.started_ms:  # verifying allows for some skew of clocks
+            raise _TooLate
+        if timeout_s is not None:
+            run.give_up_at = monotonic() + timeout_s + STUCK_AFTER_S
+            if run.scope is not None:
+                run.scope.deadline = anyio.current_time() + timeout_s
 
     async def _reject(self, run: Run, reason: str) -> None:
         if reason != "expired":

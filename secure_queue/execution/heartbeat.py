@@ -23,7 +23,7 @@ from secure_queue.storage import Storage
 
 CHECK_S = 1.0
 BLOCKED_AFTER_S = 2.0
-JOIN_S = 10.0
+JOIN_S, JOIN_POLL_S = 10.0, 0.01
 
 _log = logging.getLogger("secure_queue.worker")
 
@@ -54,8 +54,9 @@ class Heartbeat:
             yield
         finally:
             self._stop.set()
-            with anyio.CancelScope(shield=True):
-                await anyio.to_thread.run_sync(thread.join, JOIN_S)
+            with anyio.move_on_after(JOIN_S, shield=True):
+                while thread.is_alive():  # noqa: ASYNC110 - another thread, and joining it here would take one more
+                    await anyio.sleep(JOIN_POLL_S)
 
     def _run(self) -> None:
         while not self._stop.is_set():

@@ -17,6 +17,8 @@ from typing import Any
 import anyio
 from anyio.abc import TaskStatus
 
+ENOUGH = 2
+"""Signals that a worker understands: stop in peace, stop now."""
 _SIGNALS = ("SIGINT", "SIGTERM")
 
 _log = logging.getLogger("secure_queue.worker")
@@ -49,15 +51,21 @@ def received_signals(wanted: bool) -> Iterator[Signals]:
     finally:
         _listeners.remove(signals)
         if not _listeners:
-            for number, handler in _hosts_handlers.items():
-                signal.signal(number, handler)
-            _hosts_handlers.clear()
+            _put_back()
 
 
 def _count(number: int, _frame: object) -> None:
     for listener in _listeners:
         listener.received += 1
         listener.last = signal.Signals(number).name
+    if all(listener.received >= ENOUGH for listener in _listeners):
+        _put_back()  # a further one must end even a process whose event loop is blocked
+
+
+def _put_back() -> None:
+    for number, handler in _hosts_handlers.items():
+        signal.signal(number, handler)
+    _hosts_handlers.clear()
 
 
 def _numbers() -> list[signal.Signals]:

@@ -1,12 +1,13 @@
 """Runs sync functions in threads, never more than so many at once.
 
 Python cannot stop a thread. A function that outlives its timeout goes on, and keeps its place until it ends: a limit of one
-means that the function never runs twice at once. When every place is taken by such functions, further ones are turned
-away, so that other workers can run them.
+means that the function never runs twice at once. As many calls as there are places may wait for one; further ones are
+turned away, so that other workers can run them, and so are all when every place is taken by functions that do not end.
 """
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Callable
 from typing import Any
 
@@ -16,22 +17,36 @@ from anyio.abc import TaskGroup, TaskStatus
 
 _UNLIMITED = float("inf")
 
+_log = logging.getLogger("secure_queue.worker")
+
 
 class NoThread(Exception):
-    """No thread will be free: the worker stops, or all are taken by functions that outlived their timeouts."""
+    """No thread will be free soon: enough calls wait, the worker stops, or the system has no more threads."""
+
+
+class Raised(Exception):
+    """What the function raised; it travels as a value, because not every exception survives a future or a coroutine."""
+
+    def __init__(self, problem: BaseException) -> None:
+        super().__init__()
+        self.problem = problem
 
 
 class _Job:
-    """One call in a thread; the exception is carried as a value, because not every one survives a future."""
+    """One call in a thread."""
 
-    def __init__(self, fn: Callable[[], Any]) -> None:
+    def __init__(self, fn: Callable[[], Any], on_start: Callable[[], None]) -> None:
         self._fn = fn
+        self.on_start = on_start
+        self.patience = anyio.CancelScope()
         self.over = anyio.Event()
+        self.began = False
         self.left_behind = False
         self.value: Any = None
         self.problem: BaseException | None = None
 
     def run(self) -> None:
+        self.began = True
         try:
             self.value = self._fn()
         except BaseException as error:
@@ -45,8 +60,10 @@ class Threads:
         self._limit = limit
         self._places = anyio.CapacityLimiter(limit)
         self._unlimited = anyio.CapacityLimiter(_UNLIMITED)
-        self._waiting: set[anyio.CancelScope] = set()
-        self._closed = False
+        self._waiting: set[_Job] = set()
+        self._inside = 0  # calls that wait for a place or have one
+        self.closed = False
+        """Whether everybody is turned away, because the worker stops."""
         self._group: TaskGroup | None = None
         self.left_behind = 0
         """How many functions go on although nobody waits for them any more."""
@@ -57,43 +74,54 @@ class Threads:
 
     def close(self) -> None:
         """Turn away who waits for a thread, and everybody who comes."""
-        self._closed = True
+        self.closed = True
         self._turn_away()
 
     async def call(self, fn: Callable[[], Any], on_start: Callable[[], None]) -> Any:
-        """Wait for a place, call *on_start*, and give what *fn* returns or raises in its thread; raises ``NoThread``."""
-        job = _Job(fn)
+        """Wait for a place and give what *fn* returns in its thread; raises ``Raised`` and ``NoThread``.
+
+        *on_start* is called when there is a place; what it raises is raised, and *fn* is not called.
+        """
+        job = _Job(fn, on_start)
         await self._start(job)
-        on_start()
         try:
             await job.over.wait()
         finally:
             if not job.over.is_set():
                 self._leave_behind(job)
-        if job.problem is None:
-            return job.value
-        try:
-            raise job.problem
-        finally:
-            job.problem = None  # else the exception and this frame would keep each other alive
+        if not job.began:
+            raise NoThread
+        if job.problem is not None:
+            raise Raised(job.problem)
+        return job.value
 
     async def _start(self, job: _Job) -> None:
-        if self._group is None or self._closed or self.left_behind >= self._limit:
+        full = self.left_behind >= self._limit or self._inside >= 2 * self._limit
+        if self._group is None or self.closed or full:
             raise NoThread
-        with anyio.CancelScope() as scope:
-            self._waiting.add(scope)
-            try:
+        self._inside += 1
+        self._waiting.add(job)
+        placed = False
+        try:
+            with job.patience:
                 await self._group.start(self._work, job)
-                return
-            finally:
-                self._waiting.discard(scope)
-        raise NoThread
+                placed = True
+        finally:
+            self._waiting.discard(job)
+            self._inside -= not placed
+        if not placed:
+            raise NoThread
 
     async def _work(self, job: _Job, *, task_status: TaskStatus[None]) -> None:
         async with self._places:
+            job.on_start()
             task_status.started()
-            await anyio.to_thread.run_sync(job.run, abandon_on_cancel=True, limiter=self._unlimited)
+            try:
+                await anyio.to_thread.run_sync(job.run, abandon_on_cancel=True, limiter=self._unlimited)
+            except RuntimeError as error:
+                _log.error("no thread for a sync task: %s", error)
         job.over.set()
+        self._inside -= 1
         self.left_behind -= job.left_behind
 
     def _leave_behind(self, job: _Job) -> None:
@@ -103,5 +131,5 @@ class Threads:
             self._turn_away()
 
     def _turn_away(self) -> None:
-        for scope in self._waiting:
-            scope.cancel()
+        for job in self._waiting:
+            job.patience.cancel()

@@ -27,6 +27,8 @@ class RegisteredType:
     code: int
     to_plain: ToPlain
     from_plain: ToPlain
+    is_derived: bool = True
+    """Whether the kind of the class decided how it travels, and not the application."""
 
 
 class TypeRegistry:
@@ -42,7 +44,7 @@ class TypeRegistry:
         """Register *cls*; without a pair of functions its kind decides how it travels."""
         name = name or cls.__qualname__
         if encode is not None and decode is not None:
-            entry = RegisteredType(cls, name, MODEL, encode, decode)
+            entry = RegisteredType(cls, name, MODEL, encode, decode, is_derived=False)
         else:
             entry = describe_class(cls, name)
         if self._by_name.get(name, entry).cls is not cls:
@@ -63,7 +65,13 @@ class TypeRegistry:
         entry = self._by_class.get(type(value))
         if entry is None:
             raise UnserializableValue(how_to_register(type(value)))
-        return entry.code, [entry.name, entry.to_plain(value)]
+        plain = entry.to_plain(value)
+        if entry.is_derived and not _survives(value, plain, entry.from_plain):
+            raise UnserializableValue(
+                f"this {entry.name} would not arrive as it is (a field that its constructor does not take, an alias, a "
+                "masked secret, a subclass in a field); register the class with encode= and decode="
+            )
+        return entry.code, [entry.name, plain]
 
     def from_plain(self, code: int, content: Any) -> Any:
         """Build a registered value; its constructor may refuse it with any error."""
@@ -79,6 +87,20 @@ class TypeRegistry:
         except Exception:
             refused = "undeserializable"
         raise Rejected(refused)  # outside the handler: no context that holds the value
+
+
+def _survives(value: Any, plain: Any, from_plain: ToPlain) -> bool:
+    """Whether the reader will build an equal value; the sender is the one who can still do something about it."""
+    try:
+        built = from_plain(plain)
+    except Exception:
+        return False
+    if "__eq__" not in {name for cls in type(value).__mro__[:-1] for name in vars(cls)}:  # no notion of equality
+        return True
+    try:
+        return bool(built == value)
+    except Exception:  # arrays, say, cannot be compared to a truth value
+        return True
 
 
 def how_to_register(cls: type) -> str:

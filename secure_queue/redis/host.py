@@ -21,19 +21,17 @@ class Host:
     def __init__(self, topology: Topology) -> None:
         self._topology = topology
         self._rooms: dict[int, _Room] = {}
+        self._look = threading.Lock()
 
     async def __aenter__(self) -> Topology:
-        room = self._rooms.setdefault(threading.get_ident(), _Room())
-        if len(self._rooms) > 1 and _is_private(self._topology):
-            del self._rooms[threading.get_ident()]
-            raise ConfigurationError(
-                f"{self._topology} belongs to the thread that opened it first; "
-                "for several, name what they share: embedded:///folder or memory://name"
-            )
+        room = self._room()
         async with room.door:
-            if room.users == 0:
-                room.place = await room.stack.enter_async_context(hosted(self._topology))
-            room.users += 1
+            try:
+                if room.users == 0:
+                    room.place = await room.stack.enter_async_context(hosted(self._topology))
+                room.users += 1
+            finally:
+                self._clear(room)
             return room.place
 
     async def __aexit__(self, *_: object) -> None:
@@ -41,10 +39,28 @@ class Host:
         with anyio.CancelScope(shield=True):
             async with room.door:
                 room.users -= 1
-                if room.users == 0:
-                    await room.stack.aclose()
-                if room.users == 0 and not room.door.statistics().tasks_waiting:
-                    del self._rooms[threading.get_ident()]
+                try:
+                    if room.users == 0:
+                        await room.stack.aclose()
+                finally:
+                    self._clear(room)
+
+    def _room(self) -> _Room:
+        """The room of this thread; raises ``ConfigurationError`` if there can be no second one."""
+        thread = threading.get_ident()
+        with self._look:
+            if _is_private(self._topology) and self._rooms.keys() - {thread}:
+                raise ConfigurationError(
+                    f"{self._topology} belongs to the thread that opened it first; "
+                    "for several, name what they share: embedded:///folder or memory://name"
+                )
+            return self._rooms.setdefault(thread, _Room())
+
+    def _clear(self, room: _Room) -> None:
+        """Forget an empty room that nobody waits to enter."""
+        if room.users == 0 and not room.door.statistics().tasks_waiting:
+            with self._look:
+                self._rooms.pop(threading.get_ident(), None)
 
 
 class _Room:

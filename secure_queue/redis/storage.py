@@ -8,9 +8,9 @@ from __future__ import annotations
 
 import logging
 import os
-from collections.abc import AsyncGenerator, AsyncIterator, Sequence
+from collections.abc import AsyncGenerator, AsyncIterator, Iterator, Sequence
 from contextlib import aclosing, asynccontextmanager
-from typing import Any, cast
+from typing import Any, TypeVar, cast
 
 from secure_queue.names import printable
 from secure_queue.redis.keys import QueueKeys
@@ -29,11 +29,13 @@ from secure_queue.storage import (
     Tick,
 )
 
+Sealed = TypeVar("Sealed", NewTask, End)
+
 _audit_log = logging.getLogger("secure_queue.audit")
 
 CLAIM_DEADLINE_S = 30.0
 READ_DEADLINE_S = 20.0
-ENQUEUE_BATCH = 500
+BATCH, BATCH_BYTES = 500, 4 << 20
 ASIDE_MS = 30 * 86_400_000
 QUARANTINE_ENTRIES = 10_000
 QUARANTINE_BYTES = 256 << 20
@@ -55,8 +57,8 @@ class RedisStorage:
 
     async def enqueue(self, tasks: Sequence[NewTask], deadline: float) -> list[bool]:
         created: list[bool] = []
-        for first in range(0, len(tasks), ENQUEUE_BATCH):
-            created += await self._enqueue_batch(tasks[first : first + ENQUEUE_BATCH], deadline)
+        for batch in _in_batches(tasks):
+            created += await self._enqueue_batch(batch, deadline)
         return created
 
     async def _enqueue_batch(self, tasks: Sequence[NewTask], deadline: float) -> list[bool]:
@@ -112,6 +114,12 @@ class RedisStorage:
         return await self._end("bury", (self.keys.aborts, self.keys.dead), ends)
 
     async def _end(self, script: str, indexes: tuple[bytes, ...], ends: Sequence[End]) -> list[bool]:
+        ended: list[bool] = []
+        for batch in _in_batches(ends):
+            ended += await self._end_batch(script, indexes, batch)
+        return ended
+
+    async def _end_batch(self, script: str, indexes: tuple[bytes, ...], ends: Sequence[End]) -> list[bool]:
         keys = [self.keys.meta, self.keys.leases, self.keys.results, *indexes]
         args: list[Argument] = []
         for end in ends:
@@ -236,6 +244,18 @@ class RedisStorage:
         for key in moved:
             _audit_log.error("a key that cannot be used was moved aside: %s", printable(key))
         return moved
+
+
+def _in_batches(items: Sequence[Sealed]) -> Iterator[Sequence[Sealed]]:
+    """Cut *items* so that no call is longer than a slow connection carries before its deadline."""
+    first, size = 0, 0
+    for place, item in enumerate(items):
+        if place > first and (place - first >= BATCH or size + len(item.sealed) > BATCH_BYTES):
+            yield items[first:place]
+            first, size = place, 0
+        size += len(item.sealed)
+    if items:
+        yield items[first:]
 
 
 def _flags(reply: Reply) -> list[bool]:

@@ -10,6 +10,7 @@ import anyio
 import pytest
 
 from secure_queue import ConfigurationError
+from secure_queue.errors import EmbeddedServerError
 from secure_queue.redis.connect import open_link
 from secure_queue.redis.host import Host
 from secure_queue.redis.topology import Embedded, Memory, Topology
@@ -52,3 +53,16 @@ def test_a_private_server_belongs_to_one_thread_at_a_time(topology: Topology) ->
         await anyio.to_thread.run_sync(anyio.run, enter)
 
     anyio.run(enter_here_and_there)
+
+
+def test_a_start_that_fails_leaves_nothing_behind_in_its_thread(tmp_path: Path) -> None:
+    host = Host(Embedded(binary=tmp_path / "no-server"))
+
+    async def enter() -> None:
+        with pytest.raises(EmbeddedServerError, match="no-server"):
+            async with host:
+                pytest.fail("there is no server")
+
+    anyio.run(enter)
+    with ThreadPoolExecutor(1) as thread:
+        thread.submit(anyio.run, enter).result()

@@ -49,6 +49,34 @@ async def test_a_repeated_enqueue_changes_nothing(storage: RedisStorage) -> None
     assert ids_of(await take(storage)) == [b"a"]
 
 
+async def test_a_call_that_is_repeated_says_the_same_again(storage: RedisStorage) -> None:
+    for _ in range(2):
+        assert await storage.enqueue([NewTask(b"a", b"sealed", 0, "low")], PATIENCE) == [True]
+    assert ids_of(await take(storage)) == [b"a"]
+
+
+async def test_large_tasks_go_in_several_calls_and_come_in_several_claims(
+    storage: RedisStorage, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("secure_queue.redis.storage.BATCH_BYTES", 2500)
+    ids = [b"%d" % number for number in range(10)]
+    tasks = [NewTask(task_id, bytes(1000), 0, "low") for task_id in ids]
+    assert await storage.enqueue(tasks, PATIENCE) == [True] * 10
+    assert ids_of(await take(storage, count=10)) == ids
+
+
+async def test_one_claim_hands_out_about_four_megabytes(real_server: Server) -> None:
+    async with open_link(real_server.topology) as link:
+        await link.command("FLUSHALL")
+        storage = RedisStorage(link, KEYS)
+        ids = [b"%02d" % number for number in range(12)]
+        await storage.enqueue([NewTask(task_id, bytes(1 << 20), 0, "low") for task_id in ids], PATIENCE)
+        claims = [await storage.claim("w", b"w.%d" % number, 12, LONG) for number in range(4)]
+        assert [(more, len(some)) for more, some in claims] == [(True, 4), (True, 4), (False, 4), (False, 0)]
+        assert [claim.untrusted_id for _, some in claims for claim in some] == ids
+        await link.command("FLUSHALL")
+
+
 async def test_an_id_twice_in_one_call_is_stored_once(storage: RedisStorage) -> None:
     twice = [NewTask(b"a", b"first", 0, "low"), NewTask(b"a", b"second", 0, "low")]
     assert await storage.enqueue(twice, PATIENCE) == [True, False]
@@ -61,7 +89,10 @@ async def test_a_late_repetition_is_known_when_the_task_is_done_and_its_result_g
     await put_and_take(storage, b"a")
     assert await storage.complete([end(b"a", TOKEN, 1)]) == [True]
     await eventually(lambda: _is_gone(link, storage.keys.result(b"a")))
-    assert await storage.enqueue([NewTask(b"a", SEALED, 0, "low")], PATIENCE) == [False]
+    assert await storage.enqueue([NewTask(b"a", SEALED, 0, "low")], PATIENCE) == [
+        True
+    ]  # it was this call that stored it
+    assert await standing(storage, b"a") is Standing.NOT_FOUND
     assert await storage.enqueue([NewTask(b"a", b"another task of this id", 0, "low")], PATIENCE) == [True]
     left = await link.command("PTTL", storage.keys.finished)
     assert isinstance(left, int) and 0 < left <= 100_000

@@ -94,6 +94,15 @@ async def test_the_oldest_evidence_goes_when_there_are_too_many_bytes(
     assert [entry[b"id"] for entry in await entries(storage, link)] == [b"17", b"18", b"19"]
 
 
+@pytest.mark.parametrize("count", ["inf", "1e400", "nan", "-5", "abc", "99999999999999999999"])
+async def test_a_forged_count_of_bytes_costs_no_evidence(storage: RedisStorage, link: Link, count: str) -> None:
+    await storage.quarantine(b"0", b"", "missing-payload")
+    await link.command("HSET", storage.keys.meta, "quarantined", count)
+    for number in range(1, 4):
+        await storage.quarantine(b"%d" % number, b"", "missing-payload")
+    assert len(await entries(storage, link)) == 4
+
+
 async def test_evidence_is_kept_for_a_month(storage: RedisStorage, link: Link) -> None:
     await link.command("XADD", storage.keys.quarantine, "1-1", "id", "of 1970")
     await storage.quarantine(b"a", b"", "missing-payload")

@@ -354,6 +354,10 @@ def test_a_rotation_goes_from_generate_to_revoked_and_shows_no_secret(shell: She
     assert states() == {"old": "revoked", "new": "active"}
     assert "revoked already" in shell.refuse("keys", "retire", "old")
     assert "no other key could sign" in shell.refuse("keys", "retire", "new")
+    assert "may have leaked" in shell.refuse("keys", "retire", "new", "--promote", "old")
+    assert "cannot follow itself" in shell.refuse("keys", "retire", "new", "--promote", "new")
+    assert "no key named 'other'" in shell.refuse("keys", "retire", "new", "--promote", "other")
+    assert states() == {"old": "revoked", "new": "active"}
     assert stat.S_IMODE(file.stat().st_mode) == 0o600
     secrets = re.findall(r'secret = "([\w-]{43})"', file.read_text())
     shown = "".join(shell.run(*words).stdout for words in (("keys", "list"), ("keys", "list", "--json")))

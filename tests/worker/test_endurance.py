@@ -63,6 +63,32 @@ async def test_a_huge_id_and_a_huge_result_are_never_transferred_whole(place: Pl
     assert isinstance(found, bytes) and len(found) < 100
 
 
+async def test_a_huge_failure_and_a_huge_abort_id_are_never_transferred_whole(place: Place) -> None:
+    await place.link.command("HSET", place.keys.bucket(b"a"), b"!da", b"d" * BIG)
+    [found] = await place.storage.watch("nobody", [b"a"])
+    assert isinstance(found, bytes) and len(found) < 100
+    huge = b"i" * BIG
+    await place.link.command("HSET", place.keys.bucket(huge), huge, b"x")
+    await place.link.command("HSET", place.keys.aborts, huge, b"mark")
+    round_ = await place.storage.tick("w", gone_after_ms=1000, keep_dead_ms=1000, keep_dead=10)
+    assert round_.untrusted_aborts == {}
+
+
+async def test_who_claims_to_wait_a_million_times_stalls_nobody(place: Place) -> None:
+    worker = place.worker()
+
+    @worker.task
+    async def good() -> int:
+        return 1
+
+    async with worker:
+        task = await good.enqueue()
+        name = task.id.encode()
+        await place.link.command("HSET", place.keys.bucket(name), b"!w" + name, b"a\n" * 1_000_000)
+    async with running(worker):
+        assert (await task.result(PATIENCE)).result == 1
+
+
 async def test_a_worker_that_was_fast_once_does_not_hoard_slow_tasks(place: Place) -> None:
     once_fast, other = (place.worker(concurrency=2, id=name) for name in ("once-fast", "other"))
 

@@ -66,6 +66,7 @@ async def test_times_that_make_no_sense_are_refused(place: Place) -> None:
         {"schedule": datetime(2030, 1, 1)},
         {"delay": 1, "schedule": datetime(2030, 1, 1, tzinfo=UTC)},
         {"priority": "no such\nname"},
+        {"schedule": datetime.max.replace(tzinfo=UTC)},
     ):
         with pytest.raises(ConfigurationError):
             noop.enqueue().start(**wrong)  # type: ignore[arg-type]
@@ -134,7 +135,6 @@ async def test_enqueueing_a_handle_again_is_safe(place: Place) -> None:
         task = one.enqueue()
         await task
         await task
-        assert task.existed is True
         assert await worker.queue_size() == 1
 
 

@@ -6,11 +6,12 @@ import os
 import signal
 import threading
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 
 import anyio
 import pytest
 
+from secure_queue import TaskStatus
 from tests.servers import PATIENCE
 from tests.worker.places import Place
 
@@ -76,6 +77,79 @@ async def test_a_lifespan_that_does_not_start_can_be_cancelled(place: Place) -> 
             await entered.wait()
             group.cancel_scope.cancel()
     assert left.is_set()
+
+
+async def test_what_is_asked_when_nothing_runs_is_not_asked_of_the_next_run(place: Place) -> None:
+    worker = place.worker()
+    worker.drain()
+    worker.stop()
+    with anyio.fail_after(PATIENCE):
+        async with anyio.create_task_group() as group:
+            await _start(group, worker)
+            worker.stop()
+
+
+async def test_tasks_are_handed_back_when_the_lifespan_breaks_under_them(place: Place) -> None:
+    broken, started = anyio.Event(), anyio.Event()
+
+    @asynccontextmanager
+    async def lifespan() -> AsyncIterator[None]:
+        async def fail() -> None:
+            await broken.wait()
+            raise LookupError("the connection that all tasks need is lost")
+
+        async with anyio.create_task_group() as group:
+            group.start_soon(fail)
+            yield
+
+    worker = place.worker(lifespan=lifespan)
+
+    @worker.task
+    async def hang() -> None:
+        started.set()
+        await anyio.sleep_forever()
+
+    async def run() -> None:
+        with pytest.raises(LookupError, match="is lost"):
+            await worker.run_async()
+
+    async with worker:
+        task = await hang.enqueue()
+        with anyio.fail_after(PATIENCE):
+            async with anyio.create_task_group() as group:
+                group.start_soon(run)
+                await started.wait()
+                broken.set()
+        info = await task.info()
+        assert info is not None and (info.status, info.tries) == (TaskStatus.QUEUED, 0)
+
+
+async def test_a_task_that_ignores_its_cancellation_is_handed_back_and_reported(
+    place: Place, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("secure_queue.execution.engine.CANCEL_S", 0.05)
+    worker, stuck = place.worker(), anyio.Event()
+    started, obey = anyio.Event(), False
+
+    @worker.task
+    async def stubborn() -> None:
+        started.set()
+        while not obey:
+            with suppress(BaseException):
+                await anyio.sleep(0.01)
+
+    worker.when_stuck = stuck.set
+    async with worker:
+        task = await stubborn.enqueue()
+        with anyio.fail_after(PATIENCE):
+            async with anyio.create_task_group() as group:
+                group.start_soon(worker.run_async)
+                await started.wait()
+                worker.stop()
+                await stuck.wait()
+                info = await task.info()
+                assert info is not None and (info.status, info.tries) == (TaskStatus.QUEUED, 0)
+                obey = True
 
 
 async def _start(group: anyio.abc.TaskGroup, worker: object) -> None:

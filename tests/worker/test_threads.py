@@ -10,7 +10,7 @@ from typing import Any
 import anyio
 import pytest
 
-from secure_queue import ConfigurationError, TaskStatus
+from secure_queue import ConfigurationError, TaskFailed, TaskStatus
 from tests.servers import PATIENCE, eventually
 from tests.worker.places import Place, running
 
@@ -124,9 +124,10 @@ async def test_at_the_end_who_waits_for_a_thread_is_handed_back_and_who_has_one_
             worker.drain()
             await eventually(lambda: _is_true(worker.counters["handed_back"] == 1))
             gate.open()
-        assert (await first.result(timeout=PATIENCE)).result == "finished in peace"
-        info = await second.info()
-        assert info is not None and info.tries == 0
+        done = first if await first.info() is None else second  # either may have been the one with the thread
+        assert (await done.result(timeout=PATIENCE)).result == "finished in peace"
+        info = await (second if done is first else first).info()
+        assert info is not None and (info.status, info.tries) == (TaskStatus.QUEUED, 0)
 
 
 async def test_a_function_that_never_ends_does_not_hold_the_worker(place: Place) -> None:
@@ -145,6 +146,86 @@ async def test_a_function_that_never_ends_does_not_hold_the_worker(place: Place)
         assert worker.left_behind == 1
         assert await task.status() is TaskStatus.QUEUED
         gate.open()
+
+
+async def test_no_more_tasks_wait_for_threads_than_there_are_and_the_others_run_elsewhere(place: Place) -> None:
+    workers, gate = [place.worker(concurrency=8, sync_concurrency=1, id=name) for name in "ab"], Gate()
+
+    for worker in workers:
+
+        @worker.task(name="where")
+        def where() -> str:
+            gate.pass_through()
+            return where.context.worker_id
+
+    first, second = workers
+    async with running(first):
+        tasks = [first.registry["where"].enqueue() for _ in range(6)]
+        await first.enqueue_many(tasks)
+        await eventually(lambda: _is_true(first.counters["handed_back"] >= 4))
+        async with running(second):
+            await eventually(lambda: _is_true(gate.inside == 2))
+            gate.open()
+            who = [(await task.result(timeout=PATIENCE)).result for task in tasks]
+    assert set(who) == {"a", "b"}
+
+
+async def test_a_task_that_expires_while_it_waits_for_a_thread_is_not_run(place: Place) -> None:
+    worker, gate = place.worker(concurrency=2, sync_concurrency=1), Gate()
+
+    @worker.task
+    def first() -> None:
+        gate.pass_through()
+
+    @worker.task(expire=1)
+    def second() -> None:
+        gate.pass_through()
+
+    async with running(worker):
+        await first.enqueue()
+        await eventually(lambda: _is_true(gate.inside == 1))
+        late = await second.enqueue()
+        await eventually(lambda: _is(late.status, TaskStatus.RUNNING))
+        with pytest.raises(TimeoutError):
+            await late.result(timeout=1.1)  # the time after which it has expired
+        gate.open()
+        outcome = await late.result(timeout=PATIENCE)
+        assert isinstance(outcome.exception, TaskFailed)
+        assert outcome.exception.remote_type == "secure_queue.TaskExpired"
+
+
+async def test_an_interrupt_that_a_function_raises_in_its_thread_is_a_failure_like_others(place: Place) -> None:
+    worker = place.worker()
+
+    @worker.task(max_tries=1)
+    def interrupt() -> None:
+        raise KeyboardInterrupt
+
+    async with running(worker):
+        outcome = await (await interrupt.enqueue()).result(timeout=PATIENCE)
+        assert isinstance(outcome.exception, TaskFailed)
+        assert outcome.exception.remote_type == "KeyboardInterrupt"
+
+
+async def test_a_thread_that_cannot_be_started_costs_no_worker(place: Place, monkeypatch: pytest.MonkeyPatch) -> None:
+    worker, refused = place.worker(concurrency=1, prefetch=0), list[str]()
+
+    @worker.task
+    def good() -> int:
+        return 1
+
+    def no_more(thread: threading.Thread) -> None:
+        if thread.name.lower().startswith(("anyio", "trio")) and len(refused) < 2:
+            refused.append(thread.name)
+            raise RuntimeError("can't start new thread")  # as the system says it
+        start(thread)
+
+    async with running(worker):
+        start = threading.Thread.start
+        task = good.enqueue()
+        monkeypatch.setattr(threading.Thread, "start", no_more)
+        await task
+        assert (await task.result(timeout=PATIENCE)).result == 1
 
 
 class Adder:

@@ -39,6 +39,8 @@ local RUN, WAITERS, DEATH, GHOST = '!r', '!w', '!d', '!g'
 
 local MAX_ID = 16384        -- of an id that is longer (a genuine one has at most 128 bytes) only the beginning is told
 
+local MAX_REPLY = 4194304   -- bytes of payloads in one claim, about: a reply must arrive before its deadline
+
 -- A run record is "<tries>:<priority>:<holder>", with tries counted up to MAX_TRIES; the holder is a lease token while the
 -- task runs, "-<token>" once that holder has given it back, and empty before.
 local MAX_TRIES = 9999
@@ -103,9 +105,11 @@ local function add_to_index(index, entries, ttl)
   end
 end
 
+local MAX_WAITERS = 8200     -- bytes of channel names
+
 -- Sends the sealed result to everybody who waits for it; "\n" stands between channels, a zero byte ends the id.
 local function push_result(waiters, id, sealed)
-  if not waiters then return end
+  if not waiters or #waiters > MAX_WAITERS then return end       -- so many did not come by way of watch
   for channel in string.gmatch(waiters, '[^\n]+') do
     redis.call('PUBLISH', channel, id .. '\0' .. sealed)
   end

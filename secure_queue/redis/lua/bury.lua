@@ -17,7 +17,7 @@ for i = 1, #ARGV / 4 do
   if holder == token then
     store_result(result, sealed, ttl, token)
     redis.call('HSET', bucket, DEATH .. id, sealed, RUN .. id, tries .. ':' .. priority .. ':')
-    redis.call('HDEL', bucket, WAITERS .. id)
+    redis.call('HDEL', bucket, WAITERS .. id, GHOST .. id)
     push_result(stored[2], id, sealed)
     redis.call('ZREM', leases, id)
     redis.call('HDEL', aborts, id)

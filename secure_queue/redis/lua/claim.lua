@@ -11,9 +11,10 @@ local function read(id)
   return redis.call('HMGET', KEYS[5 + bucket_of(id)], id, RUN .. id)
 end
 
-local reply = {0}
+local reply, bytes = {0}, 0
 local function hand_out(id, sealed, tries, priority)
   if sealed and #sealed > limit then sealed = #sealed end
+  if type(sealed) == 'string' then bytes = bytes + #sealed end
   local n = #reply
   reply[n + 1], reply[n + 2], reply[n + 3], reply[n + 4] = string.sub(id, 1, MAX_ID), sealed, tries, priority
 end
@@ -33,7 +34,11 @@ local taken, seen, runs, held, ghosts = {}, {}, {}, {}, {}
 for p = 5, #ARGV do
   local ready = KEYS[64 + p]
   local ids = left > 0 and redis.call('LRANGE', ready, 0, left - 1) or {}
-  for _, id in ipairs(ids) do
+  for place, id in ipairs(ids) do
+    if bytes >= MAX_REPLY then
+      left, taken[p] = 0, place - 1
+      break
+    end
     if not seen[id] then
       seen[id] = true
       local stored = read(id)
@@ -53,8 +58,8 @@ for p = 5, #ARGV do
       end
     end
   end
-  left = left - #ids
-  taken[p] = #ids
+  taken[p] = taken[p] or #ids
+  left = math.max(0, left - #ids)
 end
 
 local now = queue_time(meta)

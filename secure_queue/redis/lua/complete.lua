@@ -25,7 +25,7 @@ for i = 1, #ARGV / 4 do
   if holder == token then
     if ttl > 0 and ttl < MARK_MS then remember(redis.call('HGET', bucket, id) or '') end
     store_result(result, sealed, ttl, token)
-    redis.call('HDEL', bucket, id, RUN .. id, WAITERS .. id)
+    redis.call('HDEL', bucket, id, RUN .. id, WAITERS .. id, GHOST .. id)
     push_result(stored[2], id, sealed)
     ended[#ended + 1] = id
     if ttl ~= 0 then

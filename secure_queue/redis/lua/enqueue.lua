@@ -1,7 +1,7 @@
 -- enqueue: stores new tasks of one priority, each to run now or at its time; an id that is known already stays as it is.
 -- KEYS  1 meta (hash)   2 wake (zset)   3 ready (list)   4 due (zset)   5 finished (zset)   then for each task: bucket (hash), result (string)
 -- ARGV  for each task: id, sealed task, time in ms (0 now, negative: that long from now, positive: that moment)
--- Returns one character for each task: "1" stored, "0" known already
+-- Returns one character for each task: "1" stored (now, or by this very call before), "0" its id is known already
 local finished = KEYS[5]
 expect('zset', KEYS[2], KEYS[4], finished)
 expect('list', KEYS[3])
@@ -23,7 +23,7 @@ for i = 1, #ARGV / 3 do
     end
     replies[i] = '1'
   else
-    replies[i] = '0'
+    replies[i] = (repeated or redis.call('HGET', bucket, id) == sealed) and '1' or '0'
   end
 end
 if #ready > 0 then

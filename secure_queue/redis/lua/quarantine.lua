@@ -31,7 +31,8 @@ local function weight(of)
 end
 local entries = redis.call('XLEN', quarantine)
 local counted = entries > 1 and tonumber(redis.call('HGET', KEYS[1], 'quarantined') or 0) or 0
-local bytes = math.max(0, counted) + weight(fields)
+if counted ~= counted or counted < 0 or counted > 2 * most_bytes then counted = 0 end       -- not a count of ours
+local bytes = counted + weight(fields)
 for _ = 1, 100 do
   local oldest = redis.call('XRANGE', quarantine, '-', '+', 'COUNT', 1)[1]
   local age = now - tonumber(string.match(oldest[1], '^%d+'))

@@ -5,6 +5,12 @@
 local meta, leases, wake, results, dead, aborts, workers = unpack(KEYS, 1, 7)
 local BATCH, MAX_MARK = 500, 4096
 allow_when_full(meta)
+expect('zset', leases, wake, results, dead, workers)
+expect('hash', aborts, unpack(KEYS, 8, 71))
+for p = 5, #ARGV do
+  expect('list', KEYS[62 + 2 * p])
+  expect('zset', KEYS[63 + 2 * p])
+end
 local now = queue_time(meta)
 
 local lists = {}
@@ -57,7 +63,7 @@ local reply = {next_due, promoted, taken_back}
 local marks = redis.call('HGETALL', aborts)
 for i = 1, #marks, 2 do
   local id, mark = marks[i], marks[i + 1]
-  if #mark > MAX_MARK or redis.call('HEXISTS', KEYS[8 + bucket_of(id)], id) == 0 then
+  if #id > MAX_ID or #mark > MAX_MARK or redis.call('HEXISTS', KEYS[8 + bucket_of(id)], id) == 0 then
     redis.call('HDEL', aborts, id)
   elseif #reply < 2 * BATCH then
     reply[#reply + 1], reply[#reply + 2] = id, mark

@@ -4,9 +4,13 @@
 -- Returns for each task: the sealed result (empty if it was not kept; of one that is too large the beginning), 0 if it is awaited now, -1 if the task is unknown
 local channel, limit, replies = ARGV[1], tonumber(ARGV[2]), {}
 
+local function bounded(found)
+  return #found > limit and string.sub(found, 1, 64) or found      -- no genuine one is so large
+end
+
 local function wait_for(id, bucket, waiters)
   if string.find('\n' .. waiters .. '\n', '\n' .. channel .. '\n', 1, true) then return end
-  if #waiters > 8000 then waiters = '' end
+  if #waiters + #channel >= MAX_WAITERS then waiters = '' end
   redis.call('HSET', bucket, WAITERS .. id, waiters == '' and channel or waiters .. '\n' .. channel)
 end
 
@@ -14,11 +18,11 @@ for i = 1, #ARGV - 2 do
   local id, bucket, result = ARGV[i + 2], KEYS[2 * i], KEYS[2 * i + 1]
   local found = redis.call('GET', result)
   if found then
-    replies[i] = #found > limit and string.sub(found, 1, 64) or found      -- no genuine one is so large
+    replies[i] = bounded(found)
   else
     local stored = redis.call('HMGET', bucket, id, WAITERS .. id, DEATH .. id)
     if stored[3] then
-      replies[i] = stored[3]          -- a dead letter tells its failure even when its result has expired
+      replies[i] = bounded(stored[3])          -- a dead letter tells its failure even when its result has expired
     elseif stored[1] then
       wait_for(id, bucket, stored[2] or '')
       replies[i] = 0

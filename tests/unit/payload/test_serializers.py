@@ -446,3 +446,78 @@ def test_plain_packing_takes_any_plain_key_and_no_extension() -> None:
     assert unpack_plain(pack_plain({1: "a", "b": [None, 2.5]})) == {1: "a", "b": [None, 2.5]}
     with pytest.raises(Rejected, match="malformed"):
         unpack_plain(FULL.dumps((1,)))
+
+
+class Aliased(pydantic.BaseModel):
+    number: int = pydantic.Field(alias="theNumber")
+
+
+class Strict(pydantic.BaseModel):
+    model_config = pydantic.ConfigDict(strict=True)
+    when: datetime
+
+
+class Secretive(pydantic.BaseModel):
+    password: pydantic.SecretStr
+
+
+class Base(pydantic.BaseModel):
+    a: int = 1
+
+
+class Derived(Base):
+    b: int = 2
+
+
+class Holder(pydantic.BaseModel):
+    base: Base
+
+
+@dataclass
+class WithCounter:
+    a: int
+    count: int = field(default=0, init=False)
+
+
+@dataclass
+class WithInitVar:
+    a: int
+    seed: InitVar[int]
+
+    def __post_init__(self, seed: int) -> None:
+        self.a += seed
+
+
+def counted() -> WithCounter:
+    value = WithCounter(1)
+    value.count = 7
+    return value
+
+
+@pytest.mark.parametrize(
+    "value",
+    [
+        Aliased(theNumber=1),
+        Strict(when=datetime(2030, 1, 1)),
+        Secretive(password=pydantic.SecretStr("canary")),
+        Holder(base=Derived(a=3, b=4)),
+        counted(),
+        WithInitVar(1, 2),
+    ],
+    ids=lambda value: type(value).__name__,
+)
+def test_a_value_that_would_not_arrive_as_it_is_is_refused_by_the_sender(value: object) -> None:
+    serializer = MsgpackSerializer()
+    for cls in (type(value), Base, Derived):
+        serializer.register(cls)
+    with pytest.raises(UnserializableValue, match="encode= and decode=") as caught:
+        serializer.dumps(value)
+    assert "canary" not in str(caught.value)
+
+
+def test_a_value_that_keeps_its_defaults_arrives() -> None:
+    serializer = MsgpackSerializer()
+    for cls in (WithCounter, Holder, Base):
+        serializer.register(cls)
+    values = [WithCounter(1), Holder(base=Base(a=5))]
+    assert serializer.loads(serializer.dumps(values)) == values
