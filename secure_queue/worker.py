@@ -14,6 +14,8 @@ from functools import partial
 from typing import Any, Generic, Self, cast
 
 import anyio
+from anyio import TASK_STATUS_IGNORED
+from anyio.abc import TaskStatus
 from typing_extensions import TypeVar
 
 from secure_queue.access import Access
@@ -215,9 +217,10 @@ class Worker(Access, Generic[C]):
         """Run tasks until a signal (or the end of a burst); blocks. Uses ``anyio_backend`` and ``anyio_kwargs``."""
         anyio.run(self.run_async, backend=self.anyio_backend, backend_options=self.anyio_kwargs)
 
-    async def run_async(self) -> None:
+    async def run_async(self, *, task_status: TaskStatus[None] = TASK_STATUS_IGNORED) -> None:
         """Run tasks until a signal, ``drain`` or ``stop``, or the end of a burst.
 
+        ``await group.start(worker.run_async)`` returns when the worker is ready, so that a ``stop`` after it is heard.
         When the surrounding task is cancelled, running tasks are cancelled and handed back first, so that nothing waits
         for a lease to run out.
         """
@@ -226,7 +229,7 @@ class Worker(Access, Generic[C]):
         self._is_running = True
         try:
             with ExitStack() as handlers:
-                await self._to_its_end(partial(self._run, handlers))
+                await self._to_its_end(partial(self._run, handlers, task_status))
         finally:
             self._is_running, self._asked = False, 0  # what was asked of this run is not asked of the next
 
@@ -251,7 +254,7 @@ class Worker(Access, Generic[C]):
         if problems:
             raise _plain(problems[0])
 
-    async def _run(self, handlers: ExitStack, scope: anyio.CancelScope) -> None:
+    async def _run(self, handlers: ExitStack, ready: TaskStatus[None], scope: anyio.CancelScope) -> None:
         async with self._host as topology, self._connected() as storage, self._entered_lifespan() as context:
             scope.shield = True  # from here on a cancellation is an order to wind down
             engine = self._engine = Engine(
@@ -268,6 +271,7 @@ class Worker(Access, Generic[C]):
             self._counters = engine.desk.counters
             self._context.append(context)
             engine.ask(self._asked)
+            ready.started()
             try:
                 await self._to_its_end(partial(_shielded, engine))  # also when the lifespan itself is cancelled
             finally:

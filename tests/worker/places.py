@@ -9,6 +9,7 @@ from typing import Any
 from uuid import uuid4
 
 import anyio
+from anyio.abc import TaskStatus
 
 from secure_queue import Worker
 from secure_queue.payload.keys import format_key, generate_key
@@ -78,12 +79,12 @@ async def running(worker: Worker[Any]) -> AsyncIterator[Worker[Any]]:
     """*worker* as producer and as running worker; fails the test if it ends before it is told to."""
     stopped = False
 
-    async def run() -> None:
-        await worker.run_async()
+    async def run(*, task_status: TaskStatus[None]) -> None:
+        await worker.run_async(task_status=task_status)
         assert stopped, "the worker has ended by itself"
 
     async with worker, anyio.create_task_group() as group:
-        group.start_soon(run)
+        await group.start(run)
         with anyio.fail_after(2 * PATIENCE):
             yield worker
         stopped = True
