@@ -9,7 +9,7 @@ demo: .venv/installed         ## the main job on real input, on an embedded serv
 	@$(BIN)/secure-queue demo $(ARGS)
 
 test: check                   ## the whole suite
-	$(BIN)/python -m pytest $(ARGS)
+	$(BIN)/python -m pytest --numprocesses 2 --dist worksteal $(ARGS)
 
 check: lint types             ## everything that needs no server
 

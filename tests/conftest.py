@@ -15,6 +15,15 @@ from secure_queue.redis.link import Link
 from secure_queue.redis.topology import Memory, Topology
 from tests.servers import Server, server_binary, started, wait_until
 
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_make_parametrize_id(val: object, argname: str) -> str | None:
+    """Names of tests are the same in every process that shares the suite: what is random or has an address names none."""
+    if isinstance(val, bytes) or (isinstance(val, str) and "sqk1:" in val):
+        return argname
+    return None
+
+
 SESSION = "SECURE_QUEUE_TEST_SESSION"  # inherited by every server and keeper that this session starts
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ctypes
+import random
 import signal
 import socket
 import subprocess
@@ -25,7 +26,7 @@ STOP_S = 10.0
 POLL_S = 0.02
 _LIBC = ctypes.CDLL(None) if sys.platform == "linux" else None
 _PR_SET_PDEATHSIG = 1
-_FIRST_PORT, _LAST_PORT = 20_000, 29_999
+_PORTS = range(10_000, 22_000)  # with their bus ports below those that systems give to outgoing connections
 _BUS_OFFSET = 10_000  # Redis 6.2 has its cluster bus there and nowhere else
 
 
@@ -115,19 +116,18 @@ class Node:
 
 
 def _free_port() -> int:
-    """A port that nobody listens on, and neither on the one for its cluster bus."""
-    for port in range(_next_port(), _LAST_PORT):
-        if all(_is_free(number) for number in (port, port + _BUS_OFFSET)):
+    """A port that nobody listens on, and neither on the one for its cluster bus.
+
+    Picked at random: two programs that look at the same time should not find the same one.
+    """
+    for port in random.sample(_PORTS, len(_PORTS)):
+        if port not in _taken and all(_is_free(number) for number in (port, port + _BUS_OFFSET)):
             _taken.add(port)
             return port
-    raise EmbeddedServerError(f"no free port between {_FIRST_PORT} and {_LAST_PORT}")
+    raise EmbeddedServerError(f"no free port between {_PORTS[0]} and {_PORTS[-1]}")
 
 
 _taken: set[int] = set()
-
-
-def _next_port() -> int:
-    return max(_taken, default=_FIRST_PORT - 1) + 1
 
 
 def _is_free(port: int) -> bool:

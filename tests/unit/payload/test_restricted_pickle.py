@@ -30,15 +30,13 @@ VALUES = [
 
 
 @pytest.mark.parametrize("static_scan", [False, True])
-@pytest.mark.parametrize("value", VALUES, ids=lambda value: repr(value)[:30])
+@pytest.mark.parametrize("value", VALUES)
 def test_listed_classes_and_containers_come_back(value: object, static_scan: bool) -> None:
     serializer = RestrictedPickle(CLASSES, static_scan=static_scan)
     assert serializer.loads(serializer.dumps(value)) == value
 
 
-@pytest.mark.parametrize(
-    "value", [print, int, object(), datetime.now, ValueError("canary"), complex(1, 2), len], ids=repr
-)
+@pytest.mark.parametrize("value", [print, int, object(), datetime.now, ValueError("canary"), complex(1, 2), len])
 def test_what_is_not_listed_is_refused_by_type_on_the_producer_s_side(value: object) -> None:
     with pytest.raises(UnserializableValue, match="allowlist") as caught:
         RestrictedPickle(CLASSES).dumps([value])

@@ -160,7 +160,7 @@ VALUES = [
     (1, "a", (2, [3])),
     ([()],),
     set(),
-    {1, 2, "x"},
+    {1, "x"},
     {(1, 2), (3,)},
     frozenset({1, frozenset({2})}),
     {},
@@ -219,7 +219,7 @@ VALUES = [
 ]
 
 
-@pytest.mark.parametrize("value", VALUES, ids=lambda value: repr(value)[:40])
+@pytest.mark.parametrize("value", VALUES, ids=lambda value: type(value).__name__)
 def test_a_value_comes_back_equal_in_type_and_value(value: object) -> None:
     assert same(round_trip(value), value)
     assert same(round_trip([value, {"k": value}]), [value, {"k": value}])

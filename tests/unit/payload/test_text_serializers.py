@@ -17,7 +17,7 @@ def test_json_values_come_back(value: object) -> None:
     assert serializer.loads(serializer.dumps(value)) == value
 
 
-@pytest.mark.parametrize("value", [uuid.UUID(int=1), math.nan, b"x", {1}, "\ud800", object()], ids=repr)
+@pytest.mark.parametrize("value", [uuid.UUID(int=1), math.nan, b"x", {1}, "\ud800", object()])
 def test_what_is_not_json_is_refused_by_json(value: object) -> None:
     with pytest.raises(UnserializableValue, match="no JSON form"):
         JsonSerializer().dumps(value)
