@@ -25,7 +25,7 @@ from secure_queue.inbox import Inbox
 from secure_queue.outcomes import abort_mark, aborted_result, read_result
 from secure_queue.payload.codec import Codec
 from secure_queue.payload.envelope import Purpose
-from secure_queue.payload.records import TaskHead
+from secure_queue.payload.records import Outcome, ResultHead, TaskHead
 from secure_queue.retry import seconds
 from secure_queue.settings import DEFAULT_LIFETIME_S, QueueSettings
 from secure_queue.storage import UNKNOWN, NewTask, Record, Standing, Storage
@@ -168,9 +168,19 @@ class Client:
             found += await self.storage.list_ids(standing, priority=name, offset=0, limit=offset + limit)
         return found[offset : offset + limit]
 
-    def reseal(self, task_id: str, untrusted: bytes | int | None, *, now_ms: int) -> NewTask:
-        """A genuine task, expired or not, under a fresh seal; its arguments stay sealed bytes. Raises ``Rejected``."""
-        task = self._codec.verify_late(_bytes(untrusted), Purpose.TASK, task_id, now_ms=now_ms)
+    def reseal(self, task_id: str, letter: Record, *, now_ms: int) -> NewTask:
+        """The task of a dead letter, expired or not, under a fresh seal; its arguments stay sealed bytes.
+
+        Raises ``Rejected`` also when its failure is not the genuine one of this very enqueue: else whoever writes to Redis
+        could lay out an old task as a dead letter and have it run again.
+        """
+        task = self._codec.verify_late(_bytes(letter.untrusted_task), Purpose.TASK, task_id, now_ms=now_ms)
+        death = _bytes(letter.untrusted_death)
+        failure = self._codec.verify(
+            death, Purpose.RESULT, task_id, now_ms=now_ms, function=task.function, ref=task.jti
+        )
+        if ResultHead.unpack(failure.head).outcome is not Outcome.FAILED:
+            raise Rejected("wrong-purpose")
         sealed = self._codec.seal(
             Purpose.TASK,
             task_id,

@@ -66,9 +66,9 @@ class DeadLetters:
         )
 
     async def retry(self, task_id: str) -> None:
-        """Verify the task and put it back with all its tries and a new lifetime; its arguments are not opened."""
+        """Verify task and failure and put the task back with all its tries and a new lifetime; its arguments stay closed."""
         record = await self._record(task_id)
-        fresh = self._client.reseal(task_id, record.untrusted_task, now_ms=now_ms())
+        fresh = self._client.reseal(task_id, record, now_ms=now_ms())
         if not await self._client.storage.revive(task_id.encode(), sealed=fresh.sealed, priority=fresh.priority):
             raise TaskNotFound(f"no dead letter {task_id}; somebody else has retried or deleted it")
 
