@@ -28,6 +28,7 @@ from secure_queue.storage import End, GiveBack
 UNKNOWN_FOR_MS = 60_000
 """How long a task that nobody knows is handed on before it fails: long enough for a rolling deploy."""
 UNKNOWN_PAUSE_MS = 1_000
+MOST_UNKNOWN = 10_000
 
 _log = logging.getLogger("secure_queue.worker")
 
@@ -40,6 +41,7 @@ class Settling:
         self._desk = desk
         self._outbox = outbox
         self._worker_id = worker_id
+        self._unknown_since: dict[bytes, int] = {}
 
     def succeed(self, run: Run, task: Opened, value: bytes) -> None:
         """The task returned *value*, already serialized; raises ``UnserializableValue`` if it is too large."""
@@ -97,12 +99,19 @@ class Settling:
         """No function of that name here: others may know it (a deploy under way), so it fails only after some time."""
         task = run.genuine
         name = printable(task.function)
-        if run.started_ms - max(task.issued_ms, task.not_before_ms) < UNKNOWN_FOR_MS:
+        if run.started_ms - self._met_at(run) < UNKNOWN_FOR_MS:
             _log.warning("no task named %s is known to this worker; it is tried again later", name)
             self.hand_back(run, after_ms=UNKNOWN_PAUSE_MS)
         else:
             run.ttl_ms = NOBODY_KNOWS.ttl_ms
+            del self._unknown_since[run.claim.untrusted_id]
             self.fail(run, unknown_task(name))
+
+    def _met_at(self, run: Run) -> int:
+        """When this worker first met a task that it does not know: a backlog may have been waiting for a deploy."""
+        while len(self._unknown_since) >= MOST_UNKNOWN:
+            del self._unknown_since[next(iter(self._unknown_since))]
+        return self._unknown_since.setdefault(run.claim.untrusted_id, run.started_ms)
 
 
 def _verdict(ending: Ending, run: Run) -> Verdict:
