@@ -13,13 +13,15 @@ from time import perf_counter
 from typing import TYPE_CHECKING, Any, Generic
 
 from anyio import TASK_STATUS_IGNORED, Event, fail_after
-from anyio.abc import TaskStatus
+from anyio.abc import TaskGroup, TaskStatus
 from anyio.lowlevel import checkpoint_if_cancelled
 from coredis._concurrency import Queue, QueueFull
 from coredis.connection import BaseConnection
 from coredis.connection._base import ConnectionT
 from coredis.exceptions import RedisError
 from coredis.pool import ConnectionPool
+
+from secure_queue.errors import Unavailable
 
 
 class SafeQueue(Queue[ConnectionT], Generic[ConnectionT]):
@@ -131,7 +133,7 @@ class SafePoolMixin(_Base[ConnectionT]):
             if self.before_opening is not None:
                 await self.before_opening()
             connection = await self._construct_connection()
-            if error := await self.task_group.start(self._serve, connection):
+            if error := await self._running_group().start(self._serve, connection):
                 await checkpoint_if_cancelled()  # coredis makes a ConnectionError of a cancelled handshake
                 raise error
             opened = True
@@ -141,6 +143,12 @@ class SafePoolMixin(_Base[ConnectionT]):
                 _close_buffers(connection)
         self.statistics.connection_created(connection)
         return connection
+
+    def _running_group(self) -> TaskGroup:
+        try:
+            return self.task_group
+        except RuntimeError:  # left while this call waited for its turn
+            raise Unavailable("the connection was closed before the call was confirmed") from None
 
     async def _serve(
         self, connection: ConnectionT, *, task_status: TaskStatus[Exception | None] = TASK_STATUS_IGNORED

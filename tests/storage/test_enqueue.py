@@ -9,7 +9,7 @@ from secure_queue.errors import Backpressure
 from secure_queue.redis.connect import open_link
 from secure_queue.redis.link import Link
 from secure_queue.redis.storage import RedisStorage
-from secure_queue.storage import NewTask, Standing
+from secure_queue.storage import UNKNOWN, NewTask, Standing
 from tests.servers import PATIENCE, Server, eventually
 from tests.storage.conftest import KEYS
 from tests.storage.verbs import (
@@ -183,6 +183,7 @@ async def test_a_full_server_refuses_new_tasks_and_lets_workers_finish(server: S
         assert await storage.complete([end(b"a")]) == [True]
         assert await storage.bury([end(b"b")]) == [True]
         assert await storage.renew(LONG, [back(b"c")]) == [True]
+        assert await storage.watch("client", [b"c", b"unknown"]) == [None, UNKNOWN]
         await tick(storage)
         await link.command("CONFIG", "SET", "maxmemory", "0")
         assert await standing(storage, b"d") is Standing.NOT_FOUND
