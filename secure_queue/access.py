@@ -29,7 +29,7 @@ class Access(Declarations):
         """Enqueue tasks in as few calls as possible.
 
         Raises ``UnserializableValue`` before anything is sent, ``Backpressure`` if the server is full, ``Unavailable``
-        if it was not confirmed in 20 seconds (then doing it again with the same handles is safe).
+        if it was not confirmed before the ``deadline`` (then doing it again with the same handles is safe).
         """
         tasks = list(tasks)
         for task in tasks:

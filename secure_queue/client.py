@@ -6,6 +6,7 @@ import os
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 from datetime import UTC, datetime, timedelta
+from functools import partial
 from inspect import isawaitable
 from typing import Any, TypeVar, cast
 
@@ -15,6 +16,7 @@ from secure_queue import names
 from secure_queue.background import beside
 from secure_queue.clock import now_ms
 from secure_queue.coalesce import Coalescer
+from secure_queue.durability import Durability, DurabilityPolicy
 from secure_queue.errors import (
     Rejected,
     ResultTimeout,
@@ -28,12 +30,11 @@ from secure_queue.payload.envelope import Purpose
 from secure_queue.payload.records import Outcome, ResultHead, TaskHead
 from secure_queue.retry import seconds
 from secure_queue.settings import DEFAULT_LIFETIME_S, QueueSettings
-from secure_queue.storage import UNKNOWN, NewTask, Record, Standing, Storage
+from secure_queue.storage import UNKNOWN, NewTask, Record, Standing, Storage, Stored
 from secure_queue.tasks import Task, TaskInfo, TaskResult, TaskStatus
 
 R = TypeVar("R")
 
-ENQUEUE_DEADLINE_S = 20.0
 ABORTED_TTL_MS = 300_000
 BATCH = 500
 
@@ -49,32 +50,49 @@ _STATUS = {
 class Client:
     """Everything that can be asked about tasks of one queue; open it with ``open_client``."""
 
-    def __init__(self, storage: Storage, codec: Codec, queue: QueueSettings, known_errors: dict[str, type]) -> None:
+    def __init__(
+        self,
+        storage: Storage,
+        codec: Codec,
+        queue: QueueSettings,
+        known_errors: dict[str, type],
+        policy: DurabilityPolicy,
+    ) -> None:
         self.storage = storage
         self._codec = codec
         self._queue = queue
         self._known_errors = known_errors
-        self._singles: Coalescer[NewTask, bool] = Coalescer(self._send, limit=BATCH)
+        self._policy = policy
+        self._singles = {level: Coalescer(partial(self._send, level), limit=BATCH) for level in policy.reach.possible}
         self.inbox = Inbox(storage, os.urandom(8).hex())
 
     async def run(self) -> None:
         """The background work of the client, for ever."""
         async with anyio.create_task_group() as group:
-            group.start_soon(self._singles.run)
+            for singles in self._singles.values():
+                group.start_soon(singles.run)
             group.start_soon(self.inbox.looks.run)
             group.start_soon(self.inbox.run)
 
     async def enqueue_many(self, tasks: Sequence[Task[Any]]) -> None:
-        """Enqueue all of *tasks*, in order, in as few calls as possible; one task is one call or a part of one."""
-        if len(tasks) == 1:
-            tasks[0].existed = not await self._singles.ask(await self.seal(tasks[0]))
-            return
-        sealed = [await self.seal(task) for task in tasks]
-        for task, new in zip(tasks, await self._send(sealed), strict=True):
-            task.existed = not new
+        """Enqueue all of *tasks*, in order, in as few calls as possible; one task is one call or a part of one.
 
-    async def _send(self, tasks: list[NewTask]) -> list[bool]:
-        return await self.storage.enqueue(tasks, ENQUEUE_DEADLINE_S)
+        Tasks of different levels of durability go in different calls. Raises ``ConfigurationError`` before anything is
+        sent if a level cannot be had here.
+        """
+        levels = [self._policy.assurance(task.wanted).level for task in tasks]
+        sealed = [await self.seal(task) for task in tasks]
+        if len(tasks) == 1:
+            _note(tasks[0], await self._singles[levels[0]].ask(sealed[0]))
+            return
+        for level in dict.fromkeys(levels):
+            places = [place for place, its in enumerate(levels) if its is level]
+            answers = await self._send(level, [sealed[place] for place in places])
+            for place, stored in zip(places, answers, strict=True):
+                _note(tasks[place], stored)
+
+    async def _send(self, level: Durability, tasks: list[NewTask]) -> list[Stored]:
+        return await self.storage.enqueue(tasks, self._policy.deadline_s, self._policy.assurance(level))
 
     async def seal(self, task: Task[Any]) -> NewTask:
         """Serialize the arguments and seal the task for its place."""
@@ -245,6 +263,10 @@ async def open_client(client: Client) -> AsyncIterator[Client]:
             yield client
         finally:
             client.inbox.close()
+
+
+def _note(task: Task[Any], stored: Stored) -> None:
+    task.existed, task.durability = not stored.new, stored.durability
 
 
 def _moment(untrusted_ms: int) -> datetime:

@@ -13,6 +13,7 @@ from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import NamedTuple, Protocol
 
+from secure_queue.durability import AT_PRIMARY, Assurance, Durability
 from secure_queue.names import printable
 
 UNKNOWN = object()
@@ -40,6 +41,13 @@ class NewTask(NamedTuple):
 
     def __repr__(self) -> str:
         return f"<NewTask {printable(self.task_id)}>"
+
+
+class Stored(NamedTuple):
+    """What became of a new task: whether its id is *new*, and the level of durability that holds now."""
+
+    new: bool
+    durability: Durability
 
 
 class Claim(NamedTuple):
@@ -83,6 +91,8 @@ class Tick:
     next_due_ms: int | None
     promoted: int
     taken_back: int
+    generation: bytes
+    """A mark of this very dataset: a queue that was emptied or replaced has another one."""
     untrusted_aborts: Mapping[bytes, bytes]
 
 
@@ -206,8 +216,13 @@ class Storage(Protocol):
         """The same stored values, to be looked at one by one."""
         ...
 
-    async def enqueue(self, tasks: Sequence[NewTask], deadline: float) -> list[bool]:
-        """Store new tasks; say for each whether it is new. Raises ``Backpressure`` when the server is full."""
+    async def enqueue(
+        self, tasks: Sequence[NewTask], deadline: float, assurance: Assurance = AT_PRIMARY
+    ) -> list[Stored]:
+        """Store new tasks and wait until *assurance* holds. Raises ``Backpressure`` when the server is full.
+
+        What was acknowledged lately is enqueued again, in the background, when the server may have lost it.
+        """
         ...
 
     async def claim(self, worker: str, token: bytes, count: int, lease_ms: int) -> tuple[bool, list[Claim]]:

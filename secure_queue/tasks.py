@@ -13,6 +13,7 @@ from typing import Any, Generic, ParamSpec, Protocol, Self, TypeVar, cast
 
 from secure_queue import names
 from secure_queue.clock import now_ms
+from secure_queue.durability import Durability, level_of
 from secure_queue.errors import ConfigurationError, SecureQueueError
 from secure_queue.settings import LONGEST_S, TaskSettings, positive_seconds
 
@@ -111,6 +112,7 @@ class Task(Generic[R]):
     """One run of a function, on its way into the queue or in it; awaiting it enqueues it.
 
     ``existed`` is True after enqueueing if a task of this id was stored already: then that one stays as it is.
+    ``durability`` is the level that was really met; before enqueueing it is None. ``wanted`` is the one asked for.
     """
 
     fn_name: str
@@ -123,7 +125,9 @@ class Task(Generic[R]):
     delay_ms: int = 0
     at_ms: int = 0
     priority: str | None = None
+    wanted: Durability | None = field(default=None, repr=False)
     existed: bool | None = None
+    durability: Durability | None = None
 
     def start(
         self,
@@ -131,10 +135,12 @@ class Task(Generic[R]):
         delay: float | timedelta | None = None,
         schedule: datetime | None = None,
         priority: str | None = None,
+        durability: str | None = None,
     ) -> Self:
         """Say when and how urgently it runs: ``delay`` in seconds or as a timedelta, ``schedule`` an aware datetime.
 
-        Raises ``ConfigurationError`` for both at once, a negative delay or a naive datetime.
+        ``durability`` is what the enqueue waits for: "primary", "replicated", "all" or "fsync". Raises
+        ``ConfigurationError`` for both times at once, a negative delay, a naive datetime or an unknown level.
         """
         if delay is not None and schedule is not None:
             raise ConfigurationError("a task takes either delay= or schedule=, not both")
@@ -144,6 +150,8 @@ class Task(Generic[R]):
             self.at_ms = moment_ms(schedule)
         if priority is not None:
             self.priority = names.priority_name(priority)
+        if durability is not None:
+            self.wanted = level_of(durability)
         return self
 
     def __await__(self) -> Generator[Any, None, Self]:

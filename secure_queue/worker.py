@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import threading
 from collections import Counter
-from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager, AsyncExitStack, ExitStack, asynccontextmanager, nullcontext
 from datetime import timedelta
 from functools import partial
@@ -23,7 +23,9 @@ from secure_queue.audit.classify import Classifier
 from secure_queue.audit.findings import Finding
 from secure_queue.audit.report import AuditReport, collect
 from secure_queue.audit.scan import scan
+from secure_queue.background import beside, to_its_end
 from secure_queue.client import Client, open_client
+from secure_queue.durability import durability_policy
 from secure_queue.errors import ConfigurationError, SecureQueueError
 from secure_queue.execution.engine import DRAIN, STOP, Engine
 from secure_queue.execution.shutdown import received_signals
@@ -36,6 +38,7 @@ from secure_queue.redis.connect import open_link
 from secure_queue.redis.groups import Node
 from secure_queue.redis.host import Host
 from secure_queue.redis.keys import QueueKeys
+from secure_queue.redis.reach import reach_of
 from secure_queue.redis.storage import RedisStorage
 from secure_queue.redis.topology import Topology
 from secure_queue.redis.urls import which_servers
@@ -85,6 +88,11 @@ class Worker(Access, Generic[C]):
         anyio_kwargs: Mapping[str, Any] | None = None,
         known_errors: Sequence[type[Exception]] = (),
         id: str | None = None,
+        durability: str | None = None,
+        replicas: int | None = None,
+        on_degraded: str | None = None,
+        degrade_after: Duration = 5,
+        deadline: Duration = 20,
     ) -> None:
         super().__init__()
         found = environment()
@@ -107,6 +115,14 @@ class Worker(Access, Generic[C]):
             grace_period=grace_period,
             handle_signals=handle_signals,
         )
+        self._durability = durability_policy(
+            reach_of(self._topology, replicas),
+            durability=durability,
+            replicas=replicas,
+            on_degraded=on_degraded,
+            degrade_after=degrade_after,
+            deadline=deadline,
+        )
         self._ring = ring_for(self._topology, signing_secret, found)
         self._codec = Codec(self._ring, self._queue.queue_name, choose_serializer(serializer, deserializer))
         self._keys = QueueKeys(self._queue.queue_name, self._queue.priorities)
@@ -117,6 +133,7 @@ class Worker(Access, Generic[C]):
         self._clients: dict[int, list[Client]] = {}
         self._producer: AsyncExitStack | None = None
         self._counters: Counter[str] = Counter()
+        self._storage_counters: Counter[str] = Counter()
         self._engine: Engine | None = None
         self.anyio_backend = anyio_backend
         self.anyio_kwargs = dict(anyio_kwargs or {})
@@ -171,7 +188,7 @@ class Worker(Access, Generic[C]):
         """A link and a client of its own for the time of the context."""
         clients = self._clients.setdefault(threading.get_ident(), [])
         async with self._host as topology, self._open_storage(topology) as storage:
-            client = Client(storage, self._codec, self._queue, self._known_errors)
+            client = Client(storage, self._codec, self._queue, self._known_errors, self._durability)
             async with open_client(client):
                 clients.append(client)
                 try:
@@ -181,8 +198,13 @@ class Worker(Access, Generic[C]):
 
     @asynccontextmanager
     async def _open_storage(self, topology: Topology) -> AsyncIterator[RedisStorage]:
-        async with open_link(topology, tag=self._keys.tag) as link:
-            yield RedisStorage(link, self._keys, settle_s=self._settings.idle_timeout_s)  # as long as a lease may hold
+        deadline_s, lease_s = self._durability.deadline_s, self._settings.idle_timeout_s
+        async with open_link(topology, tag=self._keys.tag, deadline=deadline_s) as link:
+            storage = RedisStorage(
+                link, self._keys, settle_s=lease_s, deadline_s=deadline_s, counters=self._storage_counters
+            )
+            async with beside(storage.replay.run):
+                yield storage
 
     def _client(self) -> Client:
         clients = self._clients.get(threading.get_ident())
@@ -229,30 +251,9 @@ class Worker(Access, Generic[C]):
         self._is_running = True
         try:
             with ExitStack() as handlers:
-                await self._to_its_end(partial(self._run, handlers, task_status))
+                await to_its_end(partial(self._run, handlers, task_status), self.stop)
         finally:
             self._is_running, self._asked = False, 0  # what was asked of this run is not asked of the next
-
-    async def _to_its_end(self, work: Callable[[anyio.CancelScope], Awaitable[None]]) -> None:
-        """Do *work*, which shields the scope that it is given when it should be asked to stop instead of cancelled."""
-        problems: list[BaseException] = []
-
-        async def shielded(finished: anyio.CancelScope) -> None:
-            with anyio.CancelScope() as scope:
-                try:
-                    await work(scope)
-                except Exception as error:  # kept out of the group, which would wrap it
-                    problems.append(error)
-            finished.cancel()
-
-        async with anyio.create_task_group() as group:
-            group.start_soon(shielded, group.cancel_scope)
-            try:
-                await anyio.sleep_forever()
-            finally:
-                self.stop()
-        if problems:
-            raise _plain(problems[0])
 
     async def _run(self, handlers: ExitStack, ready: TaskStatus[None], scope: anyio.CancelScope) -> None:
         async with self._host as topology, self._connected() as storage, self._entered_lifespan() as context:
@@ -273,7 +274,7 @@ class Worker(Access, Generic[C]):
             engine.ask(self._asked)
             ready.started()
             try:
-                await self._to_its_end(partial(_shielded, engine))  # also when the lifespan itself is cancelled
+                await to_its_end(partial(_shielded, engine), self.stop)  # also when the lifespan itself is cancelled
             finally:
                 self.left_behind = engine.left_behind
                 self._context.pop()
@@ -308,15 +309,8 @@ class Worker(Access, Generic[C]):
 
     @property
     def counters(self) -> Mapping[str, int]:
-        """What the running worker has done so far: completed, failed, retried, aborted, quarantined, and so on."""
-        return self._counters
-
-
-def _plain(error: BaseException) -> BaseException:
-    """The one error in a group of one: who catches by meaning should not need to know how many tasks ran."""
-    while isinstance(error, BaseExceptionGroup) and len(error.exceptions) == 1:
-        error = error.exceptions[0]
-    return error
+        """What was done so far: completed, failed, retried, aborted, quarantined, degraded, replayed, and so on."""
+        return self._counters + self._storage_counters
 
 
 async def _shielded(engine: Engine, scope: anyio.CancelScope) -> None:

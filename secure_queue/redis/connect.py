@@ -14,6 +14,7 @@ from secure_queue.background import beside
 from secure_queue.redis.coredis_link import CoredisLink
 from secure_queue.redis.dialing import open_pool, pool_for
 from secure_queue.redis.following import Follower, Locator
+from secure_queue.redis.history import History
 from secure_queue.redis.link import Link
 from secure_queue.redis.memory import MemoryServer, open_memory
 from secure_queue.redis.sentinels import SentinelLocator
@@ -71,11 +72,15 @@ async def _link(
     stack: AsyncExitStack, server: Standalone, name: str, deadline: float, follower: Follower | None = None
 ) -> Link:
     pools = pool_for(server, SHARED), pool_for(server, DEDICATED)
+    history = History()
+    if follower is not None:
+        follower.when_moved = history.goes_on_elsewhere
     for pool in pools:
+        pool.when_opening = history.look
         if follower is not None:
             follower.lead(pool)
         await stack.enter_async_context(open_pool(pool))
-    return CoredisLink(*pools, server=name, deadline=deadline, follower=follower)
+    return CoredisLink(*pools, server=name, deadline=deadline, history=history, follower=follower)
 
 
 async def _following_link(

@@ -5,13 +5,13 @@ from __future__ import annotations
 from collections.abc import Awaitable, Callable, Sequence
 from contextlib import AsyncExitStack
 from types import TracebackType
-from typing import Any, Generic, Self, TypeAlias, TypeVar
+from typing import Any, Generic, NamedTuple, Self, TypeAlias, TypeVar
 
 import anyio
 
 from secure_queue.errors import ConfigurationError
 from secure_queue.redis.dialing import open_pool, pool_for
-from secure_queue.redis.retrying import Fault, classify, is_server_fault, translate
+from secure_queue.redis.retrying import Fault, classify, is_refused_connection, is_server_fault, translate
 from secure_queue.redis.topology import Standalone
 
 T = TypeVar("T")
@@ -42,6 +42,13 @@ class Informant:
             raise
 
 
+class Heard(NamedTuple, Generic[T]):
+    """What a group says: the *answers*, and how many of the others *refused* the connection because they are down."""
+
+    answers: list[T]
+    refused: int
+
+
 class Informants(Generic[T]):
     """A group of servers, each of which answers the same question with a ``T``."""
 
@@ -70,32 +77,32 @@ class Informants(Generic[T]):
             informant = self._open[server.host, server.port] = Informant(server)
             await self._stack.enter_async_context(open_pool(informant.pool))
 
-    async def answers(self) -> list[T]:
+    async def hear(self) -> Heard[T]:
         """What those say that answer within a second; raises ``ConfigurationError`` if any refuses us for good."""
         heard: list[T] = []
-        refusals: list[ConfigurationError] = []
+        faults: list[tuple[Standalone, Exception]] = []
 
         async def ask(informant: Informant) -> None:
             try:
                 with anyio.fail_after(ANSWER_S):
                     heard.append(await self._question(informant))
-            except ConfigurationError as error:
-                refusals.append(error)
             except Exception as error:
-                if not is_server_fault(error):
+                if not (isinstance(error, ConfigurationError) or is_server_fault(error)):
                     raise
-                if classify(error) is Fault.FATAL:
-                    problem = translate(error, str(informant.server))
-                    refusals.append(
-                        problem if isinstance(problem, ConfigurationError) else ConfigurationError(str(problem))
-                    )
+                faults.append((informant.server, error))
 
         async with anyio.create_task_group() as group:
             for informant in list(self._open.values()):
                 group.start_soon(ask, informant)
+        refusals = [_for_good(error, server) for server, error in faults if classify(error) is Fault.FATAL]
         if refusals and not heard:
             raise refusals[0]
-        return heard
+        return Heard(heard, sum(is_refused_connection(error) for _, error in faults))
+
+
+def _for_good(error: Exception, server: Standalone) -> ConfigurationError:
+    problem = error if isinstance(error, ConfigurationError) else translate(error, str(server))
+    return problem if isinstance(problem, ConfigurationError) else ConfigurationError(str(problem))
 
 
 def _bytes(part: bytes | str) -> bytes:

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import contextlib
 from collections.abc import Awaitable, Callable
-from time import perf_counter
+from time import monotonic, perf_counter
 from typing import TYPE_CHECKING, Any, Generic
 
 from anyio import TASK_STATUS_IGNORED, Event, fail_after
@@ -65,6 +65,8 @@ class SafePoolMixin(_Base[ConnectionT]):
         self._calm_at: dict[ConnectionT, float] = {}  # when a lease last found a connection without waiting requests
         self.before_opening: Callable[[], Awaitable[None]] | None = None
         """Called before each connect: where the server is may have to be found out first."""
+        self.when_opening: Callable[[ConnectionT], Awaitable[None]] | None = None
+        """Called with each connection before it serves anybody."""
 
     def lease_nowait(self) -> ConnectionT | None:
         """A free, healthy, open connection, without waiting and without connecting; None if there is none."""
@@ -89,6 +91,11 @@ class SafePoolMixin(_Base[ConnectionT]):
                 connection = await self._open()
         self.statistics.connection_leased(connection)
         return connection
+
+    async def lease(self, end: float) -> ConnectionT:
+        """``get_connection`` until *end* (monotonic seconds) at the latest; TimeoutError then."""
+        with fail_after(max(end - monotonic(), 0)):
+            return await self.get_connection()
 
     def release(self, connection: ConnectionT) -> None:
         """Give the slot back, with its connection if that is still good."""
@@ -133,6 +140,8 @@ class SafePoolMixin(_Base[ConnectionT]):
             if self.before_opening is not None:
                 await self.before_opening()
             connection = await self._construct_connection()
+            if self.when_opening is not None:
+                connection.register_connect_callback(self.when_opening)
             if error := await self._running_group().start(self._serve, connection):
                 await checkpoint_if_cancelled()  # coredis makes a ConnectionError of a cancelled handshake
                 raise error

@@ -36,7 +36,7 @@ from coredis.exceptions import (
 )
 
 from secure_queue.errors import Backpressure, ConfigurationError, SecureQueueError, ServerError, Unavailable
-from secure_queue.redis.link import WrongType
+from secure_queue.redis.link import NotConfirmed, WrongType
 
 T = TypeVar("T")
 
@@ -71,6 +71,7 @@ _TRANSIENT = (
     RedisClusterError,
     ReplicationError,
     ExecAbortError,
+    NotConfirmed,
     InvalidResponse,  # garbage on the wire; coredis has closed that connection
 )
 _TRANSIENT_CODES = """
@@ -110,6 +111,14 @@ def _by_code(message: str) -> Fault:
 def certificate_fault(error: BaseException) -> ssl.SSLError | None:
     """The refusal of a certificate that lies behind *error*, if any: trying again cannot cure it."""
     return next((cause for cause in _causes(error) if isinstance(cause, ssl.SSLCertVerificationError)), None)
+
+
+def is_refused_connection(error: BaseException) -> bool:
+    """Whether nobody listens there: the machine is up, and the program is not."""
+    *_, root = _causes(error)
+    if isinstance(root, BaseExceptionGroup):  # a name with several addresses
+        return all(is_refused_connection(one) for one in root.exceptions)
+    return isinstance(root, ConnectionRefusedError)
 
 
 def _causes(error: BaseException | None) -> Iterator[BaseException]:
@@ -184,8 +193,9 @@ async def repeat(
                 _complain(server, error)
             wait = pause(failures, random.random())  # noqa: S311 - spreads callers, hides nothing
             if monotonic() + wait >= end:
+                missing = "confirmation" if isinstance(error, NotConfirmed) else "answer"
                 raise Unavailable(
-                    f"no answer from {server} within {deadline:g} s ({_root(error)}); doing the same again is safe"
+                    f"no {missing} from {server} within {deadline:g} s ({_root(error)}); doing the same again is safe"
                 ) from error
         await anyio.sleep(wait)
 

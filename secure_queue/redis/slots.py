@@ -13,8 +13,9 @@ from typing import Any, NamedTuple, Self
 from coredis.exceptions import PrimaryNotFoundError, ResponseError
 
 from secure_queue.errors import TopologyError
+from secure_queue.redis.following import Found
 from secure_queue.redis.informants import Address, Informant, Informants
-from secure_queue.redis.topology import Cluster, Standalone, at
+from secure_queue.redis.topology import Cluster, at
 
 SLOTS = 16_384
 
@@ -25,11 +26,14 @@ def slot_of(tag: bytes) -> int:
 
 
 class _Answer(NamedTuple):
-    """What one node believes: *owner* of our slot (None: uncovered), and all *nodes* that it knows."""
+    """What *node* believes: *owner* of our slot (None: uncovered) and its *replicas*, all *primaries* and *nodes*."""
 
+    node: Address
     healthy: bool
     epoch: int
     owner: Address | None
+    replicas: int
+    primaries: frozenset[Address]
     nodes: list[Address]
 
 
@@ -50,9 +54,8 @@ class ClusterLocator:
     ) -> None:
         await self._nodes.__aexit__(kind, error, trace)
 
-    async def locate(self) -> Standalone:
-        """The owner now; raises ``PrimaryNotFoundError`` for the moment and ``ConfigurationError`` for good."""
-        answers = await self._nodes.answers()
+    async def locate(self) -> Found:
+        answers, _ = await self._nodes.hear()
         healthy = [answer for answer in answers if answer.healthy]
         if not healthy:
             raise PrimaryNotFoundError(
@@ -66,7 +69,8 @@ class ClusterLocator:
             raise PrimaryNotFoundError(
                 f"slot {self._slot} of this queue is covered by no node; redis-cli --cluster fix"
             )
-        return at(self._like, *best.owner)
+        heard = best.primaries.intersection(answer.node for answer in healthy)
+        return Found(at(self._like, *best.owner), best.replicas, is_confirmed=2 * len(heard) > len(best.primaries))
 
     async def _question(self, node: Informant) -> _Answer:
         try:
@@ -78,11 +82,18 @@ class ClusterLocator:
             raise
         info = dict(line.partition(b":")[::2] for line in raw.splitlines())
         here = node.server.host
+        shards = [
+            (first <= self._slot <= last, [_address(one, here) for one in servers]) for first, last, *servers in slots
+        ]
+        owner, *replicas = next((servers for is_ours, servers in shards if is_ours), [None])
         return _Answer(
+            (here, node.server.port),
             info[b"cluster_state"] == b"ok",
             int(info[b"cluster_current_epoch"]),
-            next((_address(owner, here) for first, last, owner, *_ in slots if first <= self._slot <= last), None),
-            list(dict.fromkeys(_address(server, here) for _, _, *servers in slots for server in servers)),
+            owner,
+            len(replicas),
+            frozenset(servers[0] for _, servers in shards),
+            list(dict.fromkeys(server for _, servers in shards for server in servers)),
         )
 
 

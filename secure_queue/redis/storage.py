@@ -8,13 +8,16 @@ from __future__ import annotations
 
 import logging
 import os
+from collections import Counter
 from collections.abc import AsyncGenerator, AsyncIterator, Iterator, Sequence
 from contextlib import aclosing, asynccontextmanager
 from typing import Any, TypeVar, cast
 
+from secure_queue.durability import AT_PRIMARY, Assurance, Durability
 from secure_queue.names import printable
 from secure_queue.redis.keys import QueueKeys
 from secure_queue.redis.link import Argument, Link, Reply, WrongType
+from secure_queue.redis.replay import Replay
 from secure_queue.redis.scanning import RedisScan
 from secure_queue.redis.scripts import load
 from secure_queue.storage import (
@@ -26,6 +29,7 @@ from secure_queue.storage import (
     NewTask,
     Record,
     Standing,
+    Stored,
     Tick,
 )
 
@@ -45,41 +49,64 @@ class RedisStorage:
     """One partition of a queue behind a link."""
 
     def __init__(
-        self, link: Link, keys: QueueKeys, *, max_payload_bytes: int = 1 << 20, settle_s: float = 60.0
+        self,
+        link: Link,
+        keys: QueueKeys,
+        *,
+        max_payload_bytes: int = 1 << 20,
+        settle_s: float = 60.0,
+        deadline_s: float = READ_DEADLINE_S,
+        counters: Counter[str] | None = None,
     ) -> None:
         self._link = link
         self.keys = keys
         self._max_payload_bytes = max_payload_bytes
         self._settle_s = settle_s
+        self._deadline_s = deadline_s
+        self._counters = Counter() if counters is None else counters
+        self.replay = Replay(self._enqueue_again, lambda: link.command("PING"), self._counters)
+        """What this storage has acknowledged lately; somebody must run it."""
+        link.on_new_history(self.replay.begin_again)
 
     def scannable(self) -> RedisScan:
         return RedisScan(self._link, self.keys, self._max_payload_bytes)
 
-    async def enqueue(self, tasks: Sequence[NewTask], deadline: float) -> list[bool]:
-        created: list[bool] = []
+    async def enqueue(
+        self, tasks: Sequence[NewTask], deadline: float, assurance: Assurance = AT_PRIMARY
+    ) -> list[Stored]:
+        stored: list[Stored] = []
         for batch in _in_batches(tasks):
-            created += await self._enqueue_batch(batch, deadline)
-        return created
+            stored += await self._enqueue_batch(batch, deadline, assurance)
+        return stored
 
-    async def _enqueue_batch(self, tasks: Sequence[NewTask], deadline: float) -> list[bool]:
+    async def _enqueue_batch(self, tasks: Sequence[NewTask], deadline: float, assurance: Assurance) -> list[Stored]:
         names = {task.priority for task in tasks}
         if len(names) == 1:
-            return await self._enqueue_alike(tasks, names.pop(), deadline)
-        created = dict.fromkeys(range(len(tasks)), False)
+            return await self._enqueue_alike(tasks, names.pop(), deadline, assurance)
+        stored: dict[int, Stored] = {}
         for name in names:
             places = [place for place, task in enumerate(tasks) if task.priority == name]
-            replies = await self._enqueue_alike([tasks[place] for place in places], name, deadline)
-            created.update(zip(places, replies, strict=True))
-        return list(created.values())
+            replies = await self._enqueue_alike([tasks[place] for place in places], name, deadline, assurance)
+            stored.update(zip(places, replies, strict=True))
+        return [stored[place] for place in range(len(tasks))]
 
-    async def _enqueue_alike(self, tasks: Sequence[NewTask], priority: str, deadline: float) -> list[bool]:
+    async def _enqueue_alike(
+        self, tasks: Sequence[NewTask], priority: str, deadline: float, assurance: Assurance
+    ) -> list[Stored]:
         own = self.keys
         keys = [own.meta, own.wake, own.ready[priority], own.due[priority], own.finished]
         args: list[Argument] = []
         for task_id, sealed, at_ms, _ in tasks:
             keys += (self.keys.bucket(task_id), self.keys.result(task_id))
             args += (task_id, sealed, at_ms)
-        return _flags(await self._run("enqueue", keys, args, deadline))
+        reply, level = await self._run_assured("enqueue", keys, args, deadline, assurance)
+        self.replay.keep(keys, args)
+        if level is not assurance.level:
+            self._counters["degraded"] += len(tasks)
+        return [Stored(new, level) for new in _flags(reply)]
+
+    async def _enqueue_again(self, keys: Sequence[bytes], args: Sequence[Argument]) -> None:
+        await self._run("enqueue", keys, args, self._deadline_s)
 
     async def claim(self, worker: str, token: bytes, count: int, lease_ms: int) -> tuple[bool, list[Claim]]:
         args: list[Argument] = [count, lease_ms, token, self._max_payload_bytes, *self.keys.priorities]
@@ -150,17 +177,18 @@ class RedisStorage:
     async def tick(self, worker: str, *, gone_after_ms: int, keep_dead_ms: int, keep_dead: int) -> Tick:
         own = self.keys
         keys = [own.meta, own.leases, own.wake, own.results, own.dead, own.aborts, own.workers, *own.buckets, *own.both]
-        args: list[Argument] = [worker, gone_after_ms, keep_dead_ms, keep_dead, *own.priorities]
-        reply = cast("list[Any]", await self._run("tick", keys, args, READ_DEADLINE_S))
-        next_due, promoted, taken_back = reply[:3]
-        aborts = dict(zip(reply[3::2], reply[4::2], strict=True))
-        return Tick(next_due if next_due >= 0 else None, promoted, taken_back, aborts)
+        generation = os.urandom(16).hex()  # for a dataset that has none
+        args: list[Argument] = [worker, gone_after_ms, keep_dead_ms, keep_dead, generation, *own.priorities]
+        reply = cast("list[Any]", await self._run("tick", keys, args, self._deadline_s))
+        next_due, promoted, taken_back, generation = reply[:4]
+        aborts = dict(zip(reply[4::2], reply[5::2], strict=True))
+        return Tick(next_due if next_due >= 0 else None, promoted, taken_back, generation, aborts)
 
     async def abort(self, task_id: bytes, *, sealed: bytes, ttl_ms: int, mark: bytes) -> str:
         own = self.keys
         places = [own.bucket(task_id), own.result(task_id), *own.due.values()]
         keys = [own.meta, own.leases, own.results, own.aborts, own.dead, *places]
-        return _word(await self._run("abort", keys, [task_id, sealed, ttl_ms, mark], READ_DEADLINE_S))
+        return _word(await self._run("abort", keys, [task_id, sealed, ttl_ms, mark], self._deadline_s))
 
     async def quarantine(self, untrusted_id: bytes, token: bytes, reason: str, sha256: str = "") -> bool:
         own = self.keys
@@ -178,7 +206,7 @@ class RedisStorage:
         for task_id in task_ids:
             keys += (self.keys.bucket(task_id), self.keys.result(task_id))
         args: list[Argument] = [self.keys.done_channel(client), self._max_payload_bytes, *task_ids]
-        reply = cast("list[bytes | int]", await self._run("watch", keys, args, READ_DEADLINE_S))
+        reply = cast("list[bytes | int]", await self._run("watch", keys, args, self._deadline_s))
         return [_kept(found) if isinstance(found, bytes) else None if found == 0 else UNKNOWN for found in reply]
 
     @asynccontextmanager
@@ -189,7 +217,7 @@ class RedisStorage:
     async def look_up(self, task_id: bytes) -> Record:
         own = self.keys
         keys = [own.meta, own.dead, own.bucket(task_id), own.result(task_id), *own.due.values()]
-        reply = await self._run("look_up", keys, [task_id, self._max_payload_bytes], READ_DEADLINE_S)
+        reply = await self._run("look_up", keys, [task_id, self._max_payload_bytes], self._deadline_s)
         standing, task, tries, due, result, death = cast("list[Any]", reply)
         return Record(Standing(standing.decode()), task, tries, due, _kept(result), death)
 
@@ -203,12 +231,12 @@ class RedisStorage:
         }.get(standing)
         if key is None or limit <= 0:
             return []
-        return cast("list[bytes]", await self._run("list_ids", [key], [offset, limit], READ_DEADLINE_S))
+        return cast("list[bytes]", await self._run("list_ids", [key], [offset, limit], self._deadline_s))
 
     async def counts(self) -> Counts:
         own = self.keys
         keys = [own.leases, own.results, own.dead, own.quarantine, own.workers, *own.both]
-        reply = cast("list[int]", await self._run("counts", keys, [], READ_DEADLINE_S))
+        reply = cast("list[int]", await self._run("counts", keys, [], self._deadline_s))
         running, results, dead, quarantined, workers = reply[:5]
         ready = dict(zip(own.priorities, reply[5::2], strict=True))
         due = dict(zip(own.priorities, reply[6::2], strict=True))
@@ -218,11 +246,11 @@ class RedisStorage:
         own = self.keys
         places = [own.results, own.bucket(task_id), own.result(task_id)]
         keys = [own.meta, own.dead, own.wake, own.ready[priority], *places]
-        return _word(await self._run("revive", keys, [task_id, sealed], READ_DEADLINE_S)) == "revived"
+        return _word(await self._run("revive", keys, [task_id, sealed], self._deadline_s)) == "revived"
 
     async def forget(self, task_id: bytes) -> bool:
         keys = [self.keys.meta, self.keys.dead, self.keys.bucket(task_id)]
-        return _word(await self._run("forget", keys, [task_id], READ_DEADLINE_S)) == "deleted"
+        return _word(await self._run("forget", keys, [task_id], self._deadline_s)) == "deleted"
 
     async def _run(self, script: str, keys: Sequence[bytes], args: Sequence[Argument], deadline: float) -> Reply:
         try:
@@ -230,6 +258,15 @@ class RedisStorage:
         except WrongType:
             await self.repair(keys)
             return await self._link.run(load(script), keys, args, deadline)
+
+    async def _run_assured(
+        self, script: str, keys: Sequence[bytes], args: Sequence[Argument], deadline: float, assurance: Assurance
+    ) -> tuple[Reply, Durability]:
+        try:
+            return await self._link.run_assured(load(script), keys, args, deadline, assurance)
+        except WrongType:
+            await self.repair(keys)
+            return await self._link.run_assured(load(script), keys, args, deadline, assurance)
 
     async def repair(self, keys: Sequence[bytes]) -> list[bytes]:
         """Move aside those of *keys* that hold a wrong type; they are kept for 30 days. Returns what was moved."""
@@ -240,7 +277,7 @@ class RedisStorage:
         nonce = os.urandom(4).hex().encode()
         pairs = [name for key in keys for name in (key, self.keys.misfit(key, nonce))]
         args: list[Argument] = [ASIDE_MS, *types]
-        moved = cast("list[bytes]", await self._link.run(load("repair"), pairs, args, READ_DEADLINE_S))
+        moved = cast("list[bytes]", await self._link.run(load("repair"), pairs, args, self._deadline_s))
         for key in moved:
             _audit_log.error("a key that cannot be used was moved aside: %s", printable(key))
         return moved

@@ -82,6 +82,10 @@ class Recording:
         reply: Reply = await self._link.run(script, keys, args, deadline)
         return reply
 
+    async def run_assured(self, script: Script, keys: Sequence[bytes], *rest: Any) -> Any:
+        self.keys = list(dict.fromkeys(keys))
+        return await self._link.run_assured(script, keys, *rest)
+
     def __getattr__(self, name: str) -> Any:
         return getattr(self._link, name)
 
