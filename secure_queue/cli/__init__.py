@@ -12,12 +12,15 @@ from typing import Any, NoReturn
 import typer
 
 from secure_queue.cli.audit import audit
+from secure_queue.cli.certs import certs
 from secure_queue.cli.demo import demo
 from secure_queue.cli.dlq import dlq
 from secure_queue.cli.keys import keys
 from secure_queue.cli.output import fail, hint
 from secure_queue.cli.run import run
 from secure_queue.cli.status import status
+from secure_queue.cli.up import up
+from secure_queue.cli.users import users
 from secure_queue.errors import SecureQueueError, TaskNotFound
 
 __all__ = ["app", "main"]
@@ -36,6 +39,9 @@ app.add_typer(keys, name="keys")
 app.command()(audit)
 app.command()(status)
 app.add_typer(dlq, name="dlq")
+app.command()(up)
+app.command()(certs)
+app.command()(users)
 
 
 def main() -> None:

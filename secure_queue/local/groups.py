@@ -63,7 +63,6 @@ class Group:
         """End every process in good order: who watches and who copies before who is watched and copied."""
         for node in reversed(self.nodes):
             node.stop()
-        self.close()
 
     def close(self) -> None:
         """End every process; data in a temporary folder goes."""

@@ -64,6 +64,11 @@ class Node:
         return self._access.as_operator(self.port)
 
     @property
+    def is_running(self) -> bool:
+        """Whether its process lives."""
+        return self.process is not None and self.process.poll() is None
+
+    @property
     def was_started_before(self) -> bool:
         """Whether its folder holds what it has learned in an earlier life."""
         return self._file.exists()
