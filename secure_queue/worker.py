@@ -25,6 +25,8 @@ from secure_queue.audit.report import AuditReport, collect
 from secure_queue.audit.scan import scan
 from secure_queue.background import beside, to_its_end
 from secure_queue.client import Client, open_client
+from secure_queue.doctor.examine import Patient, examine
+from secure_queue.doctor.report import DoctorReport
 from secure_queue.durability import durability_policy
 from secure_queue.errors import ConfigurationError, SecureQueueError
 from secure_queue.execution.engine import DRAIN, STOP, Engine
@@ -223,6 +225,13 @@ class Worker(Access, Generic[C]):
         classifier = Classifier(self._ring, self.queue_name, self._codec.serializer)
         findings = scan(self._client().storage.scannable(), classifier, rate)
         return await collect(findings, AuditReport.of(self.queue_name, self._ring), on_finding)
+
+    async def doctor(self) -> DoctorReport:
+        """Ask every server behind this queue whether it is fit for it; the worker need not be open."""
+        classifier = Classifier(self._ring, self.queue_name, self._codec.serializer)
+        patient = Patient(self.queue_name, (self._keys,), classifier, self._settings.idle_timeout_s)
+        async with self._host as topology:
+            return await examine(topology, patient)
 
     # The running side
 

@@ -1,7 +1,7 @@
 """The command line ``secure-queue``: one file per noun, and here the way from an error to one line and an exit code.
 
-Exit codes: 0 done, 1 no or not found, 2 it could not be tried (arguments, configuration, server); ``audit`` and
-``demo`` say more about theirs.
+Exit codes: 0 done, 1 no or not found, 2 it could not be tried (arguments, configuration, server); ``audit``,
+``doctor`` and ``demo`` say more about theirs.
 """
 
 from __future__ import annotations
@@ -15,6 +15,7 @@ from secure_queue.cli.audit import audit
 from secure_queue.cli.certs import certs
 from secure_queue.cli.demo import demo
 from secure_queue.cli.dlq import dlq
+from secure_queue.cli.doctor import doctor
 from secure_queue.cli.keys import keys
 from secure_queue.cli.output import fail, hint
 from secure_queue.cli.run import run
@@ -37,6 +38,7 @@ app.command()(run)
 app.command()(demo)
 app.add_typer(keys, name="keys")
 app.command()(audit)
+app.command()(doctor)
 app.command()(status)
 app.add_typer(dlq, name="dlq")
 app.command()(up)

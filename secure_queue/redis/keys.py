@@ -24,11 +24,15 @@ def bucket_of(task_id: bytes) -> int:
 
 
 class QueueKeys:
-    """The keys of one partition of one queue; *priorities* stand highest first."""
+    """The keys of one partition of one queue; *priorities* stand highest first.
 
-    def __init__(self, queue: str, priorities: Sequence[str], partition: int = 0) -> None:
+    In a *room* of its own, a set of the same keys stands beside them in the same slot, for rehearsals.
+    """
+
+    def __init__(self, queue: str, priorities: Sequence[str], partition: int = 0, *, room: bytes = b"") -> None:
         self.tag = b"%s/%d" % (queue.encode(), partition)
-        self.prefix = b"sq:{%s}:" % self.tag
+        self._base = b"sq:{%s}:" % self.tag
+        self.prefix = self._base + room
         self.meta = self.prefix + b"meta"
         self.leases = self.prefix + b"leases"
         self.wake = self.prefix + b"wake"
@@ -58,7 +62,7 @@ class QueueKeys:
 
     def done_channel(self, client: str) -> bytes:
         """The channel on which a client is told the results that it waits for (a channel, not a key)."""
-        return self.prefix + b"done:" + client.encode()
+        return self._base + b"done:" + client.encode()
 
     def misfit(self, key: bytes, nonce: bytes) -> bytes:
         """The name under which a key of the wrong type is kept as evidence."""
