@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Annotated
 
@@ -9,7 +10,10 @@ import typer
 
 from secure_queue.cli.output import hint, say
 from secure_queue.errors import ConfigurationError
-from secure_queue.local.logins import keep_logins, users_in, with_passwords
+from secure_queue.local.access import Access
+from secure_queue.local.configuration import render
+from secure_queue.local.layout import MASTER
+from secure_queue.local.logins import REPLICA, SENTINEL, Logins, keep_logins, users_in, with_passwords
 from secure_queue.local.private import private_folder, write_private
 
 
@@ -19,7 +23,8 @@ def users(
 ) -> None:
     """Copy ACL files into a private folder, with the SHA-256 of a random password for every user that has none.
 
-    The passwords themselves stand in FOLDER/passwords.json. Those that are there already are used again.
+    The passwords themselves stand in FOLDER/passwords.json. Those that are there already are used again. If there are
+    users for replicas and sentinels, auth.conf and sentinel-auth.conf hold the lines with which those log in.
     """
     texts = {file.name: _lines(file) for file in files}
     names = list(dict.fromkeys(name for lines in texts.values() for name in users_in(lines)))
@@ -30,7 +35,19 @@ def users(
     for name, lines in texts.items():
         write_private(folder / name, with_passwords(lines, logins).encode())
         say(str(folder / name))
+    for name, options in _logins_of_peers(names, logins):
+        write_private(folder / name, render("", options).encode())
+        say(str(folder / name))
     hint(f"the passwords of {', '.join(names)} stand in {folder / 'passwords.json'}")
+
+
+def _logins_of_peers(names: list[str], logins: Logins) -> Iterator[tuple[str, dict[str, str]]]:
+    """How replicas and sentinels log in: configuration that a server appends to its own."""
+    access = Access(logins=logins)
+    if REPLICA in names:
+        yield "auth.conf", access.login_of_replica()
+    if SENTINEL in names:
+        yield "sentinel-auth.conf", access.login_of_sentinel(MASTER)
 
 
 def _lines(file: Path) -> list[str]:

@@ -50,23 +50,24 @@ class Access:
         }
 
     def on_server(self) -> dict[str, str]:
-        """The options of a data server that knows its users, and how it logs in where it replicates."""
-        if self.logins is None:
-            return {}
-        password = self.logins.of(REPLICA).reveal().decode()
-        return {"aclfile": str(self.server_acl), "masteruser": REPLICA, "masterauth": password}
+        """The options of a data server that knows its users."""
+        return {"aclfile": str(self.server_acl), **self.login_of_replica()} if self.logins else {}
 
     def on_sentinel(self, master: str) -> dict[str, str]:
-        """The options of a sentinel that knows its users, and how it logs in at the servers and at its peers."""
-        if self.logins is None:
-            return {}
-        password = self.logins.of(SENTINEL).reveal().decode()
+        """The options of a sentinel that knows its users."""
+        return {"aclfile": str(self.sentinel_acl), **self.login_of_sentinel(master)} if self.logins else {}
+
+    def login_of_replica(self) -> dict[str, str]:
+        """How a data server logs in at the one that it copies."""
+        return {"masteruser": REPLICA, "masterauth": self._password(REPLICA)}
+
+    def login_of_sentinel(self, master: str) -> dict[str, str]:
+        """How a sentinel logs in at the servers of *master*, and at its peers."""
         return {
-            "aclfile": str(self.sentinel_acl),
             "sentinel auth-user": f"{master} {SENTINEL}",
-            "sentinel auth-pass": f"{master} {password}",
+            "sentinel auth-pass": f"{master} {self._password(SENTINEL)}",
             "sentinel sentinel-user": SENTINEL,
-            "sentinel sentinel-pass": password,
+            "sentinel sentinel-pass": self._password(SENTINEL),
         }
 
     def as_operator(self, port: int) -> Standalone:
@@ -83,7 +84,7 @@ class Access:
         """What an application connects to; *kind* is ``""``, ``+sentinel`` or ``+cluster``."""
         scheme = f"redis{'s' if self.certificates else ''}{kind}"
         hosts = ",".join(f"{LOOPBACK}:{port}" for port in ports)
-        login = f"{APP}:{quote(self._app_password, safe='')}@" if self.logins else ""
+        login = f"{APP}:{quote(self._password(APP), safe='')}@" if self.logins else ""
         query = self._query(kind)
         return f"{scheme}://{login}{hosts}{path}{'?' if query else ''}{query}"
 
@@ -97,12 +98,11 @@ class Access:
                 "ssl_keyfile": str(files.client_key),
             }
         if self.logins is not None and kind == "+sentinel":
-            options |= {"sentinel_username": APP, "sentinel_password": self._app_password}
+            options |= {"sentinel_username": APP, "sentinel_password": self._password(APP)}
         return urlencode(options, safe="/")
 
-    @property
-    def _app_password(self) -> str:
-        return self.logins.of(APP).reveal().decode() if self.logins else ""
+    def _password(self, user: str) -> str:
+        return self.logins.of(user).reveal().decode() if self.logins else ""
 
 
 IN_THE_CLEAR = Access()

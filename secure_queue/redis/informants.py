@@ -11,7 +11,14 @@ import anyio
 
 from secure_queue.errors import ConfigurationError
 from secure_queue.redis.dialing import open_pool, pool_for
-from secure_queue.redis.retrying import Fault, classify, is_refused_connection, is_server_fault, translate
+from secure_queue.redis.retrying import (
+    Fault,
+    classify,
+    is_refused_connection,
+    is_server_fault,
+    root_cause,
+    translate,
+)
 from secure_queue.redis.topology import Standalone
 
 T = TypeVar("T")
@@ -19,6 +26,8 @@ Address: TypeAlias = tuple[str, int]
 
 ANSWER_S = 1.0
 """One that hangs must not keep the others from being heard (HA.md, facts 5 and 6)."""
+
+LONGEST_REASON = 100
 
 
 class Informant:
@@ -57,6 +66,8 @@ class Informants(Generic[T]):
         self._servers = list(servers)
         self._open: dict[Address, Informant] = {}
         self._stack = AsyncExitStack()
+        self.problem = ""
+        """Why one of them did not answer the last time."""
 
     async def __aenter__(self) -> Self:
         for server in self._servers:
@@ -77,8 +88,13 @@ class Informants(Generic[T]):
             informant = self._open[server.host, server.port] = Informant(server)
             await self._stack.enter_async_context(open_pool(informant.pool))
 
+    def because(self) -> str:
+        """The reason to add to a message when too few have answered."""
+        return f" ({self.problem[:LONGEST_REASON]}); check addresses and TLS" if self.problem else ""
+
     async def hear(self) -> Heard[T]:
         """What those say that answer within a second; raises ``ConfigurationError`` if any refuses us for good."""
+        self.problem = ""
         heard: list[T] = []
         faults: list[tuple[Standalone, Exception]] = []
 
@@ -90,6 +106,7 @@ class Informants(Generic[T]):
                 if not (isinstance(error, ConfigurationError) or is_server_fault(error)):
                     raise
                 faults.append((informant.server, error))
+                self.problem = f"{informant.server}: {root_cause(error)}"
 
         async with anyio.create_task_group() as group:
             for informant in list(self._open.values()):

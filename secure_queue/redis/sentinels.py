@@ -48,7 +48,9 @@ class SentinelLocator:
         if refused == asked:
             raise Unwatched(f"0 of {asked} sentinels answer: all refuse connections, so the last known primary is kept")
         if 2 * heard <= asked:
-            raise PrimaryNotFoundError(f"{heard} of {asked} sentinels answer, a majority is needed")
+            raise PrimaryNotFoundError(
+                f"{heard} of {asked} sentinels answer, a majority is needed{self._sentinels.because()}"
+            )
         best = max(answers)
         if best.epoch < 0:
             raise TopologyError(

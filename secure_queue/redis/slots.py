@@ -57,6 +57,8 @@ class ClusterLocator:
     async def locate(self) -> Found:
         answers, _ = await self._nodes.hear()
         healthy = [answer for answer in answers if answer.healthy]
+        if not answers:
+            raise PrimaryNotFoundError(f"0 of {len(self._nodes)} cluster nodes answer{self._nodes.because()}")
         if not healthy:
             raise PrimaryNotFoundError(
                 f"{len(answers)} of {len(self._nodes)} cluster nodes answer, and none of them says cluster_state:ok; "
