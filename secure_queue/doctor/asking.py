@@ -19,7 +19,7 @@ from secure_queue.errors import SecureQueueError
 from secure_queue.names import printable
 from secure_queue.redis.dialing import CONNECT_TIMEOUT, open_pool
 from secure_queue.redis.informants import Informant
-from secure_queue.redis.retrying import is_server_fault, translate
+from secure_queue.redis.retrying import Fault, classify, is_server_fault, translate
 from secure_queue.redis.topology import Standalone
 
 SETTINGS: Final = (
@@ -63,7 +63,7 @@ class Asker:
         except Exception as error:
             if not is_server_fault(error):
                 raise
-            self.refused[source] = refusal(error, self.server)
+            self.refused[source] = refusal(error, self.server, parts[0])
             return None
 
     async def note(self, source: str, *parts: str) -> None:
@@ -73,10 +73,14 @@ class Asker:
             self.told |= {f"{source}.{name}": value for name, value in plain(reply).items()}
 
 
-def refusal(error: BaseException, server: Standalone) -> str:
+def refusal(error: BaseException, server: Standalone, command: str = "") -> str:
     """Why a server did not answer, in one line."""
-    known = isinstance(error, SecureQueueError)
-    return printable(str(error if known else translate(error, str(server))), 200)
+    if classify(error) is Fault.TRANSIENT:
+        return f"it does not answer: {printable(str(error) or type(error).__name__, 160)}"
+    known = str(error if isinstance(error, SecureQueueError) else translate(error, str(server)))
+    if command and "denies a command" in known:
+        return f"this user may not call {command}"
+    return printable(known, 200)
 
 
 async def ask_node(server: Standalone, role: Role, *, in_cluster: bool = False, master: str = "") -> NodeFacts:
@@ -110,6 +114,8 @@ async def _asked(asker: Asker, host: str, role: Role, in_cluster: bool, master: 
         await _rights(asker)
     nodes = await _cluster(asker) if in_cluster else None
     known = members(nodes, asker.server.host) if isinstance(nodes, bytes) else ()
+    if known:
+        asker.told["cluster.nodes"] = str(len(known))
     return NodeFacts(str(asker.server), host, role, "", asker.told, asker.refused, known)
 
 

@@ -147,6 +147,18 @@ class Facts:
         """The nodes that hold data and could be asked."""
         return list(self.of_role(Role.PRIMARY, Role.REPLICA))
 
+    def replicas(self) -> list[NodeFacts]:
+        """The replicas that could be asked."""
+        return list(self.of_role(Role.REPLICA))
+
+    def all_nodes(self) -> tuple[NodeFacts, ...]:
+        """Every node, also those that do not answer."""
+        return self.nodes
+
+    def all_partitions(self) -> tuple[PartitionFacts, ...]:
+        """Every partition of the queue."""
+        return self.partitions
+
     def sentinels(self) -> list[NodeFacts]:
         """The sentinels that could be asked."""
         return list(self.of_role(Role.SENTINEL))

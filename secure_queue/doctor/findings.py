@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence, Sized
 from dataclasses import dataclass
 from enum import StrEnum
 from typing import NamedTuple, Protocol
@@ -93,22 +93,30 @@ class NodeCheck:
     def _on(self, node: NodeFacts, facts: Facts) -> Iterator[Problem]:
         missing = [name for name in self.needs if name not in node.told]
         if missing:
-            return iter([unknown(node.why_untold(missing[0]), "give this user the right to ask, or look by hand")])
+            return iter(
+                [
+                    unknown(
+                        node.why_untold(missing[0]),
+                        "let this user ask (+info +config|get …, docs/doctor.md), or look by hand",
+                    )
+                ]
+            )
         return self.find(node, facts)
 
 
 @dataclass(frozen=True, slots=True)
 class WholeCheck:
-    """Looks at the deployment as a whole."""
+    """Looks at the deployment as a whole; it has nothing to say if there is nothing that *about* gives."""
 
     id: str
     well: str
     find: Callable[[Facts], Iterator[Problem]]
+    about: Callable[[Facts], Sized] = Facts.servers
     kinds: frozenset[Kind] = EVERYWHERE
 
     def run(self, facts: Facts) -> Iterator[Finding]:
         """The findings, or one that all is well."""
-        if facts.kind not in self.kinds:
+        if facts.kind not in self.kinds or not len(self.about(facts)):
             return
         found = [Finding(self.id, p.level, p.where, p.reason, p.fix) for p in self.find(facts)]
         yield from found or [Finding(self.id, Level.OK, "", self.well)]

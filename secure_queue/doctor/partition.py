@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from collections import Counter
+from collections.abc import Awaitable
 from dataclasses import replace
-from typing import Any, Final, TypeAlias
+from typing import Any, Final, TypeAlias, TypeVar
 
 import anyio
 
@@ -27,6 +28,7 @@ from secure_queue.redis.slots import ClusterLocator, slot_of
 from secure_queue.redis.storage import RedisStorage
 from secure_queue.redis.topology import Cluster, Sentinel, Standalone
 
+T = TypeVar("T")
 Reachable: TypeAlias = Standalone | Sentinel | Cluster
 
 LOOK_S: Final = 5.0
@@ -45,13 +47,18 @@ async def look_at(
     slot = await _slot(primary, keys) if isinstance(topology, Cluster) else None
     found = replace(found, primary=str(primary), server_slot=slot)
     async with open_link(topology, tag=keys.tag, deadline=STEP_S) as link:
-        try:
-            tried = await rehearse(link, keys, primary, _replicas(nodes, str(primary)))
-            found = replace(found, rehearsal=tried)
-            found = replace(found, queue=await _queue(link, keys, classifier))
-            return replace(found, stored=await _stored(link, keys, classifier) if classifier is not None else None)
-        except SecureQueueError as error:
-            return replace(found, problem=printable(str(error), 300))
+        queue, no_queue = await _tried(_queue(link, keys, classifier))
+        stored, _ = await _tried(_stored(link, keys, classifier)) if classifier is not None else (None, "")
+        trial, no_trial = await _tried(rehearse(link, keys, primary, _replicas(nodes, str(primary))))
+    return replace(found, queue=queue, stored=stored, rehearsal=trial, problem=no_trial or no_queue)
+
+
+async def _tried(work: Awaitable[T]) -> tuple[T | None, str]:
+    """What *work* gives, or why it gives nothing."""
+    try:
+        return await work, ""
+    except SecureQueueError as error:
+        return None, printable(str(error), 300)
 
 
 async def _primary(topology: Reachable, tag: bytes) -> tuple[Standalone | None, str]:

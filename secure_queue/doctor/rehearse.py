@@ -19,7 +19,7 @@ from secure_queue.names import printable
 from secure_queue.redis.dialing import open_pool
 from secure_queue.redis.informants import Informant
 from secure_queue.redis.keys import QueueKeys
-from secure_queue.redis.link import Link
+from secure_queue.redis.link import Argument, Link
 from secure_queue.redis.retrying import is_server_fault
 from secure_queue.redis.scripts import load
 from secure_queue.redis.storage import RedisStorage
@@ -41,18 +41,42 @@ def room_of(keys: QueueKeys) -> QueueKeys:
     return QueueKeys(queue, keys.priorities, int(partition), room=b"doctor-%s:" % os.urandom(6).hex().encode())
 
 
-async def rehearse(link: Link, keys: QueueKeys, primary: Standalone | None, replicas: int) -> Rehearsal:
+async def rehearse(link: Link, keys: QueueKeys, primary: Standalone, replicas: int) -> Rehearsal:
     """Try every right and every verb in a room of its own, and have the *replicas* of *primary* confirm a write."""
     async with _room(link, keys) as room:
         try:
-            denied = await link.run(load("rehearse"), _probes(room), [room.done_channel(WORKER)], STEP_S)
+            denied = [*await _within_scripts(link, room), *await _directly(link, room)]
         except ConfigurationError as error:
             return Rehearsal(refusal=printable(str(error), 300))
-        names = tuple(dict.fromkeys(printable(name).lower() for name in denied if isinstance(name, bytes)))  # type: ignore[union-attr]
+        if denied:
+            return Rehearsal(denied=tuple(denied))
         steps = await _Trial(link, room).run()
-        counted = await _confirmations(primary, room, replicas) if primary is not None else []
-    confirmed, beyond = counted or (None, None)
-    return Rehearsal(steps, names, "", replicas, confirmed, beyond is not None and beyond > replicas)
+        confirmed, beyond = await _confirmations(primary, room, replicas)
+    return Rehearsal(steps, (), "", replicas, confirmed, beyond > replicas)
+
+
+async def _within_scripts(link: Link, room: QueueKeys) -> list[str]:
+    """The commands of scripts that are denied; raises ``ConfigurationError`` if no script can run at all."""
+    reply: Any = await link.run(load("rehearse"), _probes(room), [room.done_channel(WORKER)], STEP_S)
+    return list(dict.fromkeys(printable(name).lower() for name in reply))
+
+
+async def _directly(link: Link, room: QueueKeys) -> list[str]:
+    """The commands beside scripts that are denied. A denied ``BZPOPMIN`` raises nothing: workers would spin."""
+    pattern = room.prefix + b"*"
+    tries: list[tuple[Argument, ...]] = [("BZPOPMIN", room.wake, "0.01"), ("SCAN", 0, "MATCH", pattern), ("PING",)]
+    denied = []
+    for parts in tries:
+        try:
+            await link.command(*parts)
+        except ConfigurationError:
+            denied.append(str(parts[0]).lower())
+    try:
+        async with link.listen(room.done_channel(WORKER)):
+            pass
+    except ConfigurationError:
+        denied.append("subscribe")
+    return denied
 
 
 @asynccontextmanager
@@ -197,12 +221,12 @@ def _first(error: BaseException) -> BaseException:
     return error
 
 
-async def _confirmations(primary: Standalone, room: QueueKeys, replicas: int) -> list[Any]:
-    """How many replicas confirm a write if all are asked for, and if one more is; empty if that is not allowed."""
+async def _confirmations(primary: Standalone, room: QueueKeys, replicas: int) -> tuple[int | None, int]:
+    """How many replicas confirm a write if all are asked for, and if one more is; None if that is not allowed."""
     informant = Informant(primary)  # WAIT counts for what the same connection has written
     script = load("rehearse")
     write: list[bytes | str] = ["EVALSHA", script.sha, "6", *_probes(room), room.done_channel(WORKER)]
-    counted = []
+    counted: list[int] = []
     try:
         async with open_pool(informant.pool):
             for wanted in (replicas, replicas + 1):
@@ -211,5 +235,5 @@ async def _confirmations(primary: Standalone, room: QueueKeys, replicas: int) ->
     except Exception as error:
         if not is_server_fault(error):
             raise
-        return []
-    return counted
+        return None, 0
+    return counted[0], counted[1]

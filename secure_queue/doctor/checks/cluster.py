@@ -6,7 +6,7 @@ from collections import Counter, defaultdict
 from collections.abc import Iterator
 
 from secure_queue.doctor.facts import SLOTS, Facts, Kind, Member, NodeFacts, Role
-from secure_queue.doctor.findings import SERVERS, Check, NodeCheck, Problem, WholeCheck, fail, unknown, warn
+from secure_queue.doctor.findings import SERVERS, Check, NodeCheck, Problem, WholeCheck, fail, warn
 
 CLUSTER = frozenset((Kind.CLUSTER,))
 FEWEST_PRIMARIES = 3
@@ -14,15 +14,13 @@ ELECTION_S = 3.0
 HEAL = "redis-cli --cluster fix <host>:<port>"
 
 
-def slots(facts: Facts) -> Iterator[Problem]:
+def slots(node: NodeFacts, _: Facts) -> Iterator[Problem]:
     """A slot that nobody serves stops whatever lies in it, or the whole cluster."""
-    members = facts.members()
-    if not members:
-        yield unknown("no node tells CLUSTER NODES")
-        return
-    covered = sum(member.slots for member in members)
+    covered = sum(member.slots for member in node.members)
     if covered < SLOTS:
-        yield fail(f"{SLOTS - covered} of {SLOTS} slots are served by no node", f"{HEAL}, or CLUSTER ADDSLOTS")
+        yield fail(
+            f"it knows no owner of {SLOTS - covered} of {SLOTS} slots", f"{HEAL}, or CLUSTER ADDSLOTS at the new owner"
+        )
 
 
 def state(node: NodeFacts, _: Facts) -> Iterator[Problem]:
@@ -135,11 +133,18 @@ def spread(facts: Facts) -> Iterator[Problem]:
 
 
 CHECKS: tuple[Check, ...] = (
-    WholeCheck("slots", "all 16,384 slots are served", slots, CLUSTER),
+    NodeCheck("slots", "all 16,384 slots are served", slots, SERVERS, ("cluster.nodes",), CLUSTER),
     NodeCheck("cluster-state", "every node says cluster_state:ok", state, SERVERS, ("cluster.cluster_state",), CLUSTER),
-    NodeCheck("open-slots", "no slot is between two nodes", open_slots, frozenset((Role.PRIMARY,)), kinds=CLUSTER),
-    WholeCheck("members", "no node has failed, and all have one epoch", members, CLUSTER),
-    WholeCheck("layout", "every primary has a replica elsewhere", layout, CLUSTER),
+    NodeCheck(
+        "open-slots",
+        "no slot is between two nodes",
+        open_slots,
+        frozenset((Role.PRIMARY,)),
+        ("cluster.nodes",),
+        CLUSTER,
+    ),
+    WholeCheck("members", "no node has failed, and all have one epoch", members, kinds=CLUSTER),
+    WholeCheck("layout", "every primary has a replica elsewhere", layout, kinds=CLUSTER),
     NodeCheck(
         "cluster-settings",
         "failovers are quick, and one lost slot stops no other",
@@ -148,5 +153,5 @@ CHECKS: tuple[Check, ...] = (
         ("config.cluster-node-timeout",),
         CLUSTER,
     ),
-    WholeCheck("hash-tags", "all keys of a partition share its slot", spread, CLUSTER),
+    WholeCheck("hash-tags", "all keys of a partition share its slot", spread, Facts.all_partitions, CLUSTER),
 )

@@ -22,6 +22,8 @@ def rehearsal(facts: Facts) -> Iterator[Problem]:
                 f"a task could not be tried: {partition.problem}", "repair what is reported above", partition.tag
             )
             continue
+        if partition.rehearsal.denied or partition.rehearsal.refusal:
+            yield fail("no task was tried, because rights are missing", "see `rights`", partition.tag)
         for step in partition.rehearsal.steps:
             if step.problem:
                 yield fail(f"{step.name}: {step.problem}", "repair what is reported above", partition.tag)
@@ -36,7 +38,7 @@ def confirmation(facts: Facts) -> Iterator[Problem]:
     for partition in facts.partitions:
         tried = partition.rehearsal
         if tried is None or tried.confirmed is None:
-            yield unknown("WAIT could not be tried", "allow WAIT to this user: ACL SETUSER <user> +wait", partition.tag)
+            yield unknown("WAIT could not be tried", "ACL SETUSER <user> +wait, or see `rights`", partition.tag)
         elif tried.invented:
             yield fail(
                 "WAIT counts more replicas than there are",
@@ -113,9 +115,9 @@ def payloads(facts: Facts) -> Iterator[Problem]:
 
 
 CHECKS: tuple[Check, ...] = (
-    WholeCheck("rehearsal", "a task on trial went all the way", rehearsal),
-    WholeCheck("confirmation", "replicas confirm what is written", confirmation),
-    WholeCheck("backlog-age", "nothing waits that should run", backlog),
-    WholeCheck("keys", "what is stored opens with the configured keys", keys),
-    WholeCheck("payloads", "nothing foreign was found", payloads),
+    WholeCheck("rehearsal", "a task on trial went all the way", rehearsal, Facts.all_partitions),
+    WholeCheck("confirmation", "replicas confirm what is written", confirmation, Facts.all_partitions),
+    WholeCheck("backlog-age", "nothing waits that should run", backlog, Facts.all_partitions),
+    WholeCheck("keys", "what is stored opens with the configured keys", keys, Facts.all_partitions),
+    WholeCheck("payloads", "nothing foreign was found", payloads, Facts.all_partitions),
 )

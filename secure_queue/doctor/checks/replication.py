@@ -112,7 +112,7 @@ CHECKS: tuple[Check, ...] = (
         WITH_REPLICAS,
     ),
     NodeCheck("replica-link", "replicas are linked and read-only", link_up, REPLICAS, ("info.master_link_status",)),
-    WholeCheck("replica-priority", "every replica may be promoted", priorities, WITH_REPLICAS),
+    WholeCheck("replica-priority", "every replica may be promoted", priorities, Facts.replicas, WITH_REPLICAS),
     NodeCheck(
         "min-replicas",
         "writes do not hang on the last replica",

@@ -63,15 +63,19 @@ def rights(facts: Facts) -> Iterator[Problem]:
                 partition.tag,
             )
         elif rehearsal.denied:
-            words = " ".join(f"+{word}" for word in rehearsal.denied)
+            words = [f"+{word}" for word in rehearsal.denied]
+            if {"publish", "subscribe"} & set(rehearsal.denied):
+                words.append(f"&{partition.key_prefix}done:*")
             yield fail(
-                f"this user may not call {', '.join(rehearsal.denied)}", f"ACL SETUSER <user> {words}", partition.tag
+                f"this user may not call {', '.join(rehearsal.denied)}",
+                f"ACL SETUSER <user> {' '.join(words)}",
+                partition.tag,
             )
 
 
 CHECKS: tuple[Check, ...] = (
     NodeCheck("tls", "connections are encrypted or stay on this machine", encryption, ALL_NODES),
     NodeCheck("login", "servers ask for a login", login, ALL_NODES),
-    WholeCheck("rights", "the user may do all that the queue needs", rights),
+    WholeCheck("rights", "the user may do all that the queue needs", rights, Facts.all_partitions),
     NodeCheck("dangerous", "the user may do no more than that", dangerous, SERVERS, ("acl.dangerous",)),
 )

@@ -104,7 +104,7 @@ def detection(node: NodeFacts, facts: Facts) -> Iterator[Problem]:
 
 
 CHECKS: tuple[Check, ...] = (
-    WholeCheck("sentinels", "there are enough sentinels, and they answer", enough, SENTINEL),
+    WholeCheck("sentinels", "there are enough sentinels, and they answer", enough, Facts.sentinels, SENTINEL),
     NodeCheck("monitored", "every sentinel watches the primary", unwatched, SENTINELS),
     NodeCheck(
         "quorum",
@@ -113,7 +113,7 @@ CHECKS: tuple[Check, ...] = (
         SENTINELS,
         ("master.quorum", "master.num-other-sentinels"),
     ),
-    WholeCheck("agreement", "the sentinels name one primary and one epoch", agreement, SENTINEL),
+    WholeCheck("agreement", "the sentinels name one primary and one epoch", agreement, Facts.sentinels, SENTINEL),
     NodeCheck("watched", "the sentinels reach the primary and its replicas", watched, SENTINELS, ("master.flags",)),
     NodeCheck(
         "failover-time",

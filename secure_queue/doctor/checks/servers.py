@@ -181,7 +181,7 @@ def clock(facts: Facts) -> Iterator[Problem]:
     skews = {node.name: node.number("clock.skew_ms") for node in facts.servers() if "clock.skew_ms" in node.told}
     slack = max((float(node.told.get("clock.slack_ms", 0)) for node in facts.servers()), default=0.0)
     if not skews:
-        yield unknown("no server told its time")
+        yield unknown("no server tells its time", "let this user call TIME")
         return
     fix = "let one time service (chrony, systemd-timesyncd) set all clocks"
     apart = max(skews.values()) - min(skews.values()) - 2 * slack
@@ -197,8 +197,8 @@ def _skewed(reason: str, ms: float, fix: str, where: str = "") -> Problem:
 
 
 CHECKS: tuple[Check, ...] = (
-    WholeCheck("reachable", "every node answers", unreachable),
-    WholeCheck("primary", "a primary answers", no_primary),
+    WholeCheck("reachable", "every node answers", unreachable, Facts.all_nodes),
+    WholeCheck("primary", "a primary answers", no_primary, Facts.all_nodes),
     WholeCheck("topology", "the servers are what the URL says", right_topology),
     NodeCheck("version", "every node is Redis 6.2 or later, or Valkey", version, ALL_NODES, ("info.redis_version",)),
     WholeCheck("same-version", "all servers run the same release", mixed_versions),

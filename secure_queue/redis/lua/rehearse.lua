@@ -19,7 +19,7 @@ local denied = {}
 for _, call in ipairs(calls) do
   local reply = redis.pcall(unpack(call))
   local problem = type(reply) == 'table' and reply['err'] or ''
-  if string.find(problem, 'permission') or string.find(problem, "can't run") or string.find(problem, "can't access") then
+  if string.find(problem, 'permission') or string.find(problem, "can't") then
     denied[#denied + 1] = call[1]
   end
 end
