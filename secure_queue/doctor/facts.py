@@ -7,10 +7,11 @@ What a server tells of itself is kept as text under the name of its source and o
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from enum import StrEnum
 
 SLOTS = 16_384
+SUSPICIONS = frozenset(("fail", "fail?", "noaddr", "handshake"))
 
 
 class Kind(StrEnum):
@@ -164,11 +165,15 @@ class Facts:
         return list(self.of_role(Role.SENTINEL))
 
     def members(self) -> tuple[Member, ...]:
-        """The nodes of the cluster as one of its healthy nodes sees them."""
+        """The nodes of the cluster: each as it sees itself, or else as a healthy node of the youngest epoch sees it."""
         told = [node for node in self.servers() if node.members]
+        if not told:
+            return ()
         well = [node for node in told if node.told.get("cluster.cluster_state") == "ok"]
-        return (
-            max(well or told, key=lambda node: float(node.told.get("cluster.cluster_current_epoch", 0))).members
-            if told
-            else ()
-        )
+        best = max(well or told, key=lambda node: float(node.told.get("cluster.cluster_current_epoch", 0)))
+        selves = {one.node_id: one for node in told for one in node.members if "myself" in one.flags}
+        return tuple(_merged(selves.get(one.node_id, one), one) for one in best.members)
+
+
+def _merged(itself: Member, seen: Member) -> Member:
+    return replace(itself, name=seen.name, flags=itself.flags | (seen.flags & SUSPICIONS))

@@ -15,7 +15,7 @@ from secure_queue.audit.scan import scan
 from secure_queue.clock import now_ms
 from secure_queue.doctor.facts import NodeFacts, PartitionFacts, QueueFacts, Role, StoredFacts
 from secure_queue.doctor.rehearse import STEP_S, rehearse
-from secure_queue.errors import SecureQueueError
+from secure_queue.errors import SecureQueueError, Unavailable
 from secure_queue.names import printable
 from secure_queue.redis.connect import open_link
 from secure_queue.redis.dialing import open_pool
@@ -41,16 +41,31 @@ async def look_at(
     """All about the partition of *keys*; *nodes* tell how many replicas its primary has."""
     tag, prefix = keys.tag.decode(), keys.prefix.decode()
     found = PartitionFacts(tag, prefix, own_slot=slot_of(keys.tag))
+    if isinstance(topology, Standalone) and nodes[0].told.get("info.cluster_enabled") == "1":
+        return replace(found, problem="this URL leads to one node of a cluster only")
     primary, problem = await _primary(topology, keys.tag)
     if primary is None:
         return replace(found, problem=problem)
     slot = await _slot(primary, keys) if isinstance(topology, Cluster) else None
     found = replace(found, primary=str(primary), server_slot=slot)
     async with open_link(topology, tag=keys.tag, deadline=STEP_S) as link:
+        if (away := await _away(link)) is not None:
+            return replace(found, problem=away)
         queue, no_queue = await _tried(_queue(link, keys, classifier))
         stored, _ = await _tried(_stored(link, keys, classifier)) if classifier is not None else (None, "")
         trial, no_trial = await _tried(rehearse(link, keys, primary, _replicas(nodes, str(primary))))
     return replace(found, queue=queue, stored=stored, rehearsal=trial, problem=no_trial or no_queue)
+
+
+async def _away(link: Link) -> str | None:
+    """Why the primary does not answer; what it refuses is not meant here."""
+    try:
+        await link.command("PING")
+    except Unavailable as error:
+        return printable(str(error), 300)
+    except SecureQueueError:
+        return None
+    return None
 
 
 async def _tried(work: Awaitable[T]) -> tuple[T | None, str]:

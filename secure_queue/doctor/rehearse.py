@@ -26,8 +26,8 @@ from secure_queue.redis.storage import RedisStorage
 from secure_queue.redis.topology import Standalone
 from secure_queue.storage import End, GiveBack, NewTask, Standing
 
-STEP_S: Final = 5.0
-CLEANING_S: Final = 5.0
+STEP_S: Final = 3.0
+CLEANING_S: Final = 3.0
 WORKER: Final = "doctor"
 SEALED: Final = b"doctor"
 LEASE_MS: Final = 10_000
