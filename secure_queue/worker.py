@@ -228,10 +228,9 @@ class Worker(Access, Generic[C]):
 
     async def doctor(self) -> DoctorReport:
         """Ask every server behind this queue whether it is fit for it; the worker need not be open."""
-        classifier = Classifier(self._ring, self.queue_name, self._codec.serializer)
-        patient = Patient(self.queue_name, (self._keys,), classifier, self._settings.idle_timeout_s)
+        own = Classifier(self._ring, self.queue_name, self._codec.serializer)
         async with self._host as topology:
-            return await examine(topology, patient)
+            return await examine(topology, Patient(self.queue_name, (self._keys,), own, self._settings.idle_timeout_s))
 
     # The running side
 

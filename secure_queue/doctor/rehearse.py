@@ -8,7 +8,7 @@ from __future__ import annotations
 import os
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
-from typing import Any, Final
+from typing import Final
 
 import anyio
 
@@ -16,12 +16,9 @@ from secure_queue.clock import monotonic
 from secure_queue.doctor.facts import Rehearsal, Step
 from secure_queue.errors import ConfigurationError, SecureQueueError
 from secure_queue.names import printable
-from secure_queue.redis.dialing import open_pool
-from secure_queue.redis.informants import Informant
 from secure_queue.redis.keys import QueueKeys
-from secure_queue.redis.link import Argument, Link
-from secure_queue.redis.retrying import is_server_fault
-from secure_queue.redis.scripts import load
+from secure_queue.redis.link import Link
+from secure_queue.redis.rights import confirmations, denied_commands, probes
 from secure_queue.redis.storage import RedisStorage
 from secure_queue.redis.topology import Standalone
 from secure_queue.storage import End, GiveBack, NewTask, Standing
@@ -31,59 +28,28 @@ CLEANING_S: Final = 3.0
 WORKER: Final = "doctor"
 SEALED: Final = b"doctor"
 LEASE_MS: Final = 10_000
-CONFIRM_MS: Final = 500
 TASKS: Final = (b"doctor-1", b"doctor-2", b"doctor-3", b"doctor-4")
-
-
-def room_of(keys: QueueKeys) -> QueueKeys:
-    """Keys for one rehearsal beside those of a partition."""
-    queue, _, partition = keys.tag.decode().rpartition("/")
-    return QueueKeys(queue, keys.priorities, int(partition), room=b"doctor-%s:" % os.urandom(6).hex().encode())
 
 
 async def rehearse(link: Link, keys: QueueKeys, primary: Standalone, replicas: int) -> Rehearsal:
     """Try every right and every verb in a room of its own, and have the *replicas* of *primary* confirm a write."""
     async with _room(link, keys) as room:
         try:
-            denied = [*await _within_scripts(link, room), *await _directly(link, room)]
+            denied = await denied_commands(link, room, STEP_S)
         except ConfigurationError as error:
             return Rehearsal(refusal=printable(str(error), 300))
         if denied:
-            return Rehearsal(denied=tuple(denied))
+            return Rehearsal(denied=denied)
         steps = await _Trial(link, room).run()
-        confirmed, beyond = await _confirmations(primary, room, replicas)
+        confirmed, beyond = await confirmations(primary, room, replicas)
     return Rehearsal(steps, (), "", replicas, confirmed, beyond > replicas)
-
-
-async def _within_scripts(link: Link, room: QueueKeys) -> list[str]:
-    """The commands of scripts that are denied; raises ``ConfigurationError`` if no script can run at all."""
-    reply: Any = await link.run(load("rehearse"), _probes(room), [room.done_channel(WORKER)], STEP_S)
-    return list(dict.fromkeys(printable(name).lower() for name in reply))
-
-
-async def _directly(link: Link, room: QueueKeys) -> list[str]:
-    """The commands beside scripts that are denied. A denied ``BZPOPMIN`` raises nothing: workers would spin."""
-    pattern = room.prefix + b"*"
-    tries: list[tuple[Argument, ...]] = [("BZPOPMIN", room.wake, "0.01"), ("SCAN", 0, "MATCH", pattern), ("PING",)]
-    denied = []
-    for parts in tries:
-        try:
-            await link.command(*parts)
-        except ConfigurationError:
-            denied.append(str(parts[0]).lower())
-    try:
-        async with link.listen(room.done_channel(WORKER)):
-            pass
-    except ConfigurationError:
-        denied.append("subscribe")
-    return denied
 
 
 @asynccontextmanager
 async def _room(link: Link, keys: QueueKeys) -> AsyncIterator[QueueKeys]:
     """A room that is empty again at the end, whatever happens in it."""
-    room = room_of(keys)
-    used = [*room.fixed, *_probes(room), room.last_claim(WORKER), *map(room.result, TASKS)]
+    room = keys.beside(b"doctor-%s:" % os.urandom(6).hex().encode())
+    used = [*room.fixed, *probes(room), room.last_claim(WORKER), *map(room.result, TASKS)]
     try:
         yield room
     finally:
@@ -96,10 +62,6 @@ async def _delete(link: Link, keys: list[bytes]) -> None:
         await link.command("DEL", *keys)
     except SecureQueueError:  # who may not delete could not write either, or the server is away
         return
-
-
-def _probes(room: QueueKeys) -> list[bytes]:
-    return [room.result(b"probe-%d" % number) for number in range(6)]
 
 
 class _Trial:
@@ -219,21 +181,3 @@ def _first(error: BaseException) -> BaseException:
     while isinstance(error, BaseExceptionGroup):
         error = error.exceptions[0]
     return error
-
-
-async def _confirmations(primary: Standalone, room: QueueKeys, replicas: int) -> tuple[int | None, int]:
-    """How many replicas confirm a write if all are asked for, and if one more is; None if that is not allowed."""
-    informant = Informant(primary)  # WAIT counts for what the same connection has written
-    script = load("rehearse")
-    write: list[bytes | str] = ["EVALSHA", script.sha, "6", *_probes(room), room.done_channel(WORKER)]
-    counted: list[int] = []
-    try:
-        async with open_pool(informant.pool):
-            for wanted in (replicas, replicas + 1):
-                await informant.ask(*write)
-                counted.append(await informant.ask("WAIT", str(wanted), str(CONFIRM_MS)))
-    except Exception as error:
-        if not is_server_fault(error):
-            raise
-        return None, 0
-    return counted[0], counted[1]

@@ -26,11 +26,12 @@ def bucket_of(task_id: bytes) -> int:
 class QueueKeys:
     """The keys of one partition of one queue; *priorities* stand highest first.
 
-    In a *room* of its own, a set of the same keys stands beside them in the same slot, for rehearsals.
+    A *room* holds the same keys once more in the same slot, for rehearsals (``beside``).
     """
 
     def __init__(self, queue: str, priorities: Sequence[str], partition: int = 0, *, room: bytes = b"") -> None:
         self.tag = b"%s/%d" % (queue.encode(), partition)
+        self._partition = queue, partition
         self._base = b"sq:{%s}:" % self.tag
         self.prefix = self._base + room
         self.meta = self.prefix + b"meta"
@@ -47,6 +48,11 @@ class QueueKeys:
         self.due = {name: self.prefix + b"due:" + name.encode() for name in priorities}
         self.buckets = tuple(self.prefix + b"tasks:%d" % number for number in range(BUCKETS))
         self._result_prefix = self.prefix + b"result:"
+
+    def beside(self, room: bytes) -> QueueKeys:
+        """The same keys once more, in a room of their own in the same slot, where no worker looks."""
+        queue, partition = self._partition
+        return QueueKeys(queue, self.priorities, partition, room=room)
 
     def bucket(self, task_id: bytes) -> bytes:
         """The hash that holds the record of this task."""

@@ -14,6 +14,7 @@ from secure_queue.doctor.findings import Finding, Level
 from secure_queue.doctor.report import FINDINGS, HEALTHY, NOT_CHECKED, DoctorReport
 from secure_queue.errors import ConfigurationError
 from secure_queue.local.groups import MASTER, ClusterGroup, SentinelGroup
+from secure_queue.local.node import Node
 from secure_queue.payload.keys import format_key, generate_key
 from secure_queue.redis.slots import slot_of
 from tests.connections.test_tls import Authority, tls_in_front_of
@@ -48,6 +49,16 @@ def documented_rights() -> list[str]:
     """The ACL rules that the page gives, as one would type them."""
     page = (ROOT / "docs" / "doctor.md").read_text("utf-8")
     return page.split("```acl\n")[1].split("```")[0].split()
+
+
+async def linked(replicas: list[Node]) -> None:
+    """Wait until every replica takes itself for linked: right after its start that may be later than its primary does."""
+
+    async def up() -> bool:
+        told = [await replica.command("INFO", "replication") for replica in replicas]
+        return all(b"master_link_status:up" in one for one in told)
+
+    await eventually(up)
 
 
 @pytest.fixture
@@ -190,13 +201,14 @@ async def test_certificates_are_looked_at(real_server: Server, tmp_path: Path) -
 
 async def test_a_whole_sentinel_group_is_asked_from_one_sentinel(real_sentinels: SentinelGroup) -> None:
     first = real_sentinels.sentinels[0]
+    primary = await real_sentinels.primary()
+    await linked([server for server in real_sentinels.servers if server is not primary])
     report = await examined(f"redis+sentinel://127.0.0.1:{first.port}/{MASTER}")
     assert set(report.nodes) == {f"127.0.0.1:{node.port}" for node in real_sentinels.nodes}
     assert report.answered == len(real_sentinels.nodes)
     assert [finding for finding in report.findings if finding.level in (Level.FAIL, Level.UNKNOWN)] == []
     for check in ("quorum", "agreement", "watched", "failover-time", "confirmation", "rehearsal"):
         assert level(report, check) is Level.OK
-    primary = await real_sentinels.primary()
     assert not await primary.command("KEYS", "*doctor*")
 
 
@@ -228,6 +240,7 @@ async def test_sentinels_and_replicas_that_are_missing_are_found() -> None:
 
 
 async def test_a_whole_cluster_is_asked_from_one_node(real_cluster: ClusterGroup) -> None:
+    await linked(real_cluster.replicas)
     report = await examined(f"redis+cluster://127.0.0.1:{real_cluster.primaries[0].port}")
     assert set(report.nodes) == {f"127.0.0.1:{node.port}" for node in real_cluster.nodes}
     assert [finding for finding in report.findings if finding.level in (Level.FAIL, Level.UNKNOWN)] == []
