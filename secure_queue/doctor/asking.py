@@ -17,7 +17,7 @@ from secure_queue.doctor.facts import NodeFacts, Role
 from secure_queue.doctor.parsing import dangerous_rules, info_lines, members, plain
 from secure_queue.errors import SecureQueueError
 from secure_queue.names import printable
-from secure_queue.redis.dialing import CONNECT_TIMEOUT, open_pool
+from secure_queue.redis.dialing import CONNECT_TIMEOUT, REPLY_TIMEOUT, open_pool
 from secure_queue.redis.informants import Informant
 from secure_queue.redis.retrying import Fault, classify, is_server_fault, translate
 from secure_queue.redis.topology import Standalone
@@ -32,6 +32,7 @@ SETTINGS: Final = (
     "client-output-buffer-limit",
     "min-replicas-to-write",
     "repl-backlog-size",
+    "tls-auth-clients",
 )
 CLUSTER_SETTINGS: Final = ("cluster-node-timeout", "cluster-require-full-coverage", "cluster-allow-reads-when-down")
 DANGEROUS: Final = (
@@ -85,7 +86,7 @@ def refusal(error: BaseException, server: Standalone, command: str = "") -> str:
 
 async def ask_node(server: Standalone, role: Role, *, in_cluster: bool = False, master: str = "") -> NodeFacts:
     """Everything about one server; *role* is what it is taken for until it says itself."""
-    informant = Informant(server)
+    informant = Informant(server, REPLY_TIMEOUT)
     host = "" if server.unix_path is not None else server.host
     asker = Asker(server, informant)
     async with open_pool(informant.pool):
@@ -202,6 +203,7 @@ async def _certificate(asker: Asker) -> None:
         attributes = stream.extra_attributes
         shown = attributes[TLSAttribute.peer_certificate]() or {}
         asker.told["tls.version"] = str(attributes[TLSAttribute.tls_version]())
+    asker.told["tls.own_certificate"] = "yes" if server.tls.certfile is not None else "no"
     asker.told["tls.checks_name"] = "yes" if server.tls.check_hostname else "no"
     ends = shown.get("notAfter")
     if isinstance(ends, str):

@@ -45,7 +45,8 @@ async def _watched(topology: Sentinel) -> list[NodeFacts]:
     known = {str(monitor) for monitor in topology.monitors} | {node.told.get("info.run_id", "") for node in sentinels}
     others = _addresses(sentinels, "peers.all", known)
     like = topology.monitors[0]
-    sentinels += await _ask_all([(at(like, *one), Role.SENTINEL) for one in others], master=topology.master)
+    more = await _ask_all([(at(like, *one), Role.SENTINEL) for one in others], master=topology.master)
+    sentinels += _without_doubles(sentinels, more)
     told = [node for node in sentinels if "master.address" in node.told]
     if not told:
         return sentinels
@@ -54,6 +55,13 @@ async def _watched(topology: Sentinel) -> list[NodeFacts]:
     servers = [(at(topology.primary, host, int(port)), Role.PRIMARY)]
     servers += [(at(topology.primary, *one), Role.REPLICA) for one in _addresses([best], "replicas.all")]
     return [*await _ask_all(servers), *sentinels]
+
+
+def _without_doubles(named: list[NodeFacts], more: list[NodeFacts]) -> list[NodeFacts]:
+    """A sentinel that is down, named by its host and known to the others by its address, counts once."""
+    down = sum(bool(node.problem) for node in named)
+    doubles = [node for node in more if node.problem][:down]
+    return [node for node in more if node not in doubles]
 
 
 def _addresses(nodes: Iterable[NodeFacts], name: str, known: Container[str] = ()) -> list[tuple[str, int]]:

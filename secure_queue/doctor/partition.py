@@ -18,7 +18,7 @@ from secure_queue.doctor.rehearse import STEP_S, rehearse
 from secure_queue.errors import SecureQueueError, Unavailable
 from secure_queue.names import printable
 from secure_queue.redis.connect import open_link
-from secure_queue.redis.dialing import open_pool
+from secure_queue.redis.dialing import REPLY_TIMEOUT, open_pool
 from secure_queue.redis.informants import Informant
 from secure_queue.redis.keys import QueueKeys
 from secure_queue.redis.link import Argument, Link
@@ -92,7 +92,7 @@ async def _primary(topology: Reachable, tag: bytes) -> tuple[Standalone | None, 
 
 async def _slot(primary: Standalone, keys: QueueKeys) -> int | None:
     """The slot of one of the keys by the word of the server."""
-    informant = Informant(primary)
+    informant = Informant(primary, REPLY_TIMEOUT)
     try:
         async with open_pool(informant.pool):
             return int(await informant.ask("CLUSTER", "KEYSLOT", keys.meta.decode()))

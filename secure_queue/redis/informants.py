@@ -31,17 +31,18 @@ LONGEST_REASON = 100
 
 
 class Informant:
-    """One server; *ask* sends one command to it."""
+    """One server; *ask* sends one command to it and waits *answer_s* seconds for the reply."""
 
-    def __init__(self, server: Standalone) -> None:
+    def __init__(self, server: Standalone, answer_s: float = ANSWER_S) -> None:
         self.server = server
+        self._answer_s = answer_s
         self.pool = pool_for(server, 1)
 
     async def ask(self, *parts: bytes | str) -> Any:
         """The reply to a command that only reads."""
         connection = self.pool.lease_nowait() or await self.pool.get_connection()
         try:
-            request = connection.create_request(_bytes(parts[0]), *parts[1:], decode=False, timeout=ANSWER_S)
+            request = connection.create_request(_bytes(parts[0]), *parts[1:], decode=False, timeout=self._answer_s)
         finally:
             self.pool.release(connection)
         try:

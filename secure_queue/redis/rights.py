@@ -9,7 +9,7 @@ from typing import Any, Final
 
 from secure_queue.errors import ConfigurationError
 from secure_queue.names import printable
-from secure_queue.redis.dialing import open_pool
+from secure_queue.redis.dialing import REPLY_TIMEOUT, open_pool
 from secure_queue.redis.informants import Informant
 from secure_queue.redis.keys import QueueKeys
 from secure_queue.redis.link import Argument, Link
@@ -18,7 +18,7 @@ from secure_queue.redis.scripts import load
 from secure_queue.redis.topology import Standalone
 
 PROBES: Final = 6
-CONFIRM_MS: Final = 500
+CONFIRM_MS: Final = 1000
 _LISTENER: Final = "rights"
 
 
@@ -60,7 +60,7 @@ async def confirmations(primary: Standalone, room: QueueKeys, replicas: int) -> 
 
     ``denied_commands`` must have run before, so that the server knows the script.
     """
-    informant = Informant(primary)  # WAIT counts for what the same connection has written
+    informant = Informant(primary, REPLY_TIMEOUT)  # WAIT counts for what the same connection has written
     script, count = load("rehearse"), str(PROBES)
     counted: list[int] = []
     try:

@@ -46,8 +46,6 @@ def test_a_worker_object_is_examined_with_its_keys_and_shown_as_a_table(server: 
     assert (done.returncode, done.stderr) == (0, "")
     assert "ok  keys: what is stored opens with the configured keys" in done.stdout
     assert re.search(r"warn\s+│ memory", done.stdout)
-    strict = doctor(f"unix://{server.unix_path}", "--strict")
-    assert strict.returncode == 1
 
 
 @pytest.mark.slow
@@ -55,9 +53,6 @@ def test_what_cannot_be_checked_has_an_exit_code_of_its_own() -> None:
     away = doctor(f"redis://127.0.0.1:{free_port()}")
     assert away.returncode == 2
     assert "0 of 1 nodes answer" in away.stdout
-    refused = doctor("memory://")
-    assert (refused.returncode, refused.stdout, refused.stderr[:7]) == (2, "", "error: ")
-    assert refused.stderr.count("\n") == 1
 
 
 def test_the_page_explains_every_check_and_no_other() -> None:

@@ -3,19 +3,27 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
+import re
+from collections.abc import Iterator, Sequence
 from pathlib import Path
+from typing import Any
 
+import anyio
 import pytest
 
 from secure_queue import Worker
 from secure_queue.doctor.facts import SLOTS
 from secure_queue.doctor.findings import Finding, Level
+from secure_queue.doctor.rehearse import rehearse
 from secure_queue.doctor.report import FINDINGS, HEALTHY, NOT_CHECKED, DoctorReport
 from secure_queue.errors import ConfigurationError
 from secure_queue.local.groups import MASTER, ClusterGroup, SentinelGroup
 from secure_queue.local.node import Node
 from secure_queue.payload.keys import format_key, generate_key
+from secure_queue.redis.connect import open_link
+from secure_queue.redis.keys import QueueKeys
+from secure_queue.redis.link import Argument, Link, Reply
+from secure_queue.redis.scripts import Script
 from secure_queue.redis.slots import slot_of
 from tests.connections.test_tls import Authority, tls_in_front_of
 from tests.servers import Server, eventually, free_port, server_binary, started
@@ -43,6 +51,11 @@ def of(report: DoctorReport, check: str) -> list[Finding]:
 def level(report: DoctorReport, check: str) -> Level:
     """The worst level of one check."""
     return of(report, check)[0].level
+
+
+def is_slow(finding: Finding) -> bool:
+    """The one finding that depends on what else this machine does."""
+    return finding.check == "rehearsal" and finding.level is Level.WARN and " took " in finding.reason
 
 
 def documented_rights() -> list[str]:
@@ -74,9 +87,25 @@ def hardened() -> Iterator[tuple[Server, str]]:
 async def test_a_server_and_a_user_as_the_page_says_have_no_findings(hardened: tuple[Server, str]) -> None:
     server, url = hardened
     report = await examined(url)
-    assert [finding for finding in report.findings if finding.level is not Level.OK] == []
-    assert report.exit_code(strict=True) == HEALTHY
+    assert [finding for finding in report.findings if finding.level is not Level.OK and not is_slow(finding)] == []
+    assert report.exit_code() == HEALTHY
     assert server.command("DBSIZE") == 0
+
+
+async def test_such_a_user_can_do_all_that_producers_and_workers_do(hardened: tuple[Server, str]) -> None:
+    _, url = hardened
+    worker: Worker[None] = Worker(url, signing_secret=SECRET, queue_name=QUEUE, handle_signals=False)
+
+    @worker.task(name="double")
+    async def double(number: int) -> int:
+        return 2 * number
+
+    async with worker, anyio.create_task_group() as group:
+        task = await double.enqueue(21)
+        group.start_soon(worker.run_async)
+        assert (await task.result(timeout=20)).result == 42
+        assert level(await worker.doctor(), "backlog-age") is Level.OK
+        worker.stop()
 
 
 async def test_rights_that_are_missing_are_named_one_by_one(hardened: tuple[Server, str]) -> None:
@@ -161,7 +190,7 @@ async def test_a_queue_with_tasks_that_nobody_can_open_or_run_is_told(real_serve
     assert "1 of" in of(report, "keys")[0].reason
     assert level(report, "payloads") is Level.WARN
     reasons = " / ".join(finding.reason for finding in of(report, "backlog-age"))
-    assert "1 tasks are ready and no worker lives" in reasons
+    assert "no worker lives; ready tasks: 1" in reasons
     assert "was not taken back" in reasons
     assert sorted(real_server.command("KEYS", "*")) == before
     real_server.command("FLUSHALL")
@@ -173,6 +202,43 @@ async def test_nobody_there_is_no_verdict_about_anything() -> None:
     assert {finding.check for finding in report.findings} == {"reachable", "primary"}
 
 
+class HaltingLink:
+    """A link that never answers after it has stored tasks."""
+
+    def __init__(self, link: Link) -> None:
+        self._link = link
+        self.stored = anyio.Event()
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._link, name)
+
+    async def run(self, script: Script, keys: Sequence[bytes], args: Sequence[Argument], deadline: float) -> Reply:
+        reply = await self._link.run(script, keys, args, deadline)
+        if script.name == "enqueue":
+            self.stored.set()
+            await anyio.sleep_forever()
+        return reply
+
+
+async def test_a_rehearsal_that_is_interrupted_leaves_nothing_behind(real_server: Server) -> None:
+    real_server.command("FLUSHALL")
+    async with open_link(real_server.topology) as link, anyio.create_task_group() as group:
+        halting = HaltingLink(link)
+        group.start_soon(rehearse, halting, QueueKeys(QUEUE, ("high", "low")), real_server.topology, 0)
+        await halting.stored.wait()
+        assert real_server.command("KEYS", "sq:{shop/0}:doctor-*")
+        group.cancel_scope.cancel()
+    async with open_link(real_server.topology) as link:
+        assert await link.command("DBSIZE") == 0
+
+
+async def test_a_server_that_hangs_is_reported_in_bounded_time(server: Server) -> None:
+    with server.paused(), anyio.fail_after(15):
+        report = await examined(f"unix://{server.unix_path}")
+    assert "does not answer" in of(report, "reachable")[0].reason
+    assert report.exit_code() == NOT_CHECKED
+
+
 async def test_a_wrong_password_is_named(hardened: tuple[Server, str]) -> None:
     _, url = hardened
     report = await examined(url.replace(PASSWORD, "wrong"))
@@ -182,7 +248,7 @@ async def test_a_wrong_password_is_named(hardened: tuple[Server, str]) -> None:
 
 async def test_a_private_server_is_examined_and_memory_is_not(tmp_path: Path) -> None:
     report = await Worker(f"embedded://{tmp_path}/folder").doctor()
-    assert level(report, "rehearsal") is Level.OK
+    assert (level(report, "rights"), level(report, "persistence")) == (Level.OK, Level.OK)
     with pytest.raises(ConfigurationError, match="no server"):
         await Worker("memory://").doctor()
 
@@ -196,6 +262,39 @@ async def test_certificates_are_looked_at(real_server: Server, tmp_path: Path) -
         assert "the host name in its certificate is not checked" in {one.reason for one in of(unchecked, "tls")}
 
 
+def documented_words(beginning: str) -> list[str]:
+    """The further ACL rules that the page gives for nodes of a cluster, or for sentinels."""
+    found = re.search(rf"`({re.escape(beginning)}[^`]*)`", (ROOT / "docs" / "doctor.md").read_text("utf-8"))
+    assert found is not None
+    return found[1].split()
+
+
+async def test_the_rights_that_the_page_gives_are_enough_in_a_cluster_and_at_sentinels(
+    real_cluster: ClusterGroup, real_sentinels: SentinelGroup
+) -> None:
+    own = [f">{PASSWORD}" if word == ">PASSWORD" else word for word in documented_rights()]
+    for node in real_cluster.nodes:
+        await node.command(*own, *documented_words("+cluster|info"))
+    for server in real_sentinels.servers:
+        await server.command(*own)
+    for sentinel in real_sentinels.sentinels:
+        rules = ("on", f">{PASSWORD}", "allchannels", "-@all", *documented_words("+hello"))
+        await sentinel.command("ACL", "SETUSER", "watcher", *rules)
+    login = f"://shop-queue:{PASSWORD}@"
+    urls = (
+        real_cluster.url.replace("://", login),
+        real_sentinels.url.replace("://", login) + f"?sentinel_username=watcher&sentinel_password={PASSWORD}",
+    )
+    for url in urls:
+        report = await examined(url)
+        assert [finding for finding in report.findings if finding.level in (Level.FAIL, Level.UNKNOWN)] == []
+        assert level(report, "dangerous") is Level.OK
+    for node in (*real_cluster.nodes, *real_sentinels.servers):
+        await node.command("ACL", "DELUSER", "shop-queue")
+    for sentinel in real_sentinels.sentinels:
+        await sentinel.command("ACL", "DELUSER", "watcher")
+
+
 # Sentinel
 
 
@@ -207,7 +306,7 @@ async def test_a_whole_sentinel_group_is_asked_from_one_sentinel(real_sentinels:
     assert set(report.nodes) == {f"127.0.0.1:{node.port}" for node in real_sentinels.nodes}
     assert report.answered == len(real_sentinels.nodes)
     assert [finding for finding in report.findings if finding.level in (Level.FAIL, Level.UNKNOWN)] == []
-    for check in ("quorum", "agreement", "watched", "failover-time", "confirmation", "rehearsal"):
+    for check in ("quorum", "agreement", "watched", "failover-time"):
         assert level(report, check) is Level.OK
     assert not await primary.command("KEYS", "*doctor*")
 
@@ -244,7 +343,7 @@ async def test_a_whole_cluster_is_asked_from_one_node(real_cluster: ClusterGroup
     report = await examined(f"redis+cluster://127.0.0.1:{real_cluster.primaries[0].port}")
     assert set(report.nodes) == {f"127.0.0.1:{node.port}" for node in real_cluster.nodes}
     assert [finding for finding in report.findings if finding.level in (Level.FAIL, Level.UNKNOWN)] == []
-    for check in ("slots", "cluster-state", "open-slots", "members", "hash-tags", "confirmation", "rehearsal"):
+    for check in ("slots", "cluster-state", "open-slots", "members", "hash-tags"):
         assert level(report, check) is Level.OK
     for node in real_cluster.primaries:
         assert not await node.command("KEYS", "*doctor*")
@@ -271,4 +370,4 @@ async def test_slots_without_owner_and_slots_between_two_nodes_are_found() -> No
         report = await examined(group.url)
         assert (level(report, "open-slots"), level(report, "slots")) == (Level.OK, Level.FAIL)
         assert "1 of 16384" in of(report, "slots")[0].reason
-        assert level(report, "rehearsal") is Level.OK
+        assert level(report, "rehearsal") is not Level.FAIL

@@ -47,7 +47,7 @@ def confirmation(facts: Facts) -> Iterator[Problem]:
             )
         elif tried.confirmed < tried.replicas:
             yield warn(
-                f"{tried.confirmed} of {tried.replicas} replicas confirmed a write within half a second",
+                f"{tried.confirmed} of {tried.replicas} replicas confirmed a write within a second",
                 "look at the lag of the replicas and the network",
                 partition.tag,
             )
@@ -61,7 +61,7 @@ def backlog(facts: Facts) -> Iterator[Problem]:
             yield unknown(f"the queue could not be looked at: {partition.problem}", where=partition.tag)
             continue
         if queue.ready and not queue.workers:
-            yield warn(f"{queue.ready} tasks are ready and no worker lives", "secure-queue run", partition.tag)
+            yield warn(f"no worker lives; ready tasks: {queue.ready}", "secure-queue run", partition.tag)
         elif queue.oldest_ready_ms is not None and queue.oldest_ready_ms > OLD_READY_MS:
             yield warn(
                 f"the first task that is ready was enqueued {queue.oldest_ready_ms / 60_000:.0f} minutes ago",
@@ -108,7 +108,7 @@ def payloads(facts: Facts) -> Iterator[Problem]:
             )
         if strange := sum(codes.get(code, 0) for code in _STRANGE):
             yield warn(
-                f"{strange} keys below {partition.key_prefix} are no part of this release's layout",
+                f"keys below {partition.key_prefix} that are no part of this release's layout: {strange}",
                 "secure-queue audit lists them; a newer release, or a stranger, has made them",
                 partition.tag,
             )

@@ -34,11 +34,17 @@ def _certificate(node: NodeFacts) -> Iterator[Problem]:
 
 def login(node: NodeFacts, _: Facts) -> Iterator[Problem]:
     """Whoever reaches a server without a login can delete every task, and end failover."""
-    if node.told.get("login") == "no" and node.host:
+    if node.told.get("login") == "no" and node.host and not _shows_certificate(node):
         yield (warn if node.is_here else fail)(
             "everybody who reaches it may do everything: it asks for no password",
             "set requirepass or ACL users there, and user:password@ in the URL",
         )
+
+
+def _shows_certificate(node: NodeFacts) -> bool:
+    """Whether it lets in only who has a certificate; where it does not tell, that we show one speaks for it."""
+    own = node.told.get("tls.own_certificate") == "yes"
+    return own and node.told.get("config.tls-auth-clients", "yes") == "yes"
 
 
 def dangerous(node: NodeFacts, _: Facts) -> Iterator[Problem]:

@@ -56,9 +56,10 @@ def agreement(facts: Facts) -> Iterator[Problem]:
             yield fail(
                 f"the sentinels name different {word}: {views}", "look at the network between them; wait or RESET"
             )
+    known = sum(node.role is Role.SENTINEL for node in facts.nodes)
     counts = {node.name: int(node.number("master.num-other-sentinels")) for node in told}
     for name, count in counts.items():
-        if count + 1 < len(facts.nodes) - len([node for node in facts.nodes if node.role is not Role.SENTINEL]):
+        if count + 1 < known:
             yield fail(
                 f"it knows only {count} other sentinels", "let all monitor the same primary at the same address", name
             )
