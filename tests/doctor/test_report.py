@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import json
 
 import pytest
@@ -47,11 +48,16 @@ def test_the_worst_comes_first_and_the_keys_are_the_same_whatever_was_found() ->
 
 
 def test_what_is_the_same_on_several_nodes_is_shown_once_and_nothing_is_markup() -> None:
-    console = Console(width=140, record=True, quiet=True)
-    console.print(show_report(DoctorReport.of(FACTS, [FINE, *RISKY, BAD])))
-    shown = console.export_text()
+    shown = render(DoctorReport.of(FACTS, [FINE, *RISKY, BAD]))
     assert shown.count("no limit") == 1
     assert "10.0.0.1:6379" in shown and "10.0.0.2:6379" in shown
     assert "[red]no file[/red]" in shown
     assert "ok  eviction: nothing is evicted" in shown
     assert "6 of 6 nodes answer; 1 fail, 2 warn, 0 unknown, 1 ok" in shown
+
+
+def render(report: DoctorReport) -> str:
+    console = Console(width=140, file=io.StringIO())
+    with console.capture() as capture:
+        console.print(show_report(report))
+    return capture.get()
