@@ -44,6 +44,9 @@ DANGEROUS: Final = (
     ("acl|setuser", "x"),
     ("debug", "sleep", "0"),
 )
+HARMLESS: Final = (("LASTSAVE",), ("SLOWLOG", "LEN"))
+"""They only read, but are of the dangerous category: they speak for it where nobody may look at the rules."""
+MAY_NOT: Final = "this user may not call {}"
 NODE_S: Final = 20.0
 _DAY_S: Final = 86_400
 
@@ -80,7 +83,7 @@ def refusal(error: BaseException, server: Standalone, command: str = "") -> str:
         return f"it does not answer: {printable(str(error) or type(error).__name__, 160)}"
     known = str(error if isinstance(error, SecureQueueError) else translate(error, str(server)))
     if command and "denies a command" in known:
-        return f"this user may not call {command}"
+        return MAY_NOT.format(command)
     return printable(known, 200)
 
 
@@ -144,16 +147,17 @@ async def _rights(asker: Asker) -> None:
     if not isinstance(user, bytes):
         return
     asker.told["acl.user"] = name = printable(user, 64)
-    first = await asker.ask("acl", "ACL", "GETUSER", name)
-    if first is None:  # who may not ask is not allowed the rest either: all of it is in one category
-        asker.told["acl.dangerous"] = ""
-        return
-    allowed = [command for command in DANGEROUS if await _may(asker, name, command)]
-    if "dryrun" in asker.refused:
-        granted = dangerous_rules(plain(first).get("commands", ""))
-    else:
-        granted = ", ".join(command[0].replace("|", " ").upper() for command in allowed)
-    asker.told["acl.dangerous"] = granted
+    rules = await asker.ask("acl", "ACL", "GETUSER", name)
+    if rules is not None:
+        asker.told["acl.dangerous"] = await _granted(asker, name, plain(rules).get("commands", ""))
+    elif asker.refused["acl"] == MAY_NOT.format("ACL"):
+        allowed = [words for words in HARMLESS if await asker.ask("admin", *words) is not None]
+        asker.told["acl.dangerous"] = ", ".join(" ".join(words) for words in allowed)
+
+
+async def _granted(asker: Asker, user: str, rules: str) -> str:
+    allowed = [command[0].replace("|", " ").upper() for command in DANGEROUS if await _may(asker, user, command)]
+    return dangerous_rules(rules) if "dryrun" in asker.refused else ", ".join(allowed)
 
 
 async def _may(asker: Asker, user: str, command: tuple[str, ...]) -> bool:

@@ -120,6 +120,17 @@ async def test_rights_that_are_missing_are_named_one_by_one(hardened: tuple[Serv
     assert server.command("DBSIZE") == 0
 
 
+async def test_rights_that_are_too_many_are_told_to_a_user_who_may_not_look_at_them(
+    hardened: tuple[Server, str],
+) -> None:
+    server, url = hardened
+    server.command("ACL", "SETUSER", "shop-queue", "+@all", "-acl", "+acl|whoami")
+    assert (
+        of(await examined(url), "dangerous")[0].reason
+        == "the user shop-queue of this queue may call LASTSAVE, SLOWLOG LEN"
+    )
+
+
 async def test_keys_that_the_user_may_not_touch_are_told_with_their_pattern(hardened: tuple[Server, str]) -> None:
     server, url = hardened
     server.command("ACL", "SETUSER", "shop-queue", "resetkeys", "~sq:{other/*")
