@@ -10,6 +10,7 @@ import anyio
 
 from secure_queue.doctor.asking import ask_node
 from secure_queue.doctor.facts import Kind, NodeFacts, Role
+from secure_queue.doctor.parsing import attached
 from secure_queue.redis.topology import Cluster, Sentinel, Standalone, at
 
 T = TypeVar("T")
@@ -28,14 +29,9 @@ async def gather(topology: Standalone | Sentinel | Cluster) -> tuple[Kind, list[
 
 async def _with_its_replicas(server: Standalone) -> list[NodeFacts]:
     first = await ask_node(server, Role.PRIMARY)
-    others = [at(server, host, port) for host, port in _replicas_of(first) if server.unix_path is None]
+    listed = attached(first.told) if server.unix_path is None else []
+    others = [at(server, one["ip"], int(one["port"])) for one in listed if {"ip", "port"} <= one.keys()]
     return [first, *await _ask_all([(other, Role.REPLICA) for other in others])]
-
-
-def _replicas_of(node: NodeFacts) -> list[tuple[str, int]]:
-    texts = [text for name, text in node.told.items() if name.startswith("info.slave") and text.startswith("ip=")]
-    found = [dict(part.partition("=")[::2] for part in text.split(",")) for text in texts]
-    return [(one["ip"], int(one["port"])) for one in found if {"ip", "port"} <= one.keys()]
 
 
 async def _watched(topology: Sentinel) -> list[NodeFacts]:
@@ -46,7 +42,9 @@ async def _watched(topology: Sentinel) -> list[NodeFacts]:
     others = _addresses(sentinels, "peers.all", known)
     like = topology.monitors[0]
     more = await _ask_all([(at(like, *one), Role.SENTINEL) for one in others], master=topology.master)
-    sentinels += _without_doubles(sentinels, more)
+    sentinels += without_doubles(
+        sentinels, more, [f"{host}:{port}" for host, port in _addresses(sentinels, "peers.all")]
+    )
     told = [node for node in sentinels if "master.address" in node.told]
     if not told:
         return sentinels
@@ -57,10 +55,13 @@ async def _watched(topology: Sentinel) -> list[NodeFacts]:
     return [*await _ask_all(servers), *sentinels]
 
 
-def _without_doubles(named: list[NodeFacts], more: list[NodeFacts]) -> list[NodeFacts]:
-    """A sentinel that is down, named by its host and known to the others by its address, counts once."""
-    down = sum(bool(node.problem) for node in named)
-    doubles = [node for node in more if node.problem][:down]
+def without_doubles(named: list[NodeFacts], more: list[NodeFacts], listed: Container[str]) -> list[NodeFacts]:
+    """*more* without the sentinels that are down and among *named* already, there by host name, here by the address.
+
+    Which of them it is nobody can tell, so as many are left out as there are silent ones under names that nobody lists.
+    """
+    silent = sum(bool(node.problem) and node.name not in listed for node in named)
+    doubles = [node for node in more if node.problem][:silent]
     return [node for node in more if node not in doubles]
 
 

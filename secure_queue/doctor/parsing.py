@@ -20,6 +20,12 @@ def info_lines(raw: bytes) -> dict[str, str]:
     return {name: printable(value, _LONGEST) for name, colon, value in lines if colon}
 
 
+def attached(told: Mapping[str, str]) -> list[dict[str, str]]:
+    """The replicas of a primary, from lines such as ``slave0:ip=…,port=…,state=online,offset=…,lag=0``."""
+    lines = (text for name, text in told.items() if name.startswith("info.slave") and text.startswith("ip="))
+    return [dict(part.partition("=")[::2] for part in line.split(",")) for line in lines]
+
+
 def plain(reply: Any) -> dict[str, str]:
     """A map in the form of RESP2 or RESP3, as text; lists within it are left out."""
     pairs = reply.items() if isinstance(reply, Mapping) else zip(reply[::2], reply[1::2], strict=False)

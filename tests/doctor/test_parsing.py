@@ -7,6 +7,8 @@ from importlib import resources
 
 import pytest
 
+from secure_queue.doctor.facts import NodeFacts, Role
+from secure_queue.doctor.gather import without_doubles
 from secure_queue.doctor.parsing import dangerous_rules, info_lines, members, plain
 
 NODES = b"""\
@@ -33,6 +35,20 @@ def test_info_and_maps_become_text_without_control_characters() -> None:
         "name": "a:b\\x1b[31m",
     }
     assert plain([b"a", b"1", b"list", [b"x"]]) == plain({b"a": b"1", b"list": [b"x"]}) == {"a": "1"}
+
+
+def test_a_sentinel_that_is_down_counts_once_under_its_name_and_its_address() -> None:
+    def sentinel(name: str, problem: str = "") -> NodeFacts:
+        return NodeFacts(name, name.partition(":")[0], Role.SENTINEL, problem)
+
+    by_address = [sentinel("10.0.0.2:26379", "away"), sentinel("10.0.0.3:26379", "away"), sentinel("10.0.0.4:26379")]
+    listed = [node.name for node in by_address]
+    named = [sentinel("one:26379"), sentinel("two:26379", "away")]
+    assert without_doubles(named, by_address, listed) == by_address[1:]
+    named = [sentinel("one:26379"), sentinel("10.0.0.9:26379")]
+    assert without_doubles(named, by_address, listed) == by_address
+    named = [sentinel("one:26379"), sentinel("10.0.0.2:26379", "away")]
+    assert without_doubles(named, by_address[1:], listed) == by_address[1:]
 
 
 @pytest.mark.parametrize(

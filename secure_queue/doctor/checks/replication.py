@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from secure_queue.doctor.checks.servers import hard_limits
 from secure_queue.doctor.facts import Facts, NodeFacts, Role
 from secure_queue.doctor.findings import WITH_REPLICAS, Check, NodeCheck, Problem, WholeCheck, fail, warn
+from secure_queue.doctor.parsing import attached
 
 PRIMARIES = frozenset((Role.PRIMARY,))
 REPLICAS = frozenset((Role.REPLICA,))
@@ -18,7 +19,8 @@ def replicas(node: NodeFacts, _: Facts) -> Iterator[Problem]:
     """A primary without a replica is the only copy, and nobody can take its place."""
     if node.number("info.connected_slaves") < 1 and not _holds_nothing(node):
         yield fail("it has no connected replica", "start a replica, or REPLICAOF / CLUSTER REPLICATE an idle server")
-    for name, state, lag in _attached(node):
+    for one in attached(node.told):
+        name, state, lag = f"{one.get('ip')}:{one.get('port')}", one.get("state", ""), int(one.get("lag", 0))
         if state != "online":
             yield warn(
                 f"replica {name} is not yet up to date ({state})", "wait; if it stays so, look at the replica's log"
@@ -33,14 +35,6 @@ def _holds_nothing(node: NodeFacts) -> bool:
     """A cluster node without slots needs no replica."""
     own = [member for member in node.members if "myself" in member.flags]
     return bool(own) and own[0].slots == 0
-
-
-def _attached(node: NodeFacts) -> Iterator[tuple[str, str, int]]:
-    """Name, state and lag of each replica, from lines such as ``slave0:ip=…,port=…,state=online,offset=…,lag=0``."""
-    for name, text in node.told.items():
-        if name.startswith("info.slave") and text.startswith("ip="):
-            facts = dict(part.partition("=")[::2] for part in text.split(","))
-            yield f"{facts.get('ip')}:{facts.get('port')}", facts.get("state", ""), int(facts.get("lag", 0))
 
 
 def link_up(node: NodeFacts, _: Facts) -> Iterator[Problem]:
