@@ -18,6 +18,7 @@ from secure_queue.clock import now_ms
 from secure_queue.coalesce import Coalescer
 from secure_queue.durability import Durability, DurabilityPolicy
 from secure_queue.errors import (
+    ConfigurationError,
     Rejected,
     ResultTimeout,
     ResultUnavailable,
@@ -28,8 +29,10 @@ from secure_queue.outcomes import abort_mark, aborted_result, read_result
 from secure_queue.payload.codec import Codec
 from secure_queue.payload.envelope import Purpose
 from secure_queue.payload.records import Outcome, ResultHead, TaskHead
+from secure_queue.plans import Plan
 from secure_queue.retry import seconds
-from secure_queue.settings import DEFAULT_LIFETIME_S, QueueSettings
+from secure_queue.schedule_records import Repeated, open_schedule, seal_schedule, serialized
+from secure_queue.settings import DEFAULT_LIFETIME_S, QueueSettings, lifetime_of
 from secure_queue.storage import UNKNOWN, NewTask, Record, Standing, Storage, Stored
 from secure_queue.tasks import Task, TaskInfo, TaskResult, TaskStatus
 
@@ -94,11 +97,24 @@ class Client:
     async def _send(self, level: Durability, tasks: list[NewTask]) -> list[Stored]:
         return await self.storage.enqueue(tasks, self._policy.deadline_s, self._policy.assurance(level))
 
+    async def schedule(self, task: Task[Any], plan: Plan) -> None:
+        """Store or replace the schedule of a call; raises ``ConfigurationError`` if there are too many of them."""
+        names.task_id(task.id)
+        sealed = await seal_schedule(self._codec, task, plan, lifetime_of(task.settings))
+        assurance = self._policy.assurance(task.wanted)
+        task.durability = await self.storage.schedule(task.id.encode(), sealed, self._policy.deadline_s, assurance)
+        if task.durability is None:
+            raise ConfigurationError(
+                "this queue has as many schedules as it may have; remove some with unschedule_by_id"
+            )
+
+    def open_schedule(self, untrusted_id: bytes, untrusted: bytes) -> Repeated:
+        """Verify a stored schedule; raises ``Rejected``."""
+        return open_schedule(self._codec, untrusted_id, untrusted)[0]
+
     async def seal(self, task: Task[Any]) -> NewTask:
         """Serialize the arguments and seal the task for its place."""
-        serialized = self._codec.serializer.dumps([list(task.args), task.kwargs])
-        arguments = serialized if isinstance(serialized, bytes) else await serialized
-        return self._seal(task, arguments)
+        return self._seal(task, await serialized(self._codec, task.args, task.kwargs))
 
     def _seal(self, task: Task[Any], arguments: bytes) -> NewTask:
         now = now_ms()
@@ -120,7 +136,7 @@ class Client:
             now_ms=now,
             jti=task.jti,
             delay_ms=delay,
-            lifetime_s=_lifetime(task),
+            lifetime_s=lifetime_of(task.settings),
         )
         return NewTask(task.id.encode(), sealed, at, priority)
 
@@ -166,11 +182,16 @@ class Client:
     async def status(self, task_id: str) -> TaskStatus:
         """Where a task stands; a finished one is verified first (``Rejected``)."""
         record = await self.storage.look_up(names.task_id(task_id).encode())
+        if record.standing is Standing.NOT_FOUND and await self._is_schedule(task_id):
+            return TaskStatus.SCHEDULED
         if record.standing is not Standing.DONE:
             return _STATUS[record.standing]
         if record.untrusted_result == b"":
             return TaskStatus.DONE
         return (await self.read(task_id, record.untrusted_result)).status
+
+    async def _is_schedule(self, task_id: str) -> bool:
+        return (await self.storage.timetable(b"", [task_id.encode()])).untrusted_marks != [b""]
 
     async def read(self, task_id: str, untrusted: bytes | int | None) -> TaskResult[Any]:
         """Open a sealed result or failure; raises ``Rejected``."""
@@ -274,11 +295,6 @@ def _moment(untrusted_ms: int) -> datetime:
         return datetime.fromtimestamp(untrusted_ms / 1000, UTC)
     except (ValueError, OverflowError, OSError):  # no calendar goes so far
         return datetime.max.replace(tzinfo=UTC)
-
-
-def _lifetime(task: Task[Any]) -> int:
-    expire = task.settings.expire_s
-    return DEFAULT_LIFETIME_S if expire is None else max(1, round(expire))
 
 
 def _bytes(untrusted: bytes | int | None) -> bytes:

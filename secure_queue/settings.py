@@ -94,6 +94,11 @@ class TaskSettings:
         return -1 if self.ttl_s is None else round(min(self.ttl_s, LONGEST_TTL_S) * 1000)
 
 
+def lifetime_of(settings: TaskSettings) -> int:
+    """For how many seconds after it is due a task of this kind may still be started."""
+    return DEFAULT_LIFETIME_S if settings.expire_s is None else max(1, round(settings.expire_s))
+
+
 def queue_settings(queue_name: str, priorities: Sequence[str] | None) -> QueueSettings:
     """Check the name and the priorities, which the caller lists lowest first."""
     listed = ["normal"] if priorities is None else [names.priority_name(name) for name in priorities]

@@ -15,6 +15,7 @@ from typing import NamedTuple, Protocol
 
 from secure_queue.durability import AT_PRIMARY, Assurance, Durability
 from secure_queue.names import printable
+from secure_queue.timetable import TimetableStorage
 
 UNKNOWN = object()
 """What ``watch`` answers for a task that is not stored."""
@@ -127,6 +128,7 @@ class Structure(StrEnum):
     BUCKET = "tasks"
     RESULT = "result"
     ABORTS = "aborts"
+    SCHEDULES = "schedules"
     QUARANTINE = "quarantine"
     READY = "ready"
     DUE = "due"
@@ -209,7 +211,7 @@ class Scannable(Protocol):
         ...
 
 
-class Storage(Protocol):
+class Storage(TimetableStorage, Protocol):
     """The verbs. ``RedisStorage`` implements them by one script each."""
 
     def scannable(self) -> Scannable:

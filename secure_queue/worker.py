@@ -9,7 +9,7 @@ import threading
 from collections import Counter
 from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager, AsyncExitStack, ExitStack, asynccontextmanager, nullcontext
-from datetime import timedelta
+from datetime import timedelta, tzinfo
 from functools import partial
 from typing import Any, Generic, Self, cast
 
@@ -25,6 +25,7 @@ from secure_queue.audit.report import AuditReport, collect
 from secure_queue.audit.scan import scan
 from secure_queue.background import beside, to_its_end
 from secure_queue.client import Client, open_client
+from secure_queue.cron import zone_name
 from secure_queue.doctor.examine import Patient, examine
 from secure_queue.doctor.report import DoctorReport
 from secure_queue.durability import durability_policy
@@ -89,6 +90,7 @@ class Worker(Access, Generic[C]):
         anyio_backend: str = "asyncio",
         anyio_kwargs: Mapping[str, Any] | None = None,
         known_errors: Sequence[type[Exception]] = (),
+        tz: str | tzinfo = "UTC",
         id: str | None = None,
         durability: str | None = None,
         replicas: int | None = None,
@@ -97,6 +99,7 @@ class Worker(Access, Generic[C]):
         deadline: Duration = 20,
     ) -> None:
         super().__init__()
+        self.tz = zone_name(tz)
         found = environment()
         self._topology = which_servers(
             redis_url,
@@ -273,6 +276,7 @@ class Worker(Access, Generic[C]):
                 self.registry,
                 self._queue,
                 self._settings,
+                self.declared_schedules,
                 burst=self.burst,
                 signals=handlers.enter_context(received_signals(self._settings.handle_signals)),
                 when_stuck=self.when_stuck,

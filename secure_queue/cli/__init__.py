@@ -19,6 +19,7 @@ from secure_queue.cli.doctor import doctor
 from secure_queue.cli.keys import keys
 from secure_queue.cli.output import fail, hint
 from secure_queue.cli.run import run
+from secure_queue.cli.schedules import schedules
 from secure_queue.cli.status import status
 from secure_queue.cli.up import up
 from secure_queue.cli.users import users
@@ -41,6 +42,7 @@ app.command()(audit)
 app.command()(doctor)
 app.command()(status)
 app.add_typer(dlq, name="dlq")
+app.add_typer(schedules, name="schedules")
 app.command()(up)
 app.command()(certs)
 app.command()(users)

@@ -83,7 +83,7 @@ async def _primary(topology: Reachable, tag: bytes) -> tuple[Standalone | None, 
     locator = SentinelLocator(topology) if isinstance(topology, Sentinel) else ClusterLocator(topology, tag)
     async with locator:
         try:
-            return await locator.locate(), ""
+            return (await locator.locate()).primary, ""
         except Exception as error:
             if not is_server_fault(error) and not isinstance(error, SecureQueueError):
                 raise

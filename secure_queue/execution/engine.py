@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import logging
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from contextlib import AbstractAsyncContextManager
 from contextvars import Context, copy_context
 from functools import partial
@@ -17,6 +17,7 @@ import anyio
 from anyio.abc import TaskGroup
 
 from secure_queue.clock import monotonic
+from secure_queue.declare_schedules import Declared
 from secure_queue.errors import SecureQueueError
 from secure_queue.execution.executor import Executor, Registry
 from secure_queue.execution.fetcher import LAST_CLAIM_S, Fetcher
@@ -24,6 +25,7 @@ from secure_queue.execution.heartbeat import Heartbeat
 from secure_queue.execution.outbox import Outbox
 from secure_queue.execution.refusal import Refusals
 from secure_queue.execution.runs import Desk, Run
+from secure_queue.execution.scheduler import LOOK_S, Scheduler
 from secure_queue.execution.seat import Breath, Seat
 from secure_queue.execution.settling import Settling
 from secure_queue.execution.shutdown import Signals
@@ -55,6 +57,7 @@ class Engine:
         registry: Registry,
         queue: QueueSettings,
         settings: WorkerSettings,
+        declared_schedules: Mapping[str, Declared],
         *,
         burst: bool = False,
         signals: Signals,
@@ -73,6 +76,7 @@ class Engine:
         self._fetcher = Fetcher(storage, settings, self.desk, self._settling.hand_back, drained)
         self._heartbeat = Heartbeat(open_storage, self.desk, round(settings.idle_timeout_s * 1000))
         self._upkeep = Upkeep(storage, codec, settings, self.desk, self._heartbeat, self._settling)
+        self._scheduler = Scheduler(storage, codec, declared_schedules, self.desk, queue.default_priority)
         self._thread = threading.get_ident()
         self._asked = 0
         self._draining = anyio.Event()
@@ -100,6 +104,7 @@ class Engine:
         async with self._heartbeat.beating(), anyio.create_task_group() as background:
             background.start_soon(self._outbox.run)
             background.start_soon(every, INTERVAL_S, self._upkeep.tick)
+            background.start_soon(every, LOOK_S, self._scheduler.tick)
             background.start_soon(every, PULSE_S, self._pulse)
             self._threads.serve(background)
             await self._work()

@@ -82,6 +82,7 @@ class Executor:
             await self._reject(run, "undeserializable")  # a deserializer of the application made up a cancellation
         else:
             run.opened = opened
+            run.fire_ms = None if head is None else head.fire_ms
             task = self._ready_task(run, opened, head)
             if task is not None:
                 await self._run(run, opened, task, args, kwargs)

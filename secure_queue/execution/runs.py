@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import Counter, deque
 from collections.abc import Iterable
+from datetime import UTC, datetime
 
 import anyio
 
@@ -22,6 +23,7 @@ class Run:
 
     __slots__ = (
         "claim",
+        "fire_ms",
         "give_up_at",
         "interruption",
         "opened",
@@ -39,6 +41,7 @@ class Run:
         self.ttl_ms = 0
         self.started_ms = 0
         self.worker_id = ""
+        self.fire_ms: int | None = None
         self.scope: anyio.CancelScope | None = None
         self.interruption: Interruption | None = None
         self.give_up_at: float | None = None
@@ -71,6 +74,7 @@ class Run:
             self.claim.priority,
             task.jti.hex(),
             self.worker_id,
+            None if self.fire_ms is None else datetime.fromtimestamp(self.fire_ms / 1000, UTC),
         )
 
 

@@ -43,6 +43,8 @@ class QueueKeys:
         self.aborts = self.prefix + b"aborts"
         self.workers = self.prefix + b"workers"
         self.finished = self.prefix + b"finished"
+        self.schedules = self.prefix + b"schedules"
+        self.fired = self.prefix + b"fired"
         self.priorities = tuple(priorities)
         self.ready = {name: self.prefix + b"ready:" + name.encode() for name in priorities}
         self.due = {name: self.prefix + b"due:" + name.encode() for name in priorities}
@@ -90,7 +92,8 @@ class QueueKeys:
     def fixed(self) -> tuple[bytes, ...]:
         """Every key whose name depends on no task and no worker."""
         indexes = (self.meta, self.leases, self.wake, self.results, self.dead, self.workers, self.finished)
-        return (*self.buckets, self.aborts, self.quarantine, *self.both, *indexes)
+        hashes = (self.aborts, self.schedules, self.fired)
+        return (*self.buckets, *hashes, self.quarantine, *self.both, *indexes)
 
     @cached_property
     def both(self) -> tuple[bytes, ...]:
@@ -102,6 +105,8 @@ _TYPES = {
     b"meta": b"hash",
     b"tasks": b"hash",
     b"aborts": b"hash",
+    b"schedules": b"hash",
+    b"fired": b"hash",
     b"ready": b"list",
     b"claim": b"list",
     b"due": b"zset",

@@ -32,6 +32,7 @@ from secure_queue.storage import (
     Stored,
     Tick,
 )
+from secure_queue.timetable import Fired, Firing, Timetable
 
 Sealed = TypeVar("Sealed", NewTask, End)
 
@@ -43,6 +44,7 @@ BATCH, BATCH_BYTES = 500, 4 << 20
 ASIDE_MS = 30 * 86_400_000
 QUARANTINE_ENTRIES = 10_000
 QUARANTINE_BYTES = 256 << 20
+MOST_SCHEDULES, TIMETABLE_BYTES = 10_000, 16 << 20
 
 
 class RedisStorage:
@@ -252,6 +254,34 @@ class RedisStorage:
         keys = [self.keys.meta, self.keys.dead, self.keys.bucket(task_id)]
         return _word(await self._run("forget", keys, [task_id], self._deadline_s)) == "deleted"
 
+    async def schedule(
+        self, schedule_id: bytes, sealed: bytes, deadline: float, assurance: Assurance = AT_PRIMARY
+    ) -> Durability | None:
+        args: list[Argument] = [schedule_id, sealed, _nonce(), MOST_SCHEDULES]
+        reply, level = await self._run_assured("schedule", self._schedule_keys, args, deadline, assurance)
+        return level if _word(reply) == "scheduled" else None
+
+    async def unschedule(self, schedule_id: bytes) -> bool:
+        args: list[Argument] = [schedule_id, _nonce()]
+        return _word(await self._run("unschedule", self._schedule_keys, args, READ_DEADLINE_S)) == "removed"
+
+    async def timetable(self, version: bytes, names: Sequence[bytes]) -> Timetable:
+        args: list[Argument] = [version, self._max_payload_bytes, TIMETABLE_BYTES, *names]
+        reply = cast("list[Any]", await self._run("timetable", self._schedule_keys, args, READ_DEADLINE_S))
+        now_ms, found, changed, marks = reply
+        schedules = None if changed is None else dict(zip(changed[::2], changed[1::2], strict=True))
+        return Timetable(now_ms, found, schedules, marks)
+
+    async def fire(self, firing: Firing) -> Fired:
+        own = self.keys
+        places = [own.schedules, own.fired, own.result(firing.task_id), *own.buckets]
+        keys = [own.meta, own.wake, own.ready[firing.priority or own.priorities[-1]], *places]
+        return Fired(_word(await self._run("fire", keys, list(firing[:-1]), READ_DEADLINE_S)))
+
+    @property
+    def _schedule_keys(self) -> list[bytes]:
+        return [self.keys.meta, self.keys.schedules, self.keys.fired]
+
     async def _run(self, script: str, keys: Sequence[bytes], args: Sequence[Argument], deadline: float) -> Reply:
         try:
             return await self._link.run(load(script), keys, args, deadline)
@@ -274,7 +304,7 @@ class RedisStorage:
         return await self._move_aside(unique, [self.keys.type_of(key) for key in unique])
 
     async def _move_aside(self, keys: Sequence[bytes], types: Sequence[bytes]) -> list[bytes]:
-        nonce = os.urandom(4).hex().encode()
+        nonce = _nonce()
         pairs = [name for key in keys for name in (key, self.keys.misfit(key, nonce))]
         args: list[Argument] = [ASIDE_MS, *types]
         moved = cast("list[bytes]", await self._link.run(load("repair"), pairs, args, self._deadline_s))
@@ -302,6 +332,10 @@ def _flags(reply: Reply) -> list[bool]:
 def _kept(result: Any) -> Any:
     """A stored result, or b"" for the mark of one that was not kept."""
     return b"" if isinstance(result, bytes) and result.startswith(b"-") else result
+
+
+def _nonce() -> bytes:
+    return os.urandom(8).hex().encode()
 
 
 def _word(reply: Reply) -> str:
