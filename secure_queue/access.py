@@ -113,7 +113,7 @@ class Access(ScheduleDeclarations):
 
     async def unschedule_by_id(self, schedule_id: str) -> bool:
         """Remove a stored schedule; False if there is none. Runs that it has enqueued already stay."""
-        return await self._client().storage.unschedule(names.task_id(schedule_id).encode())
+        return await self._client().routes.timetable.unschedule(names.task_id(schedule_id).encode())
 
     async def schedules(self) -> list[ScheduleInfo | BrokenTask]:
         """All schedules, those of this worker's code first; records that do not open come as ``BrokenTask`` rows."""
@@ -121,7 +121,7 @@ class Access(ScheduleDeclarations):
 
     async def counts(self) -> Counts:
         """How many tasks stand in each state."""
-        return await self._client().storage.counts()
+        return await self._client().counts()
 
     async def queue_size(self, include_scheduled: bool = True) -> int:
         """How many tasks wait to be run."""

@@ -1,4 +1,4 @@
-"""Runs something in the background for the time of a context, whose own errors come out as they are."""
+"""Runs something in the background for the time of a context, or to its end; errors come out as they are."""
 
 from __future__ import annotations
 
@@ -7,17 +7,18 @@ from contextlib import asynccontextmanager
 from typing import Any
 
 import anyio
+from anyio.abc import TaskGroup
 
 
 @asynccontextmanager
-async def beside(*functions: Callable[[], Coroutine[Any, Any, object]]) -> AsyncIterator[None]:
-    """Run *functions* beside the body, and cancel them at its end."""
+async def beside(*functions: Callable[[], Coroutine[Any, Any, object]]) -> AsyncIterator[TaskGroup]:
+    """Run *functions*, and what else the body starts in the group, beside the body, and cancel them at its end."""
     problem: Exception | None = None
     async with anyio.create_task_group() as group:
         for function in functions:
             group.start_soon(function)
         try:
-            yield
+            yield group
         except Exception as error:  # kept out of the group, which would wrap it
             problem = error
         group.cancel_scope.cancel()

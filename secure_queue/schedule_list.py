@@ -31,10 +31,10 @@ class ScheduleInfo:
 
 async def list_schedules(client: Client, declared: Mapping[str, Declared]) -> list[ScheduleInfo | BrokenTask]:
     """All of them, those in code first, each kind by id."""
-    found = await client.storage.timetable(b"?", [])
+    found = await client.routes.timetable.timetable(b"?", [])
     stored, broken = _open(client, found.untrusted_schedules or {})
     listed = [*(one.repeated for _, one in sorted(declared.items())), *stored]
-    table = await client.storage.timetable(b"", [one.schedule_id.encode() for one in listed])
+    table = await client.routes.timetable.timetable(b"", [one.schedule_id.encode() for one in listed])
     rows = zip(listed, table.untrusted_marks, strict=True)
     return [*(_info(one, untrusted_mark, table.now_ms) for one, untrusted_mark in rows), *broken]
 

@@ -110,6 +110,17 @@ class Record:
 
 
 @dataclass(frozen=True, slots=True)
+class Register:
+    """What is known of a queue as a whole; ``untrusted_workers`` are those that have shown themselves lately."""
+
+    partitions: int
+    """The largest number that anybody uses; all of them are served."""
+    key_partitions: int
+    """Over how many the ids of one's own are spread: fixed with the first use of the queue, so that they stay in place."""
+    untrusted_workers: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
 class Counts:
     """How many tasks stand in each state, and how many workers have shown themselves lately."""
 
@@ -212,7 +223,12 @@ class Scannable(Protocol):
 
 
 class Storage(TimetableStorage, Protocol):
-    """The verbs. ``RedisStorage`` implements them by one script each."""
+    """The verbs of one partition. ``RedisStorage`` implements them by one script each."""
+
+    @property
+    def in_trouble(self) -> bool:
+        """Whether the last that was heard from the server is a fault."""
+        ...
 
     def scannable(self) -> Scannable:
         """The same stored values, to be looked at one by one."""
@@ -301,4 +317,24 @@ class Storage(TimetableStorage, Protocol):
 
     async def forget(self, task_id: bytes) -> bool:
         """Delete a dead letter; False if there is none."""
+        ...
+
+    async def register(self, partitions: int, key_partitions: int | None) -> Register:
+        """Asked of partition 0 only: note how many *partitions* the caller uses, and tell what is known of the queue.
+
+        With 0 partitions nothing is noted. *key_partitions* is what the caller was told before; it counts if the register
+        was lost.
+        """
+        ...
+
+    async def shrink(self, partitions: int, fewer: int) -> bool:
+        """Asked of partition 0 only: *fewer* are used from now on; False if it is not *partitions* any more."""
+        ...
+
+
+class Storages(Protocol):
+    """The partitions of one queue; none is connected before it is used."""
+
+    def at(self, partition: int) -> Storage:
+        """One of them."""
         ...

@@ -108,6 +108,7 @@ class Publisher(Protocol):
 
     tz: str | tzinfo
 
+    def generated_id(self, jti: bytes) -> str: ...
     async def enqueue_many(self, tasks: Iterable[Task[Any]]) -> None: ...
     async def result_of(self, task: Task[R], timeout: float | timedelta | None) -> TaskResult[R]: ...
     async def status_by_id(self, task_id: str) -> TaskStatus: ...
@@ -129,7 +130,6 @@ class Task(Generic[R]):
     kwargs: dict[str, Any] = field(repr=False)
     settings: TaskSettings = field(repr=False)
     publisher: Publisher = field(repr=False)
-    id: str
     jti: bytes = field(repr=False)
     delay_ms: int = 0
     at_ms: int = 0
@@ -138,6 +138,18 @@ class Task(Generic[R]):
     wanted: Durability | None = field(default=None, repr=False)
     existed: bool | None = None
     durability: Durability | None = None
+    _id: str | None = None
+
+    @property
+    def id(self) -> str:
+        """The id; one that is not set by then is fixed when it is first looked at, and names a partition that is well."""
+        if self._id is None:
+            self._id = self.publisher.generated_id(self.jti)
+        return self._id
+
+    @id.setter
+    def id(self, task_id: str) -> None:
+        self._id = task_id
 
     def start(
         self,
@@ -249,8 +261,7 @@ class RegisteredTask(Generic[P, R, C]):
 
     def enqueue(self, *args: P.args, **kwargs: P.kwargs) -> Task[R]:
         """A handle of one run with these arguments; await it to enqueue it, or pass it to ``enqueue_many``."""
-        jti = os.urandom(16)
-        return Task(self.settings.name, args, kwargs, self.settings, self.publisher, jti.hex(), jti)
+        return Task(self.settings.name, args, kwargs, self.settings, self.publisher, os.urandom(16))
 
     def __call__(self, *args: P.args, **kwargs: P.kwargs) -> C:
         return self.fn(*args, **kwargs)

@@ -5,6 +5,7 @@ One object declares tasks, enqueues them (``async with worker:``) and runs them 
 
 from __future__ import annotations
 
+import os
 import threading
 from collections import Counter
 from collections.abc import AsyncIterator, Callable, Mapping, Sequence
@@ -24,7 +25,8 @@ from secure_queue.audit.findings import Finding
 from secure_queue.audit.report import AuditReport, collect
 from secure_queue.audit.scan import scan
 from secure_queue.background import beside, to_its_end
-from secure_queue.client import Client, open_client
+from secure_queue.client import Client
+from secure_queue.clock import monotonic
 from secure_queue.cron import zone_name
 from secure_queue.doctor.examine import Patient, examine
 from secure_queue.doctor.report import DoctorReport
@@ -33,18 +35,19 @@ from secure_queue.errors import ConfigurationError, SecureQueueError
 from secure_queue.execution.engine import DRAIN, STOP, Engine
 from secure_queue.execution.shutdown import received_signals
 from secure_queue.keyring import ring_for
+from secure_queue.partitions import Rota, generated_id
 from secure_queue.payload.choice import choose_serializer
 from secure_queue.payload.codec import Codec
 from secure_queue.payload.failures import type_name
 from secure_queue.payload.serializers import Serializer
-from secure_queue.redis.connect import open_link
+from secure_queue.redis.connect import open_links
 from secure_queue.redis.groups import Node
 from secure_queue.redis.host import Host
-from secure_queue.redis.keys import QueueKeys
+from secure_queue.redis.partitioned import RedisStorages, keys_of
 from secure_queue.redis.reach import reach_of
-from secure_queue.redis.storage import RedisStorage
 from secure_queue.redis.topology import Topology
 from secure_queue.redis.urls import which_servers
+from secure_queue.routing import Routes, open_routes
 from secure_queue.settings import (
     DEFAULT_URL,
     environment,
@@ -78,6 +81,7 @@ class Worker(Access, Generic[C]):
         concurrency: int = 16,
         sync_concurrency: int | None = None,
         queue_name: str = "default",
+        partitions: int = 1,
         priorities: Sequence[str] | None = None,
         prefetch: int | None = None,
         lifespan: Callable[[], AbstractAsyncContextManager[C]] | None = None,
@@ -110,7 +114,7 @@ class Worker(Access, Generic[C]):
             cluster_nodes=cluster_nodes,
             default_url=found.url or DEFAULT_URL,
         )
-        self._queue = queue_settings(queue_name, priorities)
+        self._queue = queue_settings(queue_name, priorities, partitions)
         self._settings = worker_settings(
             worker_id=id,
             concurrency=concurrency,
@@ -130,7 +134,7 @@ class Worker(Access, Generic[C]):
         )
         self._ring = ring_for(self._topology, signing_secret, found)
         self._codec = Codec(self._ring, self._queue.queue_name, choose_serializer(serializer, deserializer))
-        self._keys = QueueKeys(self._queue.queue_name, self._queue.priorities)
+        self._rota = Rota(partitions, int.from_bytes(os.urandom(2)))
         self._known_errors = {type_name(error): error for error in exception_classes("known_errors", known_errors)}
         self._lifespan = cast("Callable[[], AbstractAsyncContextManager[C]]", lifespan or _no_lifespan)
         self._context: list[C] = []
@@ -189,33 +193,42 @@ class Worker(Access, Generic[C]):
         return await producer.__aexit__(*error) if producer is not None else None
 
     @asynccontextmanager
-    async def _connected(self) -> AsyncIterator[RedisStorage]:
-        """A link and a client of its own for the time of the context."""
+    async def _connected(self) -> AsyncIterator[RedisStorages]:
+        """Links and a client of its own for the time of the context."""
         clients = self._clients.setdefault(threading.get_ident(), [])
-        async with self._host as topology, self._open_storage(topology) as storage:
-            client = Client(storage, self._codec, self._queue, self._known_errors, self._durability)
-            async with open_client(client):
-                clients.append(client)
-                try:
-                    yield storage
-                finally:
-                    clients.remove(client)
+        async with (
+            self._host as topology,
+            self._open_storages(topology) as storages,
+            open_routes(Routes(storages, self._queue.partitions, self._durability)) as routes,
+        ):
+            client = Client(routes, self._codec, self._queue, self._known_errors)
+            clients.append(client)
+            try:
+                yield storages
+            finally:
+                clients.remove(client)
 
     @asynccontextmanager
-    async def _open_storage(self, topology: Topology) -> AsyncIterator[RedisStorage]:
+    async def _open_storages(self, topology: Topology) -> AsyncIterator[RedisStorages]:
         deadline_s, lease_s = self._durability.deadline_s, self._settings.idle_timeout_s
-        async with open_link(topology, tag=self._keys.tag, deadline=deadline_s) as link:
-            storage = RedisStorage(
-                link, self._keys, settle_s=lease_s, deadline_s=deadline_s, counters=self._storage_counters
+        async with open_links(topology, deadline=deadline_s) as links, beside() as group:
+            yield RedisStorages(
+                links, self._queue, group, settle_s=lease_s, deadline_s=deadline_s, counters=self._storage_counters
             )
-            async with beside(storage.replay.run):
-                yield storage
 
     def _client(self) -> Client:
         clients = self._clients.get(threading.get_ident())
         if not clients:
             raise SecureQueueError("this worker is not open here; do it inside `async with worker:` or inside a task")
         return clients[0]  # the one that lives longest: the running side must not take a producer's waiters down
+
+    def generated_id(self, jti: bytes) -> str:
+        """The id of a handle that was given none."""
+        if self._queue.partitions == 1:
+            return jti.hex()
+        clients = self._clients.get(threading.get_ident())
+        in_trouble = clients[0].routes.is_in_trouble if clients else _never
+        return generated_id(jti, self._rota.next(monotonic(), in_trouble))
 
     def _priorities(self) -> tuple[str, ...]:
         return self._queue.priorities
@@ -226,14 +239,15 @@ class Worker(Access, Generic[C]):
         *on_finding* is called for each place, good or bad. Raises ``Unavailable`` if the server does not answer.
         """
         classifier = Classifier(self._ring, self.queue_name, self._codec.serializer)
-        findings = scan(self._client().storage.scannable(), classifier, rate)
+        findings = scan(await self._client().scannables(), classifier, rate)
         return await collect(findings, AuditReport.of(self.queue_name, self._ring), on_finding)
 
     async def doctor(self) -> DoctorReport:
         """Ask every server behind this queue whether it is fit for it; the worker need not be open."""
         own = Classifier(self._ring, self.queue_name, self._codec.serializer)
         async with self._host as topology:
-            return await examine(topology, Patient(self.queue_name, (self._keys,), own, self._settings.idle_timeout_s))
+            everywhere = tuple(keys_of(self._queue, partition) for partition in range(self._queue.partitions))
+            return await examine(topology, Patient(self.queue_name, everywhere, own, self._settings.idle_timeout_s))
 
     # The running side
 
@@ -267,11 +281,11 @@ class Worker(Access, Generic[C]):
             self._is_running, self._asked = False, 0  # what was asked of this run is not asked of the next
 
     async def _run(self, handlers: ExitStack, ready: TaskStatus[None], scope: anyio.CancelScope) -> None:
-        async with self._host as topology, self._connected() as storage, self._entered_lifespan() as context:
+        async with self._host as topology, self._connected() as storages, self._entered_lifespan() as context:
             scope.shield = True  # from here on a cancellation is an order to wind down
             engine = self._engine = Engine(
-                storage,
-                lambda: self._open_storage(topology),
+                storages,
+                lambda: self._open_storages(topology),
                 self._codec,
                 self.registry,
                 self._queue,
@@ -328,6 +342,11 @@ class Worker(Access, Generic[C]):
 async def _shielded(engine: Engine, scope: anyio.CancelScope) -> None:
     scope.shield = True
     await engine.run()
+
+
+def _never(_: int) -> bool:
+    """Without a client nobody knows how the partitions are."""
+    return False
 
 
 def _do_nothing() -> None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Sequence
 from typing import Final
 
 import anyio
@@ -21,7 +21,7 @@ _BESIDE_A_TASK: Final = {b"!r": "a run record", b"!w": "a list of waiting client
 _ONE_KIND: Final = {Structure.ABORTS: Kind.ABORT_MARK, Structure.SCHEDULES: Kind.SCHEDULE}
 _NOT_KEPT: Final = re.compile(rb"-[A-Za-z0-9_.-]{0,200}")
 """Stands in the place of a result that was not kept."""
-_SHORT_LIVED: Final = (b"meta", b"workers", b"claim", b"aborts", b"schedules", b"fired", b"misfit")
+_SHORT_LIVED: Final = (b"meta", b"config", b"workers", b"claim", b"aborts", b"schedules", b"fired", b"misfit")
 _SIZE_DIGITS: Final = 15
 
 Steps = AsyncIterator[list[Finding]]
@@ -42,13 +42,14 @@ class Pace:
         await anyio.sleep(max(early, 0))
 
 
-async def scan(store: Scannable, classifier: Classifier, rate: float = 0) -> AsyncIterator[Finding]:
-    """Everything that is stored, good or bad, as it is found. Raises ``Unavailable``."""
+async def scan(stores: Sequence[Scannable], classifier: Classifier, rate: float = 0) -> AsyncIterator[Finding]:
+    """Everything that is stored in *stores*, good or bad, as it is found. Raises ``Unavailable``."""
     pace = Pace(rate)
-    async for step in _Walk(store, classifier).steps():
-        for finding in step:
-            yield finding
-        await pace.keep(len(step))
+    for store in stores:
+        async for step in _Walk(store, classifier).steps():
+            for finding in step:
+                yield finding
+            await pace.keep(len(step))
 
 
 class _Walk:

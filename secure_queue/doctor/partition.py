@@ -24,7 +24,7 @@ from secure_queue.redis.keys import QueueKeys
 from secure_queue.redis.link import Argument, Link
 from secure_queue.redis.retrying import is_server_fault
 from secure_queue.redis.sentinels import SentinelLocator
-from secure_queue.redis.slots import ClusterLocator, slot_of
+from secure_queue.redis.slots import ClusterLocator, ClusterMap, slot_of
 from secure_queue.redis.storage import RedisStorage
 from secure_queue.redis.topology import Cluster, Sentinel, Standalone
 
@@ -80,8 +80,9 @@ async def _primary(topology: Reachable, tag: bytes) -> tuple[Standalone | None, 
     """Who holds the partition, or why that is not known."""
     if isinstance(topology, Standalone):
         return topology, ""
-    locator = SentinelLocator(topology) if isinstance(topology, Sentinel) else ClusterLocator(topology, tag)
-    async with locator:
+    source = SentinelLocator(topology) if isinstance(topology, Sentinel) else ClusterMap(topology)
+    async with source:
+        locator = ClusterLocator(source, tag) if isinstance(source, ClusterMap) else source
         try:
             return (await locator.locate()).primary, ""
         except Exception as error:
@@ -144,7 +145,7 @@ async def _stored(link: Link, keys: QueueKeys, classifier: Classifier) -> Stored
     """A look at what is stored, as an audit does it; what stands in the quarantine has been dealt with."""
     codes: Counter[str] = Counter()
     with anyio.move_on_after(LOOK_S) as limit:
-        async for finding in scan(RedisStorage(link, keys).scannable(), classifier):
+        async for finding in scan([RedisStorage(link, keys).scannable()], classifier):
             if finding.kind is not Stands.QUARANTINED:
                 codes[finding.code.value] += 1
     return StoredFacts(codes.total(), codes, whole=not limit.cancelled_caught)

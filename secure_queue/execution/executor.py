@@ -18,6 +18,7 @@ from secure_queue.execution.runs import Desk, Run
 from secure_queue.execution.settling import Settling
 from secure_queue.execution.threads import NoThread, Raised, Threads
 from secure_queue.execution.verdict import EXPIRED, WORKER_LOST, Ending, Failed, TimedOut
+from secure_queue.partitions import is_misplaced
 from secure_queue.payload.codec import Codec, Opened, Purpose
 from secure_queue.payload.failures import describe
 from secure_queue.payload.records import TaskHead
@@ -72,6 +73,8 @@ class Executor:
             opened = self._codec.open(claim.untrusted, Purpose.TASK, task_id, now_ms=run.started_ms)  # type: ignore[arg-type]  # what is not bytes is rejected
             args, kwargs = _arguments(opened.value if type(opened.value) is list else await _awaited(opened.value))
             head = TaskHead.unpack(opened.head) if opened.head else None
+            if is_misplaced(task_id, run.partition):
+                raise Rejected("wrong-partition")
         except UnicodeDecodeError:
             await self._refusals.refuse(run, "bad-id")
         except Rejected as error:

@@ -27,6 +27,7 @@ class Tray(Generic[Item]):
         self._send: Callable[[Sequence[Item]], Awaitable[list[bool]]] = send
         self._desk = desk
         self._items: list[Item] = []
+        self._under_way = 0
         self._filled = anyio.Event()
         self._one_at_a_time = anyio.Lock()
 
@@ -34,6 +35,9 @@ class Tray(Generic[Item]):
         """Put *item* in; it is on its way as soon as the call in flight is done."""
         self._items.append(item)
         self._filled.set()
+
+    def __len__(self) -> int:
+        return len(self._items) + self._under_way
 
     async def run(self) -> None:
         """Send what comes in, for ever."""
@@ -47,6 +51,7 @@ class Tray(Generic[Item]):
         async with self._one_at_a_time:
             while self._items:
                 batch, self._items = self._items[:LARGEST_BATCH], self._items[LARGEST_BATCH:]
+                self._under_way = len(batch)
                 self._note(batch, await self._settle(batch))
 
     async def _settle(self, batch: list[Item]) -> list[bool]:
@@ -62,6 +67,8 @@ class Tray(Generic[Item]):
         except BaseException:
             self._items = batch + self._items  # cancelled: every verb may be repeated
             raise
+        finally:
+            self._under_way = 0
 
     def _note(self, batch: Sequence[Item], kept: list[bool]) -> None:
         self._desk.let_go((item.task_id, item.token) for item in batch)
@@ -72,7 +79,7 @@ class Tray(Generic[Item]):
 
 
 class Outbox:
-    """All ways in which a run can be settled."""
+    """All ways in which a run of one partition can be settled."""
 
     def __init__(self, storage: Storage, desk: Desk, priorities: Sequence[str]) -> None:
         self.complete: Tray[End] = Tray("complete", storage.complete, desk)
@@ -82,11 +89,17 @@ class Outbox:
         for name in priorities:
             self.retry[name] = Tray("retry", _for_priority(storage.retry, name), desk)
             self.release[name] = Tray("release", _for_priority(storage.release, name), desk)
+        self.trays: list[Tray[End] | Tray[GiveBack]] = [
+            self.complete,
+            self.bury,
+            *self.retry.values(),
+            *self.release.values(),
+        ]
 
     @property
-    def trays(self) -> list[Tray[End] | Tray[GiveBack]]:
-        """Every tray."""
-        return [self.complete, self.bury, *self.retry.values(), *self.release.values()]
+    def unsettled(self) -> int:
+        """How many runs have ended and are not settled yet."""
+        return sum(map(len, self.trays))
 
     async def run(self) -> None:
         """Keep every tray moving, for ever."""

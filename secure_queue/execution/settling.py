@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+from collections.abc import Mapping
 
 from secure_queue.clock import now_ms
 from secure_queue.execution.outbox import Outbox
@@ -36,10 +37,10 @@ _log = logging.getLogger("secure_queue.worker")
 class Settling:
     """Carries out verdicts."""
 
-    def __init__(self, codec: Codec, desk: Desk, outbox: Outbox, worker_id: str) -> None:
+    def __init__(self, codec: Codec, desk: Desk, outboxes: Mapping[int, Outbox], worker_id: str) -> None:
         self._codec = codec
         self._desk = desk
-        self._outbox = outbox
+        self._outboxes = outboxes
         self._worker_id = worker_id
         self._unknown_since: dict[bytes, int] = {}
 
@@ -48,7 +49,7 @@ class Settling:
         claim = run.claim
         head = ResultHead(Outcome.DONE, claim.tries, run.started_ms, now_ms(), task.issued_ms, self._worker_id)
         sealed = seal_done(self._codec, task, head, value, run.ttl_ms)
-        self._outbox.complete.add(End(claim.untrusted_id, claim.token, run.ttl_ms, sealed))
+        self._outboxes[run.partition].complete.add(End(claim.untrusted_id, claim.token, run.ttl_ms, sealed))
         self._desk.counters["completed"] += 1
 
     def settle(self, run: Run, ending: Ending) -> None:
@@ -71,7 +72,7 @@ class Settling:
         claim, task = run.claim, run.genuine
         head = ResultHead(Outcome.FAILED, claim.tries, run.started_ms, now_ms(), task.issued_ms, self._worker_id)
         sealed = seal_failure(self._codec, task, head, failure, run.ttl_ms)
-        self._outbox.bury.add(End(claim.untrusted_id, claim.token, run.ttl_ms, sealed))
+        self._outboxes[run.partition].bury.add(End(claim.untrusted_id, claim.token, run.ttl_ms, sealed))
         self._desk.counters["failed"] += 1
         if not run.settings.silent:
             names = task.task_id, printable(task.function), printable(failure.type_name)
@@ -80,19 +81,19 @@ class Settling:
     def _abort(self, run: Run) -> None:
         claim = run.claim
         sealed = aborted_result(self._codec, run.genuine, claim.tries, self._worker_id, run.started_ms)
-        self._outbox.complete.add(End(claim.untrusted_id, claim.token, run.ttl_ms, sealed))
+        self._outboxes[run.partition].complete.add(End(claim.untrusted_id, claim.token, run.ttl_ms, sealed))
         self._desk.counters["aborted"] += 1
 
     def try_again(self, run: Run, delay_ms: int) -> None:
         """Give the task back for another try in *delay_ms* milliseconds."""
         claim = run.claim
-        self._outbox.retry[claim.priority].add(GiveBack(claim.untrusted_id, claim.token, -delay_ms))
+        self._outboxes[run.partition].retry[claim.priority].add(GiveBack(claim.untrusted_id, claim.token, -delay_ms))
         self._desk.counters["retried"] += 1
 
     def hand_back(self, run: Run, *, after_ms: int = 0) -> None:
         """Hand the task back, now or in *after_ms* milliseconds; the try does not count."""
         claim = run.claim
-        self._outbox.release[claim.priority].add(GiveBack(claim.untrusted_id, claim.token, -after_ms))
+        self._outboxes[run.partition].release[claim.priority].add(GiveBack(claim.untrusted_id, claim.token, -after_ms))
         self._desk.counters["handed_back"] += 1
 
     def puzzle_over(self, run: Run) -> None:

@@ -52,10 +52,11 @@ class CoredisLink:
         self._dedicated = dedicated
         self._server = server
         self._deadline = deadline
-        self._on_fault = follower.look_soon if follower is not None else None
+        self._follower = follower
         self._failed_waits = 0
         self._copying = Copying(dedicated, server, follower)
         self.on_new_history = history.on_change
+        self.in_trouble = False
 
     async def run(self, script: Script, keys: Sequence[bytes], args: Sequence[Argument], deadline: float) -> Reply:
         """Run *script* by its hash; a server that does not know it (restart, failover, flush) is given it first."""
@@ -80,7 +81,14 @@ class CoredisLink:
         return await self._repeat(lambda end: self._copying.attempt(script, parts, assurance, end), deadline)
 
     async def _repeat(self, attempt: Callable[[float], Awaitable[T]], deadline: float) -> T:
-        return await repeat(attempt, deadline=deadline, server=self._server, on_fault=self._on_fault)
+        answer = await repeat(attempt, deadline=deadline, server=self._server, on_fault=self._on_fault)
+        self.in_trouble = False
+        return answer
+
+    def _on_fault(self) -> None:
+        self.in_trouble = True
+        if self._follower is not None:
+            self._follower.look_soon()
 
     async def command(self, *parts: Argument) -> Reply:
         """Send one command; maps, sets, doubles and booleans of RESP3 come back as RESP2 would spell them."""
@@ -100,8 +108,7 @@ class CoredisLink:
             if not is_server_fault(error):
                 raise
             self._failed_waits += 1
-            if self._on_fault is not None:
-                self._on_fault()
+            self._on_fault()
             await anyio.sleep(pause(self._failed_waits, 1.0))
             return None
 
@@ -126,6 +133,7 @@ class CoredisLink:
                 connection.invalidate()  # else the server goes on blocking, and runs the script for nobody
             self._dedicated.release(connection)
         self._failed_waits = 0
+        self.in_trouble = False
         return reply
 
     @asynccontextmanager

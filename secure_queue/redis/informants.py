@@ -9,8 +9,9 @@ from typing import Any, Generic, NamedTuple, Self, TypeAlias, TypeVar
 
 import anyio
 
+from secure_queue.background import beside
 from secure_queue.errors import ConfigurationError
-from secure_queue.redis.dialing import open_pool, pool_for
+from secure_queue.redis.dialing import pool_for
 from secure_queue.redis.retrying import (
     Fault,
     classify,
@@ -71,8 +72,8 @@ class Informants(Generic[T]):
         """Why one of them did not answer the last time."""
 
     async def __aenter__(self) -> Self:
-        for server in self._servers:
-            await self.add(server)
+        self._group = await self._stack.enter_async_context(beside())
+        self.add(*self._servers)
         return self
 
     async def __aexit__(
@@ -83,11 +84,12 @@ class Informants(Generic[T]):
     def __len__(self) -> int:
         return len(self._open)
 
-    async def add(self, server: Standalone) -> None:
-        """Ask *server* too from now on; call it from the task that entered the group."""
-        if (server.host, server.port) not in self._open:
-            informant = self._open[server.host, server.port] = Informant(server)
-            await self._stack.enter_async_context(open_pool(informant.pool))
+    def add(self, *servers: Standalone) -> None:
+        """Ask *servers* too from now on."""
+        for server in servers:
+            if (server.host, server.port) not in self._open:
+                informant = self._open[server.host, server.port] = Informant(server)
+                informant.pool.live_in(self._group)
 
     def because(self) -> str:
         """The reason to add to a message when too few have answered."""

@@ -24,7 +24,7 @@ def bucket_of(task_id: bytes) -> int:
 
 
 class QueueKeys:
-    """The keys of one partition of one queue; *priorities* stand highest first.
+    """The keys of one partition of one queue; *priorities* stand highest first. Only partition 0 has a ``config``.
 
     A *room* holds the same keys once more in the same slot, for rehearsals (``beside``).
     """
@@ -45,6 +45,7 @@ class QueueKeys:
         self.finished = self.prefix + b"finished"
         self.schedules = self.prefix + b"schedules"
         self.fired = self.prefix + b"fired"
+        self.config = self.prefix + b"config"
         self.priorities = tuple(priorities)
         self.ready = {name: self.prefix + b"ready:" + name.encode() for name in priorities}
         self.due = {name: self.prefix + b"due:" + name.encode() for name in priorities}
@@ -91,7 +92,7 @@ class QueueKeys:
     @cached_property
     def fixed(self) -> tuple[bytes, ...]:
         """Every key whose name depends on no task and no worker."""
-        indexes = (self.meta, self.leases, self.wake, self.results, self.dead, self.workers, self.finished)
+        indexes = (self.meta, self.leases, self.wake, self.results, self.dead, self.workers, self.finished, self.config)
         hashes = (self.aborts, self.schedules, self.fired)
         return (*self.buckets, *hashes, self.quarantine, *self.both, *indexes)
 
@@ -103,6 +104,7 @@ class QueueKeys:
 
 _TYPES = {
     b"meta": b"hash",
+    b"config": b"hash",
     b"tasks": b"hash",
     b"aborts": b"hash",
     b"schedules": b"hash",

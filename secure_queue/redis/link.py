@@ -29,7 +29,12 @@ class NotConfirmed(ServerError):
 
 
 class Link(Protocol):
-    """An open connection set to the server that holds a queue."""
+    """An open connection set to the server that holds a partition of a queue."""
+
+    @property
+    def in_trouble(self) -> bool:
+        """Whether the last that was heard from the server is a fault."""
+        ...
 
     async def run(self, script: Script, keys: Sequence[bytes], args: Sequence[Argument], deadline: float) -> Reply:
         """Run an idempotent script, repeated over transient faults for at most *deadline* seconds.

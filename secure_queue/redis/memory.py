@@ -115,6 +115,8 @@ class MemoryLink:
     def __init__(self, server: MemoryServer) -> None:
         self._server = server
 
+    in_trouble = False
+
     async def run(self, script: Script, keys: Sequence[bytes], args: Sequence[Argument], deadline: float) -> Reply:
         """Run *script* to its end; other tasks get their turn before it."""
         await checkpoint()

@@ -68,6 +68,10 @@ class SafePoolMixin(_Base[ConnectionT]):
         self.when_opening: Callable[[ConnectionT], Awaitable[None]] | None = None
         """Called with each connection before it serves anybody."""
 
+    def live_in(self, group: TaskGroup) -> None:
+        """Open the pool in *group*, from any task, instead of entering it; its connections end with the group."""
+        self._task_group = group
+
     def lease_nowait(self) -> ConnectionT | None:
         """A free, healthy, open connection, without waiting and without connecting; None if there is none."""
         queue = self._available_connections

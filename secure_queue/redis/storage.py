@@ -15,6 +15,7 @@ from typing import Any, TypeVar, cast
 
 from secure_queue.durability import AT_PRIMARY, Assurance, Durability
 from secure_queue.names import printable
+from secure_queue.partitions import MOST_PARTITIONS
 from secure_queue.redis.keys import QueueKeys
 from secure_queue.redis.link import Argument, Link, Reply, WrongType
 from secure_queue.redis.replay import Replay
@@ -28,6 +29,7 @@ from secure_queue.storage import (
     GiveBack,
     NewTask,
     Record,
+    Register,
     Standing,
     Stored,
     Tick,
@@ -45,6 +47,8 @@ ASIDE_MS = 30 * 86_400_000
 QUARANTINE_ENTRIES = 10_000
 QUARANTINE_BYTES = 256 << 20
 MOST_SCHEDULES, TIMETABLE_BYTES = 10_000, 16 << 20
+REGISTER_MS = 366 * 86_400_000
+"""After so long without anybody it is forgotten how many partitions a queue has."""
 
 
 class RedisStorage:
@@ -69,6 +73,10 @@ class RedisStorage:
         self.replay = Replay(self._enqueue_again, lambda: link.command("PING"), self._counters)
         """What this storage has acknowledged lately; somebody must run it."""
         link.on_new_history(self.replay.begin_again)
+
+    @property
+    def in_trouble(self) -> bool:
+        return self._link.in_trouble
 
     def scannable(self) -> RedisScan:
         return RedisScan(self._link, self.keys, self._max_payload_bytes)
@@ -281,6 +289,16 @@ class RedisStorage:
     @property
     def _schedule_keys(self) -> list[bytes]:
         return [self.keys.meta, self.keys.schedules, self.keys.fired]
+
+    async def register(self, partitions: int, key_partitions: int | None) -> Register:
+        own = self.keys
+        keys = [own.config, own.meta, own.workers, own.results, own.dead, *own.both]
+        args: list[Argument] = [partitions, key_partitions or 0, MOST_PARTITIONS, REGISTER_MS]
+        used, fixed, *workers = cast("list[Any]", await self._run("register", keys, args, READ_DEADLINE_S))
+        return Register(used, fixed, tuple(printable(worker) for worker in workers))
+
+    async def shrink(self, partitions: int, fewer: int) -> bool:
+        return await self._run("shrink", [self.keys.config], [partitions, fewer], READ_DEADLINE_S) == 1
 
     async def _run(self, script: str, keys: Sequence[bytes], args: Sequence[Argument], deadline: float) -> Reply:
         try:

@@ -509,7 +509,7 @@ def test_schedules_are_listed_and_deleted(shell: Shell) -> None:
         await worker.schedule(worker.registry["note"].enqueue(1), "0 3 * * *", schedule_id="nightly")
 
     shell.ask(store)
-    shell.ask(lambda worker: worker._client().storage.schedule(b"\x1b[1m", b"x", PATIENCE))
+    shell.ask(lambda worker: worker._client().routes.timetable.schedule(b"\x1b[1m", b"x", PATIENCE))
     rows = json.loads(shell.run("schedules", "list", TARGET, "--json").stdout)["schedules"]
     assert [(row["schedule_id"], row.get("rule"), row.get("reason")) for row in rows] == [
         ("nightly", "0 3 * * * (UTC)", None),
