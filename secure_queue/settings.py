@@ -114,13 +114,13 @@ def queue_settings(queue_name: str, priorities: Sequence[str] | None, partitions
 
 
 def worker_settings(
-    *,
     worker_id: str | None,
     concurrency: int,
     sync_concurrency: int | None,
     prefetch: int | None,
     idle_timeout: float | timedelta,
     grace_period: float | timedelta,
+    *,
     handle_signals: bool,
 ) -> WorkerSettings:
     """Check the flat arguments of ``Worker`` and turn them into one value."""

@@ -69,6 +69,18 @@ class Worker(Access, Generic[C]):
     for anything that cannot work: a bad URL, a missing or weak secret, a name with a hostile character.
     """
 
+    when_stuck: Callable[[], None] = staticmethod(lambda: None)
+    """Called at the end when tasks ignore their cancellation; the command line ends the process then."""
+    left_behind: int = 0
+    """How many sync tasks outlived the last run in their threads; a process ends only after they have ended."""
+    burst: bool = False
+    """Whether ``run_async`` ends when the queue is empty; the command line sets it for ``--burst``."""
+
+    _producer: AsyncExitStack | None = None
+    _engine: Engine | None = None
+    _is_running: bool = False
+    _asked: int = 0
+
     def __init__(
         self,
         redis_url: str | None = None,
@@ -116,13 +128,7 @@ class Worker(Access, Generic[C]):
         )
         self._queue = queue_settings(queue_name, priorities, partitions)
         self._settings = worker_settings(
-            worker_id=id,
-            concurrency=concurrency,
-            sync_concurrency=sync_concurrency,
-            prefetch=prefetch,
-            idle_timeout=idle_timeout,
-            grace_period=grace_period,
-            handle_signals=handle_signals,
+            id, concurrency, sync_concurrency, prefetch, idle_timeout, grace_period, handle_signals=handle_signals
         )
         self._durability = durability_policy(
             reach_of(self._topology, replicas),
@@ -140,20 +146,10 @@ class Worker(Access, Generic[C]):
         self._context: list[C] = []
         self._host = Host(self._topology)
         self._clients: dict[int, list[Client]] = {}
-        self._producer: AsyncExitStack | None = None
         self._counters: Counter[str] = Counter()
         self._storage_counters: Counter[str] = Counter()
-        self._engine: Engine | None = None
         self.anyio_backend = anyio_backend
         self.anyio_kwargs = dict(anyio_kwargs or {})
-        self._asked = 0
-        self._is_running = False
-        self.when_stuck: Callable[[], None] = _do_nothing
-        """Called at the end when tasks ignore their cancellation; the command line ends the process then."""
-        self.left_behind = 0
-        """How many sync tasks outlived the last run in their threads; a process ends only after they have ended."""
-        self.burst = False
-        """Whether ``run_async`` ends when the queue is empty; the command line sets it for ``--burst``."""
 
     def __repr__(self) -> str:
         return f"<Worker {self.id} of queue {self.queue_name} at {self._topology}>"
@@ -347,10 +343,6 @@ async def _shielded(engine: Engine, scope: anyio.CancelScope) -> None:
 def _never(_: int) -> bool:
     """Without a client nobody knows how the partitions are."""
     return False
-
-
-def _do_nothing() -> None:
-    """A program of its own may have better ideas than ending its process."""
 
 
 def _no_lifespan() -> AbstractAsyncContextManager[Any]:

@@ -22,7 +22,7 @@ SCRIPTS = sorted(path.stem for path in (ROOT / "secure_queue/redis/lua").glob("[
 DEFINITIONS = (ast.FunctionDef, ast.AsyncFunctionDef, ast.ClassDef)
 TABLES = {"extensions.py"}  # pairs of tiny functions, one for each type; the table at its end tells what they are
 
-LONGEST_MODULE = 340
+LONGEST_MODULE = 350
 LONGEST_FUNCTION = 45
 
 

@@ -21,6 +21,7 @@ from secure_queue.redis.link import Argument, Link, Reply, WrongType
 from secure_queue.redis.replay import Replay
 from secure_queue.redis.scanning import RedisScan
 from secure_queue.redis.scripts import load
+from secure_queue.redis.timetable import READ_DEADLINE_S, RedisTimetable, nonce, word
 from secure_queue.storage import (
     UNKNOWN,
     Claim,
@@ -34,24 +35,21 @@ from secure_queue.storage import (
     Stored,
     Tick,
 )
-from secure_queue.timetable import Fired, Firing, Timetable
 
 Sealed = TypeVar("Sealed", NewTask, End)
 
 _audit_log = logging.getLogger("secure_queue.audit")
 
 CLAIM_DEADLINE_S = 30.0
-READ_DEADLINE_S = 20.0
 BATCH, BATCH_BYTES = 500, 4 << 20
 ASIDE_MS = 30 * 86_400_000
 QUARANTINE_ENTRIES = 10_000
 QUARANTINE_BYTES = 256 << 20
-MOST_SCHEDULES, TIMETABLE_BYTES = 10_000, 16 << 20
 REGISTER_MS = 366 * 86_400_000
 """After so long without anybody it is forgotten how many partitions a queue has."""
 
 
-class RedisStorage:
+class RedisStorage(RedisTimetable):
     """One partition of a queue behind a link."""
 
     def __init__(
@@ -198,17 +196,17 @@ class RedisStorage:
         own = self.keys
         places = [own.bucket(task_id), own.result(task_id), *own.due.values()]
         keys = [own.meta, own.leases, own.results, own.aborts, own.dead, *places]
-        return _word(await self._run("abort", keys, [task_id, sealed, ttl_ms, mark], self._deadline_s))
+        return word(await self._run("abort", keys, [task_id, sealed, ttl_ms, mark], self._deadline_s))
 
     async def quarantine(self, untrusted_id: bytes, token: bytes, reason: str, sha256: str = "") -> bool:
         own = self.keys
         keys = [own.meta, own.leases, own.quarantine, own.bucket(untrusted_id), own.aborts]
         limits = (self._max_payload_bytes, QUARANTINE_ENTRIES, QUARANTINE_BYTES, ASIDE_MS)
         args: list[Argument] = [untrusted_id, token, reason, sha256, *limits]
-        answer = _word(await self._run("quarantine", keys, args, self._settle_s))
+        answer = word(await self._run("quarantine", keys, args, self._settle_s))
         if answer == "full":
             await self._move_aside([own.quarantine], [b"nothing that could stay"])
-            answer = _word(await self._run("quarantine", keys, args, self._settle_s))
+            answer = word(await self._run("quarantine", keys, args, self._settle_s))
         return answer == "moved"
 
     async def watch(self, client: str, task_ids: Sequence[bytes]) -> list[bytes | object | None]:
@@ -256,39 +254,11 @@ class RedisStorage:
         own = self.keys
         places = [own.results, own.bucket(task_id), own.result(task_id)]
         keys = [own.meta, own.dead, own.wake, own.ready[priority], *places]
-        return _word(await self._run("revive", keys, [task_id, sealed], self._deadline_s)) == "revived"
+        return word(await self._run("revive", keys, [task_id, sealed], self._deadline_s)) == "revived"
 
     async def forget(self, task_id: bytes) -> bool:
         keys = [self.keys.meta, self.keys.dead, self.keys.bucket(task_id)]
-        return _word(await self._run("forget", keys, [task_id], self._deadline_s)) == "deleted"
-
-    async def schedule(
-        self, schedule_id: bytes, sealed: bytes, deadline: float, assurance: Assurance = AT_PRIMARY
-    ) -> Durability | None:
-        args: list[Argument] = [schedule_id, sealed, _nonce(), MOST_SCHEDULES]
-        reply, level = await self._run_assured("schedule", self._schedule_keys, args, deadline, assurance)
-        return level if _word(reply) == "scheduled" else None
-
-    async def unschedule(self, schedule_id: bytes) -> bool:
-        args: list[Argument] = [schedule_id, _nonce()]
-        return _word(await self._run("unschedule", self._schedule_keys, args, READ_DEADLINE_S)) == "removed"
-
-    async def timetable(self, version: bytes, names: Sequence[bytes]) -> Timetable:
-        args: list[Argument] = [version, self._max_payload_bytes, TIMETABLE_BYTES, *names]
-        reply = cast("list[Any]", await self._run("timetable", self._schedule_keys, args, READ_DEADLINE_S))
-        now_ms, found, changed, marks = reply
-        schedules = None if changed is None else dict(zip(changed[::2], changed[1::2], strict=True))
-        return Timetable(now_ms, found, schedules, marks)
-
-    async def fire(self, firing: Firing) -> Fired:
-        own = self.keys
-        places = [own.schedules, own.fired, own.result(firing.task_id), *own.buckets]
-        keys = [own.meta, own.wake, own.ready[firing.priority or own.priorities[-1]], *places]
-        return Fired(_word(await self._run("fire", keys, list(firing[:-1]), READ_DEADLINE_S)))
-
-    @property
-    def _schedule_keys(self) -> list[bytes]:
-        return [self.keys.meta, self.keys.schedules, self.keys.fired]
+        return word(await self._run("forget", keys, [task_id], self._deadline_s)) == "deleted"
 
     async def register(self, partitions: int, key_partitions: int | None) -> Register:
         own = self.keys
@@ -322,8 +292,8 @@ class RedisStorage:
         return await self._move_aside(unique, [self.keys.type_of(key) for key in unique])
 
     async def _move_aside(self, keys: Sequence[bytes], types: Sequence[bytes]) -> list[bytes]:
-        nonce = _nonce()
-        pairs = [name for key in keys for name in (key, self.keys.misfit(key, nonce))]
+        mark = nonce()
+        pairs = [name for key in keys for name in (key, self.keys.misfit(key, mark))]
         args: list[Argument] = [ASIDE_MS, *types]
         moved = cast("list[bytes]", await self._link.run(load("repair"), pairs, args, self._deadline_s))
         for key in moved:
@@ -350,14 +320,6 @@ def _flags(reply: Reply) -> list[bool]:
 def _kept(result: Any) -> Any:
     """A stored result, or b"" for the mark of one that was not kept."""
     return b"" if isinstance(result, bytes) and result.startswith(b"-") else result
-
-
-def _nonce() -> bytes:
-    return os.urandom(8).hex().encode()
-
-
-def _word(reply: Reply) -> str:
-    return cast("bytes", reply).decode()
 
 
 async def _split(messages: AsyncIterator[bytes]) -> AsyncGenerator[tuple[bytes, bytes], None]:
