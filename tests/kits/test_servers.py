@@ -12,7 +12,7 @@ import anyio
 from secure_queue import Worker
 from secure_queue.local.access import Access
 from secure_queue.local.certificates import make_certificates
-from secure_queue.local.groups import ClusterGroup, Group, SentinelGroup, StandaloneGroup, linked_replicas
+from secure_queue.local.groups import ClusterGroup, Group, SentinelGroup, StandaloneGroup, as_dict, linked_replicas
 from secure_queue.local.layout import MASTER, Layout
 from secure_queue.local.logins import keep_logins, users_in
 from secure_queue.local.node import Node, speaks_tls
@@ -73,7 +73,7 @@ async def check_settings(node: Node, kit: str, name: str) -> None:
         directive, _, value = line.partition(" ")
         if not line or line.startswith(("#", "sentinel ", "save", "appendfsync ", *OWN)):
             continue
-        _, found = await node.command("CONFIG", "GET", directive)
+        found = as_dict(await node.command("CONFIG", "GET", directive))[directive.encode()]
         units = {"1gb": "1073741824", "64mb": "67108864"}
         assert found.decode() == units.get(value, value), directive
 
