@@ -17,7 +17,7 @@ from secure_queue.local.layout import MASTER, Layout
 from secure_queue.local.logins import keep_logins, users_in
 from secure_queue.local.node import Node, speaks_tls
 from secure_queue.local.private import private_folder
-from secure_queue.local.survey import up_to_date_replicas
+from secure_queue.local.survey import REPLICA, look, up_to_date_replicas
 from secure_queue.redis.slots import slot_of
 from tests.servers import eventually, server_binary, started
 from tests.tour.blocks import ROOT
@@ -87,6 +87,10 @@ def test_deploy_starts_and_its_backup_is_restored(tmp_path: Path) -> None:
         [node] = group.nodes
         await check_settings(node, "deploy", "redis.conf")
         assert await enqueue(group.url, 1, 2, 3) == 3
+        node.stop()
+        node.start()
+        await node.answering()
+        assert await enqueue(group.url) == 3, "what scripts have written is read again, although nobody is `default`"
         await node.command("SAVE")
         shutil.copy(node.folder / "dump.rdb", tmp_path / "backup.rdb")
         await enqueue(group.url, 4)
@@ -159,7 +163,8 @@ async def is_replaced(group: SentinelGroup, old: Node) -> bool:
 
 
 async def follows(node: Node) -> bool:
-    return b"master_link_status:up" in await node.command("INFO", "replication")
+    [state] = await look([node])
+    return state.role == REPLICA and state.link.endswith("up")
 
 
 def test_cluster_starts_fails_over_by_hand_and_moves_the_slot_of_a_queue(tmp_path: Path) -> None:
