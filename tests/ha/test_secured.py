@@ -20,7 +20,7 @@ from tests.ha.test_following import replicated
 from tests.servers import PATIENCE, eventually, server_binary, started
 from tests.worker.places import SECRET, running
 
-pytestmark = pytest.mark.anyio
+pytestmark = [pytest.mark.anyio, pytest.mark.timeout(180)]
 KINDS = ["sentinels", "cluster"]
 
 

@@ -8,6 +8,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 import anyio
+import pytest
 
 from secure_queue import Worker
 from secure_queue.local.access import Access
@@ -23,6 +24,7 @@ from tests.servers import eventually, server_binary, started
 from tests.tour.blocks import ROOT
 from tests.worker.places import SECRET
 
+pytestmark = [pytest.mark.slow, pytest.mark.timeout(180)]
 QUEUE = "kit"
 SLOT = slot_of(f"{QUEUE}/0".encode())
 OWN = ("port", "tls-", "dir", "aclfile", "sentinel monitor")  # a local topology has its own ports, folders and files
