@@ -10,8 +10,9 @@ from collections.abc import Awaitable, Callable, Iterable
 import anyio
 
 from secure_queue.clock import now_ms
-from secure_queue.local.groups import MASTER
-from secure_queue.local.node import LOOPBACK, Node
+from secure_queue.local.access import LOOPBACK
+from secure_queue.local.layout import MASTER
+from secure_queue.local.node import Node
 from secure_queue.redis.scripts import load
 from tests.chaos.case import Fault, Scene, came_true
 from tests.chaos.crew import Member

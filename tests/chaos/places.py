@@ -7,10 +7,20 @@ from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack, asynccontextmanager
 from pathlib import Path
 
-from secure_queue.local.groups import ClusterGroup, Group, SentinelGroup, StandaloneGroup, cluster_info, linked_replicas
-from secure_queue.local.node import LOOPBACK, Node
+from secure_queue.local.access import LOOPBACK
+from secure_queue.local.groups import (
+    ClusterGroup,
+    Group,
+    SentinelGroup,
+    StandaloneGroup,
+    cluster_info,
+    linked_replicas,
+    until,
+)
+from secure_queue.local.layout import ANY_LAYOUT, MASTER, Layout
+from secure_queue.local.node import Node
 from secure_queue.redis.keys import QueueKeys
-from secure_queue.redis.slots import slot_of
+from secure_queue.redis.slots import SLOTS, slot_of
 from tests.chaos.app import QUEUE
 from tests.chaos.proxy import Proxy
 
@@ -35,9 +45,13 @@ class Place(ABC):
             async with AsyncExitStack() as stack:
                 for proxy in self.proxies:
                     await stack.enter_async_context(proxy.serving())
+                await self.announce()
                 yield
         finally:
             self.group.close()
+
+    async def announce(self) -> None:  # noqa: B027 - most have no proxies
+        """Make the proxies known as the way to what stands behind them."""
 
     @property
     def url(self) -> str:
@@ -74,23 +88,11 @@ class Single(Place):
         return bool(await self.servers[0].command("PING"))
 
 
-class SingleBehindProxy(Single):
-    """One server that is reached through a proxy."""
-
-    def __init__(self, binary: Path) -> None:
-        super().__init__(binary)
-        self.proxies = [Proxy(self.servers[0].port)]
-
-    @property
-    def url(self) -> str:
-        return f"redis://{LOOPBACK}:{self.proxies[0].port}"
-
-
 class Watched(Place):
     """A primary with two replicas, watched by three sentinels."""
 
-    def __init__(self, binary: Path) -> None:
-        self._watched = SentinelGroup(binary)
+    def __init__(self, binary: Path, layout: Layout = ANY_LAYOUT) -> None:
+        self._watched = SentinelGroup(binary, layout=layout)
         super().__init__(self._watched, self._watched.servers, self._watched.sentinels)
 
     async def primary(self) -> Node:
@@ -109,8 +111,8 @@ class Watched(Place):
 class Sharded(Place):
     """Three shards of a primary and a replica each."""
 
-    def __init__(self, binary: Path) -> None:
-        self._cluster = ClusterGroup(binary)
+    def __init__(self, binary: Path, layout: Layout = ANY_LAYOUT) -> None:
+        self._cluster = ClusterGroup(binary, layout=layout)
         super().__init__(self._cluster, self._cluster.nodes, [])
 
     async def primary(self) -> Node:
@@ -128,3 +130,67 @@ class Sharded(Place):
         states = [(await cluster_info(node))["cluster_state"] for node in self.servers]
         linked = [await linked_replicas(node) for node in self.servers]
         return set(states) == {"ok"} and sum(linked) == len(self.servers) // 2
+
+
+class SingleBehindProxy(Single):
+    """One server that is reached through a proxy."""
+
+    def __init__(self, binary: Path) -> None:
+        super().__init__(binary)
+        self.proxies = [Proxy(self.servers[0].port)]
+
+    @property
+    def url(self) -> str:
+        return f"redis://{LOOPBACK}:{self.proxies[0].port}"
+
+
+class WatchedBehindProxy(Watched):
+    """A Sentinel group whose primary is known to the sentinels by its proxy."""
+
+    def __init__(self, binary: Path) -> None:
+        super().__init__(binary)
+        self.proxies = [Proxy(self.servers[0].port)]
+
+    async def announce(self) -> None:
+        quorum = str(len(self.sentinels) // 2 + 1)
+        for sentinel in self.sentinels:
+            await sentinel.command("SENTINEL", "REMOVE", MASTER)
+            await sentinel.command("SENTINEL", "MONITOR", MASTER, LOOPBACK, str(self.proxies[0].port), quorum)
+
+    async def primary(self) -> Node:
+        return self.servers[0]
+
+
+class ShardedBehindProxy(Sharded):
+    """A cluster in which the owner of the queue is known by its proxy."""
+
+    def __init__(self, binary: Path) -> None:
+        super().__init__(binary)
+        self._owner = self._cluster.primaries[SLOT * len(self._cluster.primaries) // SLOTS]
+        self.proxies = [Proxy(self._owner.port)]
+
+    async def announce(self) -> None:
+        await self._owner.command("CONFIG", "SET", "cluster-announce-port", str(self.proxies[0].port))
+        await until(self._is_known_by_its_proxy, "the nodes do not learn the port of the proxy")
+
+    async def _is_known_by_its_proxy(self) -> bool:
+        for node in self.servers:
+            slots = await node.command("CLUSTER", "SLOTS")
+            if not any(int(owner[1]) == self.proxies[0].port for _, _, owner, *_ in slots):
+                return False
+        return True
+
+    async def primary(self) -> Node:
+        return self._owner
+
+
+class WatchedThroughProxies(Watched):
+    """A Sentinel group whose sentinels the application reaches through proxies, and its servers directly."""
+
+    def __init__(self, binary: Path) -> None:
+        super().__init__(binary)
+        self.proxies = [Proxy(sentinel.port) for sentinel in self.sentinels]
+
+    @property
+    def url(self) -> str:
+        return f"redis+sentinel://{','.join(f'{LOOPBACK}:{proxy.port}' for proxy in self.proxies)}/{MASTER}"

@@ -8,7 +8,7 @@ from contextlib import asynccontextmanager
 import anyio
 from anyio.abc import ByteStream, SocketAttribute, SocketStream, TaskGroup
 
-from secure_queue.local.node import LOOPBACK
+from secure_queue.local.access import LOOPBACK
 
 CHUNK = 65_536
 

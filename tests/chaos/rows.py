@@ -8,7 +8,7 @@ from dataclasses import replace
 from tests.chaos import faults
 from tests.chaos.case import Case, Fault
 from tests.chaos.crew import Load
-from tests.chaos.places import SingleBehindProxy
+from tests.chaos.places import ShardedBehindProxy, SingleBehindProxy, WatchedBehindProxy
 from tests.chaos.verdict import Promise
 
 EVERYWHERE = ("standalone", "sentinel", "cluster")
@@ -18,6 +18,7 @@ HELD = 40
 SHORT = 3.0
 """What counts as no gap on a busy machine, in seconds."""
 EXACT = Promise(5, 5, duplicates=0)
+BEHIND_PROXY = {"standalone": SingleBehindProxy, "sentinel": WatchedBehindProxy, "cluster": ShardedBehindProxy}
 USUAL = Load()
 DELAYED = Load(delay=15.0)
 
@@ -68,8 +69,8 @@ def _clients() -> Iterator[Case]:
     yield from _row(19, "worker killed", EVERYWHERE, "primary", faults.worker_killed(), calm)
     yield from _row(20, "zombie worker", EVERYWHERE, "primary", faults.worker_hangs(8), calm)
     yield from _row(21, "script cache lost", EVERYWHERE, "primary", faults.scripts_forgotten(), calm)
-    for case in _row(25, "reply lost after execution", "standalone", "primary", faults.replies_lost(5), EXACT):
-        yield replace(case, place=SingleBehindProxy)
+    for case in _row(25, "reply lost after execution", EVERYWHERE, "primary", faults.replies_lost(5), EXACT):
+        yield replace(case, place=BEHIND_PROXY[case.topology])
     yield from _row(26, "cancelled calls", EVERYWHERE, "primary", faults.calls_cancelled(500), calm)
     yield from _row(30, "clock jump", EVERYWHERE, "primary", faults.clock_jumps(5), calm)
 

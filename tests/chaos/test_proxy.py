@@ -6,7 +6,7 @@ import anyio
 import pytest
 from anyio.abc import SocketAttribute, SocketStream
 
-from secure_queue.local.node import LOOPBACK
+from secure_queue.local.access import LOOPBACK
 from tests.chaos.proxy import Proxy
 from tests.servers import PATIENCE
 
