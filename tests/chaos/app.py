@@ -86,12 +86,13 @@ class Producer:
 
     async def _call(self, number: int) -> None:
         started = monotonic()
+        task = self._task(number)
         try:
-            await self._task(number)
+            await task
         except SecureQueueError as error:
             self._ledger.note("refused", number, f"{monotonic() - started:.4f}", type(error).__name__)
         else:
-            self._ledger.note("ack", number, f"{monotonic() - started:.4f}")
+            self._ledger.note("ack", number, f"{monotonic() - started:.4f}", task.durability)
 
     async def _cancel_calls(self, number: int) -> None:
         """Begin so many calls and give most of them up while they are under way."""

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import shutil
 import tempfile
+import traceback
 from collections.abc import Awaitable, Callable, Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from pathlib import Path
 from time import monotonic
 from typing import Any
@@ -16,7 +17,7 @@ from secure_queue import Worker
 from tests.chaos.app import make_worker
 from tests.chaos.crew import Crew, Load
 from tests.chaos.places import Place, Sharded, Single, Watched
-from tests.chaos.verdict import DEADLINE_S, SLACK_S, Evidence, Promise, Verdict, broken, judge
+from tests.chaos.verdict import SLACK_S, Evidence, Promise, Verdict, broken, judge
 from tests.servers import bundled_binary, server_binary
 
 LEASE_S = 5.0
@@ -24,6 +25,7 @@ DRAIN_S = 40.0
 REST_S = 20.0
 LOOK_EVERY_S = 0.05
 PLACES: Mapping[str, Callable[[Path], Place]] = {"standalone": Single, "sentinel": Watched, "cluster": Sharded}
+NOTHING = Evidence([], [], level="", asked=0, delay_s=0, struck_at=0, deaths=0, left=0)
 OPTIONS: dict[str, Any] = {"idle_timeout": LEASE_S, "concurrency": 8}
 
 
@@ -33,6 +35,8 @@ class Scene:
 
     place: Place
     crew: Crew
+    silence: list[float] = field(default_factory=list)
+    """When a fault has cut off everybody who could name the primary, and when it has let them speak again."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,21 +82,29 @@ class Outcome:
 
 
 async def play(case: Case) -> Outcome:
-    """Play *case* from its first process to its last."""
+    """Play *case* from its first process to its last; what goes wrong on the way breaks it too."""
     begun = monotonic()
     folder = Path(tempfile.mkdtemp(prefix=f"chaos-{case.row:02}-{case.topology}-"))
-    place = (case.place or PLACES[case.topology])(bundled_binary() if case.on_oldest else server_binary())
-    async with place.running():
-        with Crew(folder, place.url, _options(case)) as crew:
-            verdict = judge(await _story(case, Scene(place, crew)))
-    problems = broken(verdict, case.promise)
+    try:
+        verdict = judge(await _played(case, folder))
+        problems = broken(verdict, case.promise)
+    except Exception as error:
+        verdict, problems = judge(NOTHING), [f"it could not be played: {error!r}"]
+        (folder / "traceback").write_text("".join(traceback.format_exception(error)))
     if not problems:
         shutil.rmtree(folder)
     return Outcome(case, verdict, problems, monotonic() - begun, folder if problems else None)
 
 
+async def _played(case: Case, folder: Path) -> Evidence:
+    place = (case.place or PLACES[case.topology])(bundled_binary() if case.on_oldest else server_binary())
+    async with place.running():
+        with Crew(folder, place.url, _options(case)) as crew:
+            return await _story(case, Scene(place, crew))
+
+
 def _options(case: Case) -> dict[str, Any]:
-    return OPTIONS | dict(case.options)
+    return OPTIONS | {"durability": case.durability, "deadline": case.promise.deadline_s} | dict(case.options)
 
 
 async def _story(case: Case, scene: Scene) -> Evidence:
@@ -100,13 +112,13 @@ async def _story(case: Case, scene: Scene) -> Evidence:
     for _ in range(2):
         await crew.start_worker()
     crew.start_producer(case.load)
-    await came_true(lambda: _has_acked(crew, case.strike_at * case.load.count), _patience(case.load))
+    await came_true(lambda: _has_acked(crew, case.strike_at * case.load.count), _patience(case))
     struck_at = monotonic()
     await case.fault.strike(scene)
     await _wait_for_the_end(scene, case)
     left = await _left(case, scene)
     await crew.leave()
-    return _evidence(case, crew, struck_at, left)
+    return _evidence(case, scene, struck_at, left)
 
 
 async def _has_acked(crew: Crew, count: float) -> bool:
@@ -122,9 +134,9 @@ async def came_true(condition: Callable[[], Awaitable[bool]], patience: float) -
     return False
 
 
-def _patience(load: Load) -> float:
+def _patience(case: Case) -> float:
     """How long a load can take if its last call takes as long as it may."""
-    return load.count / load.rate + DEADLINE_S + SLACK_S
+    return case.load.count / case.load.rate + case.promise.deadline_s + SLACK_S
 
 
 async def _wait_for_the_end(scene: Scene, case: Case) -> None:
@@ -138,7 +150,7 @@ async def _wait_for_the_end(scene: Scene, case: Case) -> None:
     async def has_run() -> bool:
         return crew.acked() <= crew.ran()
 
-    await came_true(has_returned, _patience(case.load))
+    await came_true(has_returned, _patience(case))
     await came_true(has_run, case.load.delay + DRAIN_S)
 
 
@@ -158,19 +170,17 @@ async def _standing(worker: Worker[None]) -> int:
     return sum(counts.ready.values()) + sum(counts.due.values()) + counts.running + counts.dead + counts.quarantined
 
 
-def _evidence(case: Case, crew: Crew, struck_at: float, left: int) -> Evidence:
+def _evidence(case: Case, scene: Scene, struck_at: float, left: int) -> Evidence:
+    crew = scene.crew
     assert crew.producer is not None
     return Evidence(
         producer=crew.producer.reader.refresh(),
         workers=[worker.reader.refresh() for worker in crew.workers],
+        level=case.durability,
         asked=case.load.count,
         delay_s=case.load.delay,
         struck_at=struck_at,
         deaths=sum(member.died for member in crew.everybody),
         left=left,
+        silence=(scene.silence[0], scene.silence[1]) if scene.silence else (0.0, 0.0),
     )
-
-
-def on_oldest(case: Case, row: int) -> Case:
-    """*case* as a row of its own, on Redis 6.2."""
-    return replace(case, row=row, title=f"Redis 6.2: {case.title}", on_oldest=True)

@@ -16,6 +16,7 @@ from tests.chaos.ledger import Reader
 from tests.servers import PATIENCE, die_with_parent, eventually
 
 ROOT = Path(__file__).parents[2]
+START_S = 60.0
 BACKENDS = ("asyncio", "trio")
 
 
@@ -127,7 +128,7 @@ class Crew:
             assert worker.process.poll() is None, (self.folder / f"{worker.name}.log").read_text()[-2000:]
             return worker.reader.has("ready")
 
-        await eventually(is_ready)
+        await eventually(is_ready, patience=START_S)
         return worker
 
     def start_producer(self, load: Load) -> Member:

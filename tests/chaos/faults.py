@@ -6,6 +6,7 @@ import random
 import shutil
 import signal
 from collections.abc import Awaitable, Callable, Iterable
+from time import monotonic
 
 import anyio
 
@@ -118,6 +119,33 @@ def sentinels_killed(back_after: float) -> Fault:
             await _start(sentinel)
 
     return Fault(f"kill -9 of all sentinels, back after {back_after:g} s", strike)
+
+
+def sentinels_silenced(seconds: float) -> Fault:
+    """The application reaches no sentinel, as in a partition; the servers go on, and could be replaced unseen."""
+
+    async def strike(scene: Scene) -> None:
+        for proxy in scene.place.proxies:
+            proxy.fall_silent()
+        scene.silence.append(monotonic())
+        await anyio.sleep(seconds)
+        scene.silence.append(monotonic())
+        for proxy in scene.place.proxies:
+            proxy.speak()
+
+    return Fault(f"no sentinel can be reached for {seconds:g} s", strike)
+
+
+def promoted_and_producer_killed(after: float) -> Fault:
+    """A planned failover, and ``kill -9`` of the producer before it could enqueue anything again."""
+
+    async def strike(scene: Scene) -> None:
+        assert scene.crew.producer is not None
+        await promoted().strike(scene)
+        await anyio.sleep(after)
+        scene.crew.producer.kill()
+
+    return Fault(f"planned failover, kill -9 of the producer after {after:g} s", strike)
 
 
 def connections_killed() -> Fault:

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import shutil
+import tempfile
 from abc import ABC, abstractmethod
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from contextlib import AsyncExitStack, asynccontextmanager
 from pathlib import Path
 
-from secure_queue.local.access import LOOPBACK
+from secure_queue.local.access import LOOPBACK, Access
+from secure_queue.local.certificates import make_certificates
 from secure_queue.local.groups import (
     ClusterGroup,
     Group,
@@ -36,6 +39,8 @@ class Place(ABC):
         self.servers = servers
         self.sentinels = sentinels
         self.proxies: list[Proxy] = []
+        self.folders: list[Path] = []
+        """What else goes at the end."""
 
     @asynccontextmanager
     async def running(self) -> AsyncIterator[None]:
@@ -49,6 +54,8 @@ class Place(ABC):
                 yield
         finally:
             self.group.close()
+            for folder in self.folders:
+                shutil.rmtree(folder, ignore_errors=True)
 
     async def announce(self) -> None:  # noqa: B027 - most have no proxies
         """Make the proxies known as the way to what stands behind them."""
@@ -194,3 +201,15 @@ class WatchedThroughProxies(Watched):
     @property
     def url(self) -> str:
         return f"redis+sentinel://{','.join(f'{LOOPBACK}:{proxy.port}' for proxy in self.proxies)}/{MASTER}"
+
+
+def over_tls(kind: Callable[[Path, Layout], Place]) -> Callable[[Path], Place]:
+    """The same *kind* of place with an authority of its own; every server, sentinel and client shows a certificate."""
+
+    def place(binary: Path) -> Place:
+        folder = Path(tempfile.mkdtemp(prefix="sqg-tls-"))
+        made = kind(binary, Layout(access=Access(certificates=make_certificates(folder))))
+        made.folders.append(folder)
+        return made
+
+    return place

@@ -45,12 +45,20 @@ def _row(outcome: Outcome) -> dict[str, Any]:
         "worker_deaths": verdict.deaths,
         "recovery_s": round(verdict.recovery_s, 2),
         "refused": dict(verdict.refused),
+        "degraded": verdict.degraded,
+        "unconfirmed": verdict.unconfirmed,
         "ran_again": verdict.again,
         "ran_anew": verdict.anew,
         "stale_ends_refused": verdict.stale,
         "acknowledgement_gap_s": round(verdict.ack_gap_s, 2),
         "execution_gap_s": round(verdict.run_gap_s, 2),
         "longest_call_s": round(verdict.longest_call_s, 2),
+        "promised": {
+            "duplicates": case.promise.duplicates,
+            "acknowledgement_gap_s": case.promise.ack_gap_s,
+            "execution_gap_s": case.promise.run_gap_s,
+            "errors": sorted(case.promise.errors),
+        },
         "seconds": round(outcome.seconds, 1),
         "broken": outcome.broken,
     }
@@ -61,11 +69,23 @@ def show(outcomes: Sequence[Outcome], not_run: Mapping[int, str], facts: Mapping
     table = Table(title="Faults under load: " + ", ".join(f"{name} {value}" for name, value in facts.items()))
     for heading in ("row", "what happens", "topology", "durability"):
         table.add_column(heading, overflow="fold")
-    for heading in ("acked", "refused", "lost", "again", "anew", "stale", "deaths", "acks s", "runs s", "kept"):
+    for heading in (
+        "acked",
+        "below",
+        "refused",
+        "lost",
+        "again",
+        "anew",
+        "stale",
+        "deaths",
+        "acks s",
+        "runs s",
+        "kept",
+    ):
         table.add_column(heading, justify="right")
     for outcome in outcomes:
         case, verdict = outcome.case, outcome.verdict
-        numbers = (verdict.acked, verdict.refused.total(), verdict.lost)
+        numbers = (verdict.acked, verdict.degraded, verdict.refused.total(), verdict.lost)
         counts = (verdict.again, verdict.anew, verdict.stale, verdict.deaths)
         gaps = (f"{verdict.ack_gap_s:.1f}", f"{verdict.run_gap_s:.1f}", "NO" if outcome.broken else "yes")
         words = (case.row, case.fault.name, case.topology, case.durability, *numbers, *counts, *gaps)

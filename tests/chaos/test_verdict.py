@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from tests.chaos.ledger import Entry, Ledger, Reader
-from tests.chaos.verdict import Evidence, Promise, Verdict, broken, judge, longest_gap
+from tests.chaos.verdict import Evidence, Promise, Verdict, broken, judge, longest_gap, longest_rest
 
 CALM = Promise(ack_gap_s=1, run_gap_s=1, duplicates=0)
 GOOD = Verdict(
@@ -17,6 +17,8 @@ GOOD = Verdict(
     lost=0,
     refused=Counter(),
     unreturned=0,
+    degraded=0,
+    unconfirmed=0,
     again=0,
     anew=0,
     stale=0,
@@ -28,8 +30,8 @@ GOOD = Verdict(
 )
 
 
-def ack(number: int, at: float, took: float = 0.01) -> Entry:
-    return Entry("ack", at, (str(number), str(took)))
+def ack(number: int, at: float, took: float = 0.01, level: str = "replicated") -> Entry:
+    return Entry("ack", at, (str(number), str(took), level))
 
 
 def run(number: int, at: float, tries: int = 1) -> Entry:
@@ -37,7 +39,7 @@ def run(number: int, at: float, tries: int = 1) -> Entry:
 
 
 def judged(acks: list[Entry], *workers: list[Entry], **facts: object) -> Verdict:
-    usual = Evidence(acks, workers, asked=len(acks), delay_s=0, struck_at=0, deaths=0, left=0)
+    usual = Evidence(acks, workers, level="replicated", asked=len(acks), delay_s=0, struck_at=0, deaths=0, left=0)
     return judge(replace(usual, **facts))  # type: ignore[arg-type]
 
 
@@ -67,6 +69,16 @@ def test_refusals_are_counted_by_name_and_calls_without_an_end_too() -> None:
     assert (verdict.refused, verdict.unreturned, verdict.longest_call_s) == ({"Unavailable": 1}, 3, 20.5)
 
 
+def test_acknowledgements_at_a_lower_level_are_counted() -> None:
+    verdict = judged([ack(1, 1), ack(2, 2, level="primary")], [run(1, 1), run(2, 2)])
+    assert (verdict.acked, verdict.degraded) == (2, 1)
+
+
+def test_acknowledgements_in_a_long_silence_are_not_to_be_believed() -> None:
+    verdict = judged([ack(1, 11), ack(2, 16), ack(3, 18), ack(4, 21)], [], silence=(10, 20))
+    assert verdict.unconfirmed == 1
+
+
 def test_refused_ends_of_all_workers_are_added_up() -> None:
     counters = [Entry("counter", 9, ("stale", "2")), Entry("counter", 9, ("completed", "7"))]
     assert judged([], counters, counters).stale == 4
@@ -89,9 +101,28 @@ def test_a_gap_is_measured_from_the_fault_to_what_comes_back(
     assert longest_gap(moments, since, until) == gap
 
 
+@pytest.mark.parametrize(
+    ("runs", "due", "since", "until", "rest"),
+    [
+        ([1, 6], [(1, 0.9), (6, 2)], 0, 9, 4),  # due at 2, after the run at 1
+        ([1, 6], [(1, 0.9), (6, 0.5)], 0.5, 9, 5),  # due all the time
+        ([1, 6], [(1, 0.9), (6, 5.9)], 0, 9, pytest.approx(0.1)),  # nothing to do until then
+        ([1, 6], [(1, 0.9), (6, 2)], 0, 1, pytest.approx(0.1)),  # a rest that begins after the load is none
+        ([1, 3, 6], [(1, 0.9), (6, 0.5)], 0.5, 9, 3),  # a duplicate is a run too
+        ([5], [(5, 1)], 2, 9, 3),  # from the fault on
+        ([], [], 2, 9, 0),
+    ],
+    ids=["due later", "due before", "idle", "after the load", "duplicate", "since the fault", "nothing"],
+)
+def test_a_rest_counts_while_a_task_is_due(
+    runs: list[float], due: list[tuple[float, float]], since: float, until: float, rest: object
+) -> None:
+    assert longest_rest(runs, due, since, until) == rest
+
+
 def test_delayed_tasks_are_not_missed_before_they_are_due() -> None:
-    verdict = judged([ack(1, 1), ack(2, 2)], [run(1, 16.1), run(2, 17.1)], delay_s=15, struck_at=1.5)
-    assert verdict.run_gap_s == pytest.approx(1.0)
+    verdict = judged([ack(1, 1), ack(2, 2)], [run(1, 16.1), run(2, 17.3)], delay_s=15, struck_at=1.5)
+    assert verdict.run_gap_s == pytest.approx(0.3)
 
 
 @pytest.mark.parametrize(
@@ -100,6 +131,7 @@ def test_delayed_tasks_are_not_missed_before_they_are_due() -> None:
         ({"lost": 1}, "never ran"),
         ({"deaths": 1}, "worker processes ended"),
         ({"left": 1}, "left in the queue"),
+        ({"unconfirmed": 1}, "nobody could name the primary"),
         ({"unreturned": 1}, "never ended"),
         ({"acked": 0}, "nothing was acknowledged"),
         ({"longest_call_s": 23.0}, "a call took 23.0 s"),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from bisect import bisect_right
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
@@ -9,8 +10,8 @@ from itertools import pairwise
 
 from tests.chaos.ledger import Entry
 
-DEADLINE_S = 20.0
-"""How long a call may take before it must have ended with an error."""
+CONFIRMED_S = 5.0
+"""How long an acknowledgement is believed after a majority has last named the primary."""
 SLACK_S = 2.0
 """What a busy machine may add to it."""
 
@@ -21,6 +22,8 @@ class Evidence:
 
     producer: Sequence[Entry]
     workers: Sequence[Sequence[Entry]]
+    level: str
+    """The durability that was asked for."""
     asked: int
     """How many enqueues were begun."""
     delay_s: float
@@ -30,6 +33,8 @@ class Evidence:
     """Worker processes that ended although nobody ended them, or not clean when they were told to."""
     left: int
     """Tasks that stood anywhere in the queue at the end."""
+    silence: tuple[float, float] = (0.0, 0.0)
+    """From when until when nobody could say who is primary."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,6 +48,10 @@ class Verdict:
     """Enqueues that raised, by the name of the error."""
     unreturned: int
     """Enqueues that neither returned nor raised."""
+    degraded: int
+    """Acknowledgements at a lower level than the one asked for."""
+    unconfirmed: int
+    """Acknowledgements so long after a majority could last name the primary that they must not be believed."""
     again: int
     """Runs under a further try: a lease ran out, or a worker handed the task back."""
     anew: int
@@ -75,6 +84,8 @@ class Promise:
     duplicates: int
     errors: frozenset[str] = field(default=frozenset())
     """Errors that producers may meet; each of them must occur."""
+    deadline_s: float = 20.0
+    """How long a call may take before it must have ended with an error."""
     unreturned: bool = False
     """Whether calls may be left without an end, because the producer was killed."""
 
@@ -89,24 +100,29 @@ def judge(evidence: Evidence) -> Verdict:
         if not run.facts[0].startswith("-"):  # of a call that was given up: nobody knows whether it was made
             by_task[run.facts[0]].append(run)
     again, anew = _duplicates(by_task.values())
-    first_runs = [some[0].at for some in by_task.values()]
     calls = [float(entry.facts[1]) for entry in (*acks.values(), *refusals)]
     last_ack = max((ack.at for ack in acks.values()), default=evidence.struck_at)
-    due_from = min((ack.at for ack in acks.values()), default=evidence.struck_at) + evidence.delay_s
+    due = [(some[0].at, acks[task].at + evidence.delay_s) for task, some in by_task.items() if task in acks]
     return Verdict(
         acked=len(acks),
         lost=len(acks.keys() - by_task.keys()),
         refused=Counter(entry.facts[2] for entry in refusals),
         unreturned=evidence.asked - len(acks) - len(refusals),
+        degraded=sum(ack.facts[2] != evidence.level for ack in acks.values()),
+        unconfirmed=sum(_is_in_silence(ack.at, *evidence.silence) for ack in acks.values()),
         again=again,
         anew=anew,
         stale=_counted("stale", evidence.workers),
         deaths=evidence.deaths,
         left=evidence.left,
         ack_gap_s=longest_gap([ack.at for ack in acks.values()], evidence.struck_at, last_ack),
-        run_gap_s=longest_gap(first_runs, max(evidence.struck_at, due_from), last_ack + evidence.delay_s),
+        run_gap_s=longest_rest([run.at for run in runs], due, evidence.struck_at, last_ack + evidence.delay_s),
         longest_call_s=max(calls, default=0.0),
     )
+
+
+def _is_in_silence(moment: float, begin: float, end: float) -> bool:
+    return begin + CONFIRMED_S + SLACK_S < moment < end
 
 
 def longest_gap(moments: Iterable[float], since: float, until: float) -> float:
@@ -115,6 +131,24 @@ def longest_gap(moments: Iterable[float], since: float, until: float) -> float:
     if len(after) == 1:
         return max(until - since, 0.0)
     return max((later - earlier for earlier, later in pairwise(after) if earlier < until), default=0.0)
+
+
+def longest_rest(runs: Iterable[float], due: Iterable[tuple[float, float]], since: float, until: float) -> float:
+    """The longest time without a run, begun in *since* .. *until*, in which one was due.
+
+    *due* holds for each task when it first ran and since when it could have.
+    """
+    firsts, oldest = [], []  # each first run from the last on, and the oldest due time of those after it
+    for first_run, due_at in sorted(due, reverse=True):
+        firsts.append(-first_run)
+        oldest.append(min(due_at, oldest[-1] if oldest else due_at))
+    after = [since, *sorted(moment for moment in runs if moment > since)]
+    rests = [0.0]
+    for earlier, later in pairwise(after):
+        waiting = bisect_right(firsts, -later)  # so many tasks first ran then or afterwards
+        if earlier < until and waiting:
+            rests.append(later - max(earlier, oldest[waiting - 1]))
+    return max(rests)
 
 
 def _duplicates(tasks: Iterable[list[Entry]]) -> tuple[int, int]:
@@ -142,9 +176,10 @@ def broken(verdict: Verdict, promise: Promise) -> list[str]:
         f"{verdict.lost} acknowledged tasks never ran": verdict.lost,
         f"{verdict.deaths} worker processes ended": verdict.deaths,
         f"{verdict.left} tasks were left in the queue": verdict.left,
+        f"{verdict.unconfirmed} acknowledgements came while nobody could name the primary": verdict.unconfirmed,
         f"{verdict.unreturned} calls never ended": verdict.unreturned and not promise.unreturned,
         "nothing was acknowledged at all": not verdict.acked,
-        f"a call took {verdict.longest_call_s:.1f} s": verdict.longest_call_s > DEADLINE_S + SLACK_S,
+        f"a call took {verdict.longest_call_s:.1f} s": verdict.longest_call_s > promise.deadline_s + SLACK_S,
         f"{verdict.duplicates} runs too many, {promise.duplicates} are explained": verdict.duplicates
         > promise.duplicates,
         f"no acknowledgement for {verdict.ack_gap_s:.1f} s": verdict.ack_gap_s > promise.ack_gap_s,
