@@ -10,13 +10,14 @@ import json
 import logging
 import random
 import sys
-from collections.abc import Awaitable
+from collections.abc import Awaitable, Callable
 from functools import partial
 from pathlib import Path
 from time import monotonic
 from typing import Any
 
 import anyio
+from anyio.abc import TaskGroup, TaskStatus
 from anyio.lowlevel import checkpoint
 
 from secure_queue import SecureQueueError, Task, Worker
@@ -53,14 +54,28 @@ async def serve(worker: Worker[None], ledger: Ledger) -> None:
 
 
 class Producer:
-    """Enqueues *count* tasks, one every 1/*rate* seconds, each to run after *delay* seconds."""
+    """Enqueues *count* tasks, one every 1/*rate* seconds, each to run after *delay* seconds.
 
-    def __init__(self, worker: Worker[None], ledger: Ledger, *, rate: float, count: int, delay: float) -> None:
-        self._worker = worker
+    Every *keyed*-th one has an id of its own; 0: none.
+    """
+
+    def __init__(
+        self,
+        make: Callable[..., Worker[None]],
+        ledger: Ledger,
+        *,
+        rate: float,
+        count: int,
+        delay: float,
+        keyed: int,
+    ) -> None:
+        self._make = make
+        self._worker = make()
         self._ledger = ledger
         self._rate = rate
         self._count = count
         self._delay = delay
+        self._keyed = keyed
         self._random = random.Random(26)
 
     async def run(self) -> None:
@@ -68,7 +83,22 @@ class Producer:
         async with self._worker, anyio.create_task_group() as group:
             group.start_soon(self._produce)
             async for line in anyio.wrap_file(sys.stdin):
-                group.start_soon(self._cancel_calls, int(line))
+                await self._obey(line.split(), group)
+            group.cancel_scope.cancel()
+
+    async def _obey(self, order: list[str], group: TaskGroup) -> None:
+        match order:
+            case ["cancel", number]:
+                group.start_soon(self._cancel_calls, int(number))
+            case ["partitions", number]:
+                self._worker = await group.start(self._open, int(number))
+                self._ledger.note("spread", number)
+
+    async def _open(self, partitions: int, *, task_status: TaskStatus[Worker[None]]) -> None:
+        """A further worker object, as another release of the producer would have it."""
+        async with self._make(partitions=partitions) as worker:
+            task_status.started(worker)
+            await anyio.sleep_forever()
 
     async def _produce(self) -> None:
         begun = anyio.current_time()
@@ -82,6 +112,8 @@ class Producer:
 
     def _task(self, number: int) -> Task[Any]:
         task = self._worker.registry["work"].enqueue(number)
+        if self._keyed and number % self._keyed == 0:
+            task.id = f"order:{number}"
         return task.start(delay=self._delay) if self._delay else task
 
     async def _call(self, number: int) -> None:
@@ -123,11 +155,14 @@ def main() -> None:
     role, options = sys.argv[1], json.loads(sys.argv[2])
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(name)s %(levelname)s %(message)s")
     ledger = Ledger(Path(options["ledger"]))
-    worker = make_worker(options["url"], options["worker"], ledger)
+
+    def make(**other: object) -> Worker[None]:
+        return make_worker(options["url"], options["worker"] | other, ledger)
+
     if role == "worker":
-        anyio.run(serve, worker, ledger, backend=options["backend"])
+        anyio.run(serve, make(), ledger, backend=options["backend"])
     else:
-        anyio.run(Producer(worker, ledger, **options["load"]).run, backend=options["backend"])
+        anyio.run(Producer(make, ledger, **options["load"]).run, backend=options["backend"])
     ledger.note("left")
     ledger.close()
 

@@ -111,8 +111,9 @@ async def _story(case: Case, scene: Scene) -> Evidence:
     crew = scene.crew
     for _ in range(2):
         await crew.start_worker()
-    crew.start_producer(case.load)
-    await came_true(lambda: _has_acked(crew, case.strike_at * case.load.count), _patience(case))
+    await crew.start_producer(case.load)
+    if not await came_true(lambda: _has_acked(crew, case.strike_at * case.load.count), _patience(case)):
+        raise TimeoutError("the load does not get going")
     struck_at = monotonic()
     await case.fault.strike(scene)
     await _wait_for_the_end(scene, case)

@@ -22,11 +22,12 @@ BACKENDS = ("asyncio", "trio")
 
 @dataclass(frozen=True, slots=True)
 class Load:
-    """*count* enqueues, *rate* a second, each due after *delay* seconds."""
+    """*count* enqueues, *rate* a second, each due after *delay* seconds; every *keyed*-th has an id of its own."""
 
     rate: float = 100.0
     count: int = 1000
     delay: float = 0.0
+    keyed: int = 0
 
 
 class Member:
@@ -36,9 +37,10 @@ class Member:
         self.name = name
         self.reader = Reader(folder / f"{name}.ledger")
         self.was_killed = False
+        self._log = folder / f"{name}.log"
         words = [sys.executable, "-W", "error", "-m", "tests.chaos.app", role]
         options = options | {"ledger": str(self.reader.path)}
-        with (folder / f"{name}.log").open("ab") as log:
+        with self._log.open("ab") as log:
             self.process = subprocess.Popen(
                 [*words, json.dumps(options)],
                 cwd=ROOT,
@@ -48,6 +50,15 @@ class Member:
                 stderr=log,
                 preexec_fn=die_with_parent,
             )
+
+    async def has_noted(self, event: str) -> None:
+        """Wait until it has written down that *event* has happened; raises with its last words if it ends before."""
+
+        async def is_noted() -> bool:
+            assert self.process.poll() is None, self._log.read_text()[-2000:]
+            return self.reader.has(event)
+
+        await eventually(is_noted, patience=START_S)
 
     def tell(self, line: str) -> None:
         """Write one line to its standard input."""
@@ -81,7 +92,7 @@ class Member:
             if self.name != "producer":
                 self.send(signal.SIGTERM)
             try:
-                await eventually(self._is_gone)
+                await eventually(self._is_gone, patience=START_S)
             except TimeoutError:
                 self.process.send_signal(signal.SIGABRT)  # it stays as a process that did not end clean
                 self.process.wait(PATIENCE)
@@ -123,18 +134,14 @@ class Crew:
         number = len(self.workers)
         worker = Member(f"worker-{number}", self.folder, "worker", self._common | {"backend": BACKENDS[number % 2]})
         self.workers.append(worker)
-
-        async def is_ready() -> bool:
-            assert worker.process.poll() is None, (self.folder / f"{worker.name}.log").read_text()[-2000:]
-            return worker.reader.has("ready")
-
-        await eventually(is_ready, patience=START_S)
+        await worker.has_noted("ready")
         return worker
 
-    def start_producer(self, load: Load) -> Member:
-        """Start the load."""
+    async def start_producer(self, load: Load) -> Member:
+        """Start the load, and wait until it has begun."""
         options = self._common | {"backend": BACKENDS[0], "load": asdict(load)}
         self.producer = Member("producer", self.folder, "producer", options)
+        await self.producer.has_noted("begun")
         return self.producer
 
     def acked(self) -> set[str]:

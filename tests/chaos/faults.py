@@ -238,7 +238,7 @@ def calls_cancelled(number: int) -> Fault:
         producer = scene.crew.producer
         assert producer is not None
         for done in range(1, 11):
-            producer.tell(str(number // 10))
+            producer.tell(f"cancel {number // 10}")
             await _ask_all(scene.place.servers, "CLIENT", "KILL", "TYPE", "normal")
             await _expect(lambda done=done: _has_cancelled(scene, done), "cancelled calls did not end")
 

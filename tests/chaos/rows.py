@@ -105,7 +105,7 @@ def _blind() -> Iterator[Case]:
     yield from _row(9, "all sentinels down", "sentinel", faults.sentinels_killed(6), CALM)
     promise = Promise(11, 11, HELD, errors=frozenset({"Unavailable"}), deadline_s=3)
     for case in _row(29, "minority partition", "sentinel", faults.sentinels_silenced(12), promise):
-        yield replace(case, place=WatchedThroughProxies)
+        yield replace(case, place=WatchedThroughProxies, load=Load(count=2000), strike_at=0.2)
 
 
 def _cluster() -> Iterator[Case]:
