@@ -25,7 +25,7 @@ DRAIN_S = 40.0
 REST_S = 20.0
 LOOK_EVERY_S = 0.05
 PLACES: Mapping[str, Callable[[Path], Place]] = {"standalone": Single, "sentinel": Watched, "cluster": Sharded}
-NOTHING = Evidence([], [], level="", asked=0, delay_s=0, struck_at=0, deaths=0, left=0)
+NOTHING = Evidence([], [], level="", asked=0, delay_s=0, struck_at=0, mended_at=0, deaths=0, left=0)
 OPTIONS: dict[str, Any] = {"idle_timeout": LEASE_S, "concurrency": 8}
 
 
@@ -116,10 +116,11 @@ async def _story(case: Case, scene: Scene) -> Evidence:
         raise TimeoutError("the load does not get going")
     struck_at = monotonic()
     await case.fault.strike(scene)
+    mended_at = monotonic()
     await _wait_for_the_end(scene, case)
     left = await _left(case, scene)
     await crew.leave()
-    return _evidence(case, scene, struck_at, left)
+    return _evidence(case, scene, (struck_at, mended_at), left)
 
 
 async def _has_acked(crew: Crew, count: float) -> bool:
@@ -171,7 +172,7 @@ async def _standing(worker: Worker[None]) -> int:
     return sum(counts.ready.values()) + sum(counts.due.values()) + counts.running + counts.dead + counts.quarantined
 
 
-def _evidence(case: Case, scene: Scene, struck_at: float, left: int) -> Evidence:
+def _evidence(case: Case, scene: Scene, fault: tuple[float, float], left: int) -> Evidence:
     crew = scene.crew
     assert crew.producer is not None
     return Evidence(
@@ -180,7 +181,8 @@ def _evidence(case: Case, scene: Scene, struck_at: float, left: int) -> Evidence
         level=case.durability,
         asked=case.load.count,
         delay_s=case.load.delay,
-        struck_at=struck_at,
+        struck_at=fault[0],
+        mended_at=fault[1],
         deaths=sum(member.died for member in crew.everybody),
         left=left,
         silence=(scene.silence[0], scene.silence[1]) if scene.silence else (0.0, 0.0),

@@ -52,11 +52,13 @@ def _row(outcome: Outcome) -> dict[str, Any]:
         "stale_ends_refused": verdict.stale,
         "acknowledgement_gap_s": round(verdict.ack_gap_s, 2),
         "execution_gap_s": round(verdict.run_gap_s, 2),
+        "fault_s": round(verdict.fault_s, 2),
         "longest_call_s": round(verdict.longest_call_s, 2),
         "promised": {
             "duplicates": case.promise.duplicates,
             "acknowledgement_gap_s": case.promise.ack_gap_s,
             "execution_gap_s": case.promise.run_gap_s,
+            "beyond_the_fault": case.promise.during,
             "errors": sorted(case.promise.errors),
         },
         "seconds": round(outcome.seconds, 1),

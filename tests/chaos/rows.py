@@ -34,6 +34,8 @@ REPLAYED = HELD + 2000
 """What was acknowledged within the replay window of 20 s runs again if the server has forgotten that it has run."""
 CALM = Promise(3, 3, HELD)
 """No gap: what a busy machine needs is no more than 3 s."""
+AFTERWARDS = Promise(3, 3, HELD, during=True)
+"""Everything waits for the end of the fault, and goes on then."""
 BACKPRESSURE = frozenset({"Backpressure"})
 
 _PARTITIONS = "a queue is one partition for now"
@@ -110,21 +112,21 @@ def _blind() -> Iterator[Case]:
 
 def _cluster() -> Iterator[Case]:
     """A shard of a cluster fails, changes hands, or moves."""
-    killed, moved, moves = faults.primary_killed(10), faults.slot_moved(2000, 2), Promise(6, 6, HELD)
-    yield from _row(12, "shard primary killed", "cluster", killed, Promise(12, 5, HELD))
+    killed, moved, moves = faults.primary_killed(10), faults.slot_moved(2000, 2), AFTERWARDS
+    yield from _row(12, "shard primary killed", "cluster", killed, Promise(13, 6, HELD))
     yield from _row(13, "shard primary hangs", "cluster", faults.primary_hangs(5), Promise(10, 7, HELD))
-    yield from _row(13, "shard primary hangs", "cluster", faults.primary_hangs(12), Promise(14, 7, HELD))
+    yield from _row(13, "shard primary hangs", "cluster", faults.primary_hangs(12), Promise(15, 7, HELD))
     yield from _row(14, "manual cluster failover", "cluster", faults.promoted(), CALM)
     yield from _row(15, "slot migration under load", "cluster", moved, moves)
     yield from _row(16, "slot migration with a delayed backlog", "cluster", moved, moves, DELAYED)
-    yield from _row(17, "shard replica killed", "cluster", faults.replica_killed(4), Promise(7, 3, HELD))
+    yield from _row(17, "shard replica killed", "cluster", faults.replica_killed(4), AFTERWARDS)
 
 
 def _single() -> Iterator[Case]:
     """One server that nobody replaces."""
     killed, hung = faults.primary_killed(2), faults.primary_hangs(5)
-    yield from _row(23, "restart with AOF", "standalone", killed, Promise(5, 5, HELD))
-    yield from _row(24, "server stall", "standalone", hung, Promise(7, 7, HELD))
+    yield from _row(23, "restart with AOF", "standalone", killed, AFTERWARDS)
+    yield from _row(24, "server stall", "standalone", hung, AFTERWARDS)
 
 
 def _clients() -> Iterator[Case]:
@@ -142,9 +144,9 @@ def _clients() -> Iterator[Case]:
 
 def _limits() -> Iterator[Case]:
     """Servers that have no room."""
-    full = Promise(7, 7, HELD, errors=BACKPRESSURE)
+    full = replace(AFTERWARDS, errors=BACKPRESSURE)
     yield from _row(22, "memory limit", EVERYWHERE, faults.memory_full(4), full)
-    yield from _row(22, "disk full", "standalone", faults.disk_refuses(4), Promise(7, 7, HELD))
+    yield from _row(22, "disk full", "standalone", faults.disk_refuses(4), AFTERWARDS)
 
 
 def _over_tls() -> Iterator[Case]:
@@ -152,7 +154,7 @@ def _over_tls() -> Iterator[Case]:
     killed = faults.primary_killed(10)
     for topology, promise, kind in (
         ("sentinel", Promise(5, 5, HELD), Watched),
-        ("cluster", Promise(12, 5, HELD), Sharded),
+        ("cluster", Promise(13, 6, HELD), Sharded),
     ):
         for case in _row(33, "TLS everywhere", topology, killed, promise):
             yield replace(case, place=over_tls(kind))

@@ -8,8 +8,9 @@ from pathlib import Path
 
 import pytest
 
+from tests.chaos.case import NOTHING
 from tests.chaos.ledger import Entry, Ledger, Reader
-from tests.chaos.verdict import Evidence, Promise, Verdict, broken, judge, longest_gap, longest_rest
+from tests.chaos.verdict import Promise, Verdict, broken, judge, longest_gap, longest_rest
 
 CALM = Promise(ack_gap_s=1, run_gap_s=1, duplicates=0)
 GOOD = Verdict(
@@ -27,6 +28,7 @@ GOOD = Verdict(
     ack_gap_s=0.1,
     run_gap_s=0.1,
     longest_call_s=0.1,
+    fault_s=4.0,
 )
 
 
@@ -39,8 +41,8 @@ def run(number: int, at: float, tries: int = 1) -> Entry:
 
 
 def judged(acks: list[Entry], *workers: list[Entry], **facts: object) -> Verdict:
-    usual = Evidence(acks, workers, level="replicated", asked=len(acks), delay_s=0, struck_at=0, deaths=0, left=0)
-    return judge(replace(usual, **facts))  # type: ignore[arg-type]
+    told = {"producer": acks, "workers": workers, "asked": len(acks), "level": "replicated"} | facts
+    return judge(replace(NOTHING, **told))  # type: ignore[arg-type]
 
 
 def test_what_is_acknowledged_and_never_ran_is_lost() -> None:
@@ -154,6 +156,13 @@ def test_an_expected_error_must_occur() -> None:
     assert broken(replace(GOOD, refused=Counter({"Backpressure": 4})), expecting) == []
     (said,) = broken(GOOD, expecting)
     assert "the fault was none" in said
+
+
+def test_gaps_may_last_as_long_as_a_fault_for_which_that_is_said() -> None:
+    verdict = replace(GOOD, ack_gap_s=4.9, run_gap_s=4.9)
+    assert len(broken(verdict, CALM)) == 2
+    assert broken(verdict, replace(CALM, during=True)) == []
+    assert len(broken(replace(verdict, run_gap_s=5.1), replace(CALM, during=True))) == 1
 
 
 def test_a_producer_that_was_killed_may_leave_calls_without_an_end() -> None:

@@ -29,6 +29,8 @@ class Evidence:
     delay_s: float
     """How long after its enqueue a task is due."""
     struck_at: float
+    mended_at: float
+    """When what the fault had broken was whole again, or the fault was over."""
     deaths: int
     """Worker processes that ended although nobody ended them, or not clean when they were told to."""
     left: int
@@ -63,6 +65,8 @@ class Verdict:
     ack_gap_s: float
     run_gap_s: float
     longest_call_s: float
+    fault_s: float
+    """How long the fault lasted."""
 
     @property
     def duplicates(self) -> int:
@@ -82,6 +86,8 @@ class Promise:
     ack_gap_s: float
     run_gap_s: float
     duplicates: int
+    during: bool = False
+    """Whether the gaps may last as long as the fault, and so much longer."""
     errors: frozenset[str] = field(default=frozenset())
     """Errors that producers may meet; each of them must occur."""
     deadline_s: float = 20.0
@@ -118,6 +124,7 @@ def judge(evidence: Evidence) -> Verdict:
         ack_gap_s=longest_gap([ack.at for ack in acks.values()], evidence.struck_at, last_ack),
         run_gap_s=longest_rest([run.at for run in runs], due, evidence.struck_at, last_ack + evidence.delay_s),
         longest_call_s=max(calls, default=0.0),
+        fault_s=evidence.mended_at - evidence.struck_at,
     )
 
 
@@ -172,6 +179,7 @@ def _counted(name: str, workers: Sequence[Sequence[Entry]]) -> int:
 
 def broken(verdict: Verdict, promise: Promise) -> list[str]:
     """The promises that were not kept, in words; none is the only success."""
+    fault_s = verdict.fault_s if promise.during else 0.0
     problems = {
         f"{verdict.lost} acknowledged tasks never ran": verdict.lost,
         f"{verdict.deaths} worker processes ended": verdict.deaths,
@@ -182,8 +190,8 @@ def broken(verdict: Verdict, promise: Promise) -> list[str]:
         f"a call took {verdict.longest_call_s:.1f} s": verdict.longest_call_s > promise.deadline_s + SLACK_S,
         f"{verdict.duplicates} runs too many, {promise.duplicates} are explained": verdict.duplicates
         > promise.duplicates,
-        f"no acknowledgement for {verdict.ack_gap_s:.1f} s": verdict.ack_gap_s > promise.ack_gap_s,
-        f"no run for {verdict.run_gap_s:.1f} s": verdict.run_gap_s > promise.run_gap_s,
+        f"no acknowledgement for {verdict.ack_gap_s:.1f} s": verdict.ack_gap_s > promise.ack_gap_s + fault_s,
+        f"no run for {verdict.run_gap_s:.1f} s": verdict.run_gap_s > promise.run_gap_s + fault_s,
     }
     unexpected = {name: count for name, count in verdict.refused.items() if name not in promise.errors}
     missing = promise.errors - verdict.refused.keys()
