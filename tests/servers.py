@@ -78,6 +78,15 @@ async def eventually(condition: Callable[[], Awaitable[object]], *, patience: fl
             await anyio.sleep(0.005)
 
 
+async def happens(condition: Callable[[], object], *, patience: float = PATIENCE) -> None:
+    """``eventually`` for a condition inside this process."""
+
+    async def ask() -> object:
+        return condition()
+
+    await eventually(ask, patience=patience)
+
+
 @contextmanager
 def started(group: G) -> Iterator[G]:
     """*group* from its start to its end.
