@@ -20,7 +20,7 @@ from secure_queue.listing import BrokenTask
 from secure_queue.payload.restricted_pickle import RestrictedPickle
 from secure_queue.payload.serializers import MsgpackSerializer
 from secure_queue.retry import RetryPolicy
-from secure_queue.schedule_list import ScheduleInfo
+from secure_queue.scheduling import ScheduleInfo
 from secure_queue.tasks import Task, TaskContext, TaskInfo, TaskResult, TaskStatus
 from secure_queue.worker import Worker
 

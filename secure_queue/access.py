@@ -7,7 +7,6 @@ from collections.abc import Iterable
 from datetime import timedelta
 from typing import Any, TypeVar
 
-from secure_queue import names
 from secure_queue.client import Client
 from secure_queue.cron import Cron, Every, as_rule
 from secure_queue.dead_letters import DeadLetter, DeadLetters
@@ -15,7 +14,7 @@ from secure_queue.declare_schedules import ScheduleDeclarations
 from secure_queue.errors import ConfigurationError
 from secure_queue.listing import BrokenTask, list_tasks
 from secure_queue.plans import plan
-from secure_queue.schedule_list import ScheduleInfo, list_schedules
+from secure_queue.scheduling import ScheduleInfo, Scheduling
 from secure_queue.storage import Counts
 from secure_queue.tasks import Task, TaskInfo, TaskResult, TaskStatus
 
@@ -44,7 +43,7 @@ class Access(ScheduleDeclarations):
         client = self._client()
         for task in tasks:
             if task.plan is not None:
-                await client.schedule(task, task.plan)
+                await Scheduling(client).store(task, task.plan)
         once = [task for task in tasks if task.plan is None]
         if once:
             await client.enqueue_many(once)
@@ -65,8 +64,11 @@ class Access(ScheduleDeclarations):
         return await self._client().result(task_id, timeout)
 
     async def status_by_id(self, task_id: str) -> TaskStatus:
-        """Where a task stands."""
-        return await self._client().status(task_id)
+        """Where a task stands; a schedule is ``SCHEDULED``."""
+        status = await self._client().status(task_id)
+        if status is TaskStatus.NOT_FOUND and await Scheduling(self._client()).is_known(task_id):
+            return TaskStatus.SCHEDULED
+        return status
 
     async def info_by_id(self, task_id: str) -> TaskInfo | None:
         """What is stored of a task that waits, runs or has failed for good; None if there is none."""
@@ -113,11 +115,11 @@ class Access(ScheduleDeclarations):
 
     async def unschedule_by_id(self, schedule_id: str) -> bool:
         """Remove a stored schedule; False if there is none. Runs that it has enqueued already stay."""
-        return await self._client().routes.timetable.unschedule(names.task_id(schedule_id).encode())
+        return await Scheduling(self._client()).remove(schedule_id)
 
     async def schedules(self) -> list[ScheduleInfo | BrokenTask]:
         """All schedules, those of this worker's code first; records that do not open come as ``BrokenTask`` rows."""
-        return await list_schedules(self._client(), self.declared_schedules)
+        return await Scheduling(self._client()).all(self.declared_schedules)
 
     async def counts(self) -> Counts:
         """How many tasks stand in each state."""

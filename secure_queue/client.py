@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections import Counter, defaultdict
+from collections import Counter
 from collections.abc import Sequence
 from datetime import UTC, datetime, timedelta
 from inspect import isawaitable
@@ -14,7 +14,6 @@ from secure_queue import names
 from secure_queue.clock import now_ms
 from secure_queue.durability import Durability
 from secure_queue.errors import (
-    ConfigurationError,
     Rejected,
     ResultTimeout,
     ResultUnavailable,
@@ -25,10 +24,9 @@ from secure_queue.partitions import is_generated, slices
 from secure_queue.payload.codec import Codec
 from secure_queue.payload.envelope import Purpose
 from secure_queue.payload.records import Outcome, ResultHead, TaskHead
-from secure_queue.plans import Plan
 from secure_queue.retry import seconds
 from secure_queue.routing import Routes
-from secure_queue.schedule_records import Repeated, open_schedule, seal_schedule, serialized
+from secure_queue.schedule_records import serialized
 from secure_queue.settings import DEFAULT_LIFETIME_S, QueueSettings, lifetime_of
 from secure_queue.storage import UNKNOWN, Counts, NewTask, Record, Scannable, Standing, Storage, Stored
 from secure_queue.tasks import Task, TaskInfo, TaskResult, TaskStatus
@@ -51,7 +49,7 @@ class Client:
 
     def __init__(self, routes: Routes, codec: Codec, queue: QueueSettings, known_errors: dict[str, type]) -> None:
         self.routes = routes
-        self._codec = codec
+        self.codec = codec
         self._queue = queue
         self._known_errors = known_errors
 
@@ -66,47 +64,30 @@ class Client:
         ``ConfigurationError`` before anything is sent if a level cannot be had here. All partitions are told at once; if
         one does not answer, the others have theirs.
         """
-        levels = [self.routes.level(task.wanted) for task in tasks]
+        level_of = {wanted: self.routes.level(wanted) for wanted in {task.wanted for task in tasks}}
         sealed = [await self.seal(task) for task in tasks]
         if len(tasks) == 1:
             route = self.routes.at(await self.routes.for_new(tasks[0].id))
-            _note(tasks[0], await route.enqueue_one(levels[0], sealed[0]))
+            _note(tasks, [await route.enqueue_one(level_of[tasks[0].wanted], sealed[0])])
             return
-        for level in dict.fromkeys(levels):
-            places = [place for place, its in enumerate(levels) if its is level]
+        for level in dict.fromkeys(level_of.values()):
+            places = [place for place, task in enumerate(tasks) if level_of[task.wanted] is level]
             await self._enqueue([tasks[place] for place in places], level, [sealed[place] for place in places])
 
     async def _enqueue(self, tasks: Sequence[Task[Any]], level: Durability, sealed: Sequence[NewTask]) -> None:
         """Enqueue tasks of one level."""
-        groups: dict[int, list[int]] = defaultdict(list)
-        for place, task in enumerate(tasks):
-            groups[await self.routes.for_new(task.id)].append(place)
+        groups = await self.routes.grouped([task.id for task in tasks])
         answers, problems = await self.routes.enqueue(
             level, {partition: [sealed[place] for place in places] for partition, places in groups.items()}
         )
         for partition, stored in answers.items():
-            for place, one in zip(groups[partition], stored, strict=True):
-                _note(tasks[place], one)
+            _note([tasks[place] for place in groups[partition]], stored)
         for problem in problems.values():
             raise problem
 
-    async def schedule(self, task: Task[Any], plan: Plan) -> None:
-        """Store or replace the schedule of a call; raises ``ConfigurationError`` if there are too many of them."""
-        names.task_id(task.id)
-        sealed = await seal_schedule(self._codec, task, plan, lifetime_of(task.settings))
-        task.durability = await self.routes.schedule(task.id.encode(), sealed, self.routes.level(task.wanted))
-        if task.durability is None:
-            raise ConfigurationError(
-                "this queue has as many schedules as it may have; remove some with unschedule_by_id"
-            )
-
-    def open_schedule(self, untrusted_id: bytes, untrusted: bytes) -> Repeated:
-        """Verify a stored schedule; raises ``Rejected``."""
-        return open_schedule(self._codec, untrusted_id, untrusted)[0]
-
     async def seal(self, task: Task[Any]) -> NewTask:
         """Serialize the arguments and seal the task for its place."""
-        return self._seal(task, await serialized(self._codec, task.args, task.kwargs))
+        return self._seal(task, await serialized(self.codec, task.args, task.kwargs))
 
     def _seal(self, task: Task[Any], arguments: bytes) -> NewTask:
         now = now_ms()
@@ -120,7 +101,7 @@ class Client:
         lowest = self._queue.default_priority
         priority = task.priority or lowest
         head = b"" if priority == lowest else TaskHead(priority=priority).pack()
-        sealed = self._codec.seal(
+        sealed = self.codec.seal(
             Purpose.TASK,
             task_id,
             task.fn_name,
@@ -152,7 +133,7 @@ class Client:
 
         def genuine(untrusted: bytes) -> bool:
             try:
-                self._codec.verify(untrusted, Purpose.RESULT, task_id, now_ms=now_ms(), function=function, ref=ref)
+                self.codec.verify(untrusted, Purpose.RESULT, task_id, now_ms=now_ms(), function=function, ref=ref)
             except Rejected:
                 return False
             return True
@@ -169,7 +150,7 @@ class Client:
         if untrusted == b"":
             raise ResultUnavailable("the task has finished, but its result was not kept (ttl=0)")
         return await read_result(
-            self._codec, cast("bytes", untrusted), task_id, self._known_errors, function=function, ref=ref
+            self.codec, cast("bytes", untrusted), task_id, self._known_errors, function=function, ref=ref
         )
 
     async def look_up(self, task_id: str) -> Record:
@@ -179,20 +160,15 @@ class Client:
     async def status(self, task_id: str) -> TaskStatus:
         """Where a task stands; a finished one is verified first (``Rejected``)."""
         record = await self.look_up(task_id)
-        if record.standing is Standing.NOT_FOUND and await self._is_schedule(task_id):
-            return TaskStatus.SCHEDULED
         if record.standing is not Standing.DONE:
             return _STATUS[record.standing]
         if record.untrusted_result == b"":
             return TaskStatus.DONE
         return (await self.read(task_id, record.untrusted_result)).status
 
-    async def _is_schedule(self, task_id: str) -> bool:
-        return (await self.routes.timetable.timetable(b"", [task_id.encode()])).untrusted_marks != [b""]
-
     async def read(self, task_id: str, untrusted: bytes | int | None) -> TaskResult[Any]:
         """Open a sealed result or failure; raises ``Rejected``."""
-        return await read_result(self._codec, _bytes(untrusted), task_id, self._known_errors)
+        return await read_result(self.codec, _bytes(untrusted), task_id, self._known_errors)
 
     async def ids(
         self, standing: Standing, priority: str | None, offset: int, limit: int
@@ -230,14 +206,12 @@ class Client:
         Raises ``Rejected`` also when its failure is not the genuine one of this very enqueue: else whoever writes to Redis
         could lay out an old task as a dead letter and have it run again.
         """
-        task = self._codec.verify_late(_bytes(letter.untrusted_task), Purpose.TASK, task_id, now_ms=now_ms)
+        task = self.codec.verify_late(_bytes(letter.untrusted_task), Purpose.TASK, task_id, now_ms=now_ms)
         death = _bytes(letter.untrusted_death)
-        failure = self._codec.verify(
-            death, Purpose.RESULT, task_id, now_ms=now_ms, function=task.function, ref=task.jti
-        )
+        failure = self.codec.verify(death, Purpose.RESULT, task_id, now_ms=now_ms, function=task.function, ref=task.jti)
         if ResultHead.unpack(failure.head).outcome is not Outcome.FAILED:
             raise Rejected("wrong-purpose")
-        sealed = self._codec.seal(
+        sealed = self.codec.seal(
             Purpose.TASK,
             task_id,
             task.function,
@@ -262,7 +236,7 @@ class Client:
 
     async def describe(self, task_id: str, record: Record) -> TaskInfo:
         """Open the task of a record."""
-        opened = self._codec.open(_bytes(record.untrusted_task), Purpose.TASK, task_id, now_ms=now_ms())
+        opened = self.codec.open(_bytes(record.untrusted_task), Purpose.TASK, task_id, now_ms=now_ms())
         value = await opened.value if isawaitable(opened.value) else opened.value
         try:
             args, kwargs = value
@@ -278,12 +252,12 @@ class Client:
         record = await storage.look_up(task_id.encode())
         if record.standing not in (Standing.QUEUED, Standing.SCHEDULED, Standing.RUNNING):
             return False
-        task = self._codec.verify_late(_bytes(record.untrusted_task), Purpose.TASK, task_id, now_ms=now_ms())
+        task = self.codec.verify_late(_bytes(record.untrusted_task), Purpose.TASK, task_id, now_ms=now_ms())
         answer = await storage.abort(
             task_id.encode(),
-            sealed=aborted_result(self._codec, task, record.tries, worker=""),
+            sealed=aborted_result(self.codec, task, record.tries, worker=""),
             ttl_ms=ABORTED_TTL_MS,
-            mark=abort_mark(self._codec, task),
+            mark=abort_mark(self.codec, task),
         )
         if answer != "running":
             return answer == "aborted"
@@ -326,8 +300,9 @@ def _size(counts: Counts, standing: Standing, priority: str) -> int:
     return sizes.get(standing, 0)
 
 
-def _note(task: Task[Any], stored: Stored) -> None:
-    task.existed, task.durability = not stored.new, stored.durability
+def _note(tasks: Sequence[Task[Any]], answers: Sequence[Stored]) -> None:
+    for task, (new, durability) in zip(tasks, answers, strict=True):
+        task.existed, task.durability = not new, durability
 
 
 def _moment(untrusted_ms: int) -> datetime:

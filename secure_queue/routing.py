@@ -158,6 +158,14 @@ class Routes:
             raise ConfigurationError(f"the id names partition {named}, which this queue does not have; use another id")
         return named
 
+    async def grouped(self, task_ids: Sequence[str]) -> dict[int, list[int]]:
+        """The places of new tasks in *task_ids*, by partition; raises like ``for_new``."""
+        groups: dict[int, list[int]] = {}
+        for place, task_id in enumerate(task_ids):
+            alone = self._partitions == 1 and named_partition(task_id) == 0
+            groups.setdefault(0 if alone else await self.for_new(task_id), []).append(place)
+        return groups
+
     def level(self, wanted: Durability | None) -> Durability:
         """What an enqueue waits for; raises ``ConfigurationError`` if it cannot be had here."""
         return self._policy.assurance(wanted).level

@@ -12,7 +12,7 @@ from secure_queue.cli.output import fail, hint, say_json, show, table
 from secure_queue.cli.target import Target, ask
 from secure_queue.listing import BrokenTask
 from secure_queue.names import printable
-from secure_queue.schedule_list import ScheduleInfo
+from secure_queue.scheduling import ScheduleInfo
 
 Row = ScheduleInfo | BrokenTask
 

@@ -101,6 +101,9 @@ class Replay:
         except SecureQueueError as error:
             _log.warning("what was enqueued in the last %g s may have to be enqueued again: %s", WINDOW_S, error)
             return
+        except Exception:  # a fault of ours: it must not end the producer
+            _log.exception("what was enqueued lately could not be looked after")
+            return
         self._forget_older_than(heard_at - WINDOW_S)
 
     async def _say_again(self) -> None:

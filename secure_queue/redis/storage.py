@@ -111,7 +111,8 @@ class RedisStorage(RedisTimetable):
         self.replay.keep(keys, args)
         if level is not assurance.level:
             self._counters["degraded"] += len(tasks)
-        return [Stored(new, level) for new in _flags(reply)]
+        new, known = Stored(True, level), Stored(False, level)
+        return [new if flag else known for flag in _flags(reply)]
 
     async def _enqueue_again(self, keys: Sequence[bytes], args: Sequence[Argument]) -> None:
         await self._run("enqueue", keys, args, self._deadline_s)
