@@ -27,7 +27,7 @@ from secure_queue.payload.codec import Codec
 from secure_queue.payload.envelope import Purpose
 from secure_queue.payload.records import TaskHead
 from secure_queue.retry import seconds
-from secure_queue.settings import DEFAULT_LIFETIME_S, QueueSettings
+from secure_queue.settings import QueueSettings
 from secure_queue.storage import UNKNOWN, NewTask, Record, Standing, Storage
 from secure_queue.tasks import Task, TaskInfo, TaskResult, TaskStatus
 
@@ -102,7 +102,9 @@ class Client:
             now_ms=now,
             jti=task.jti,
             delay_ms=delay,
-            lifetime_s=_lifetime(task),
+            lifetime_s=_lifetime(task, self._codec.habits.lifetime_s),
+            encrypt=task.settings.encrypt,
+            compress=task.settings.compress,
         )
         return NewTask(task.id.encode(), sealed, at, priority)
 
@@ -179,8 +181,9 @@ class Client:
             task.value,
             now_ms=now_ms,
             jti=task.jti,  # it is the same enqueue: handles and idempotency keys stay good
-            lifetime_s=DEFAULT_LIFETIME_S,
+            lifetime_s=self._codec.habits.lifetime_s,
             serializer_id=task.serializer_id,
+            encrypt=task.is_encrypted or None,
         )
         priority = TaskHead.unpack(task.head).priority if task.head else None
         if priority not in self._queue.priorities:
@@ -244,9 +247,9 @@ def _moment(untrusted_ms: int) -> datetime:
         return datetime.max.replace(tzinfo=UTC)
 
 
-def _lifetime(task: Task[Any]) -> int:
+def _lifetime(task: Task[Any], default_s: int) -> int:
     expire = task.settings.expire_s
-    return DEFAULT_LIFETIME_S if expire is None else max(1, round(expire))
+    return default_s if expire is None else max(1, round(expire))
 
 
 def _bytes(untrusted: bytes | int | None) -> bytes:

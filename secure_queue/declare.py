@@ -49,6 +49,8 @@ class Declarations(Publisher):
         retry_policy: Backoff = ...,
         retry_on: Sequence[type[Exception]] = ...,
         no_retry_on: Sequence[type[Exception]] = ...,
+        encrypt: bool | None = ...,
+        compress: bool | None = ...,
     ) -> TaskDecorator: ...
     def task(
         self,
@@ -64,6 +66,8 @@ class Declarations(Publisher):
         retry_policy: Backoff = DEFAULT_POLICY,
         retry_on: Sequence[type[Exception]] = (Exception,),
         no_retry_on: Sequence[type[Exception]] = (),
+        encrypt: bool | None = None,
+        compress: bool | None = None,
     ) -> Any:
         """Register a function, async or sync (which then runs in a thread), as a task of this queue.
 
@@ -71,6 +75,8 @@ class Declarations(Publisher):
         kept (0: not at all, None: for ever), no try starts later than ``expire`` after the task is due; all in seconds or
         as timedeltas. Ordinary exceptions in ``retry_on`` and not in ``no_retry_on`` are retried after
         ``retry_policy(tries)`` seconds, timeouts only with ``retry_timeouts``. ``silent`` keeps the task out of the log.
+        ``encrypt`` hides arguments and results from whoever reads Redis, ``compress`` makes large ones smaller (None: as
+        the worker object does).
         Raises ``ConfigurationError`` for options out of range and for a second function of the same name.
         """
 
@@ -89,6 +95,8 @@ class Declarations(Publisher):
                 backoff=retry_policy,
                 retry_on=exception_classes("retry_on", retry_on),
                 no_retry_on=exception_classes("no_retry_on", no_retry_on),
+                encrypt=encrypt,
+                compress=compress,
             )
             return self._register(RegisteredTask(function, settings, self))
 

@@ -29,7 +29,7 @@ from secure_queue.execution.engine import DRAIN, STOP, Engine
 from secure_queue.execution.shutdown import received_signals
 from secure_queue.keyring import ring_for
 from secure_queue.payload.choice import choose_serializer
-from secure_queue.payload.codec import Codec
+from secure_queue.payload.codec import Codec, Habits
 from secure_queue.payload.failures import type_name
 from secure_queue.payload.serializers import Serializer
 from secure_queue.redis.connect import open_link
@@ -40,9 +40,11 @@ from secure_queue.redis.storage import RedisStorage
 from secure_queue.redis.topology import Topology
 from secure_queue.redis.urls import which_servers
 from secure_queue.settings import (
+    DEFAULT_LIFETIME_S,
     DEFAULT_URL,
     environment,
     exception_classes,
+    positive_seconds,
     queue_settings,
     with_concurrency,
     worker_settings,
@@ -84,6 +86,10 @@ class Worker(Access, Generic[C]):
         anyio_backend: str = "asyncio",
         anyio_kwargs: Mapping[str, Any] | None = None,
         known_errors: Sequence[type[Exception]] = (),
+        encrypt: bool = False,
+        require_encryption: bool = False,
+        compress: bool = False,
+        expire: Duration = DEFAULT_LIFETIME_S,
         id: str | None = None,
     ) -> None:
         super().__init__()
@@ -108,7 +114,8 @@ class Worker(Access, Generic[C]):
             handle_signals=handle_signals,
         )
         self._ring = ring_for(self._topology, signing_secret, found)
-        self._codec = Codec(self._ring, self._queue.queue_name, choose_serializer(serializer, deserializer))
+        habits = Habits(encrypt, compress, max(1, round(positive_seconds("expire", expire))), require_encryption)
+        self._codec = Codec(self._ring, self.queue_name, choose_serializer(serializer, deserializer), habits=habits)
         self._keys = QueueKeys(self._queue.queue_name, self._queue.priorities)
         self._known_errors = {type_name(error): error for error in exception_classes("known_errors", known_errors)}
         self._lifespan = cast("Callable[[], AbstractAsyncContextManager[C]]", lifespan or _no_lifespan)
@@ -198,7 +205,7 @@ class Worker(Access, Generic[C]):
 
         *on_finding* is called for each place, good or bad. Raises ``Unavailable`` if the server does not answer.
         """
-        classifier = Classifier(self._ring, self.queue_name, self._codec.serializer)
+        classifier = Classifier(self._ring, self.queue_name, self._codec.serializer, self._codec.limits)
         findings = scan(self._client().storage.scannable(), classifier, rate)
         return await collect(findings, AuditReport.of(self.queue_name, self._ring), on_finding)
 
@@ -255,6 +262,7 @@ class Worker(Access, Generic[C]):
             raise _plain(problems[0])
 
     async def _run(self, handlers: ExitStack, ready: TaskStatus[None], scope: anyio.CancelScope) -> None:
+        self._codec.check_answers()
         async with self._host as topology, self._connected() as storage, self._entered_lifespan() as context:
             scope.shield = True  # from here on a cancellation is an order to wind down
             engine = self._engine = Engine(

@@ -45,7 +45,7 @@ class Settling:
         """The task returned *value*, already serialized; raises ``UnserializableValue`` if it is too large."""
         claim = run.claim
         head = ResultHead(Outcome.DONE, claim.tries, run.started_ms, now_ms(), task.issued_ms, self._worker_id)
-        sealed = seal_done(self._codec, task, head, value, run.ttl_ms)
+        sealed = seal_done(self._codec, task, head, value, run.ttl_ms, run.settings)
         self._outbox.complete.add(End(claim.untrusted_id, claim.token, run.ttl_ms, sealed))
         self._desk.counters["completed"] += 1
 
@@ -68,7 +68,7 @@ class Settling:
         """The task failed for good."""
         claim, task = run.claim, run.genuine
         head = ResultHead(Outcome.FAILED, claim.tries, run.started_ms, now_ms(), task.issued_ms, self._worker_id)
-        sealed = seal_failure(self._codec, task, head, failure, run.ttl_ms)
+        sealed = seal_failure(self._codec, task, head, failure, run.ttl_ms, run.settings)
         self._outbox.bury.add(End(claim.untrusted_id, claim.token, run.ttl_ms, sealed))
         self._desk.counters["failed"] += 1
         if not run.settings.silent:

@@ -69,7 +69,9 @@ def signed(body: str) -> str:
 @pytest.mark.parametrize(
     ("body", "reason"),
     [
-        (BODY.replace(":hs:", ":es:"), "kind"),
+        (BODY.replace(":hs:", ":hx:"), "kind"),
+        (BODY.replace(":hs:", ":hq:"), "16 hex digits"),
+        (BODY.replace(":active:hs:", ":active:ep:"), "cannot sign|small order"),
         (BODY.replace(":active:", ":primary:"), "key state"),
         (BODY.replace(":good:", "::"), "key name"),
         (BODY.replace(":good:", ":go od:"), "key name"),

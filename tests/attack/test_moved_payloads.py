@@ -218,7 +218,7 @@ async def test_a_task_that_was_signed_with_an_unknown_key(place: Place) -> None:
 async def test_a_task_that_was_signed_with_a_revoked_key(place: Place) -> None:
     old = generate_key("old")
     former, former_note = make_worker(place, signing_secret=format_key(old))
-    revoked = format_key(KeyEntry("old", KeyState.REVOKED, old.root))
+    revoked = format_key(KeyEntry("old", KeyState.REVOKED, old.material))
     worker, note = make_worker(place, signing_secret=[SECRET, revoked])
     async with former:
         task = await former_note.enqueue(1)
@@ -228,7 +228,7 @@ async def test_a_task_that_was_signed_with_a_revoked_key(place: Place) -> None:
 async def test_a_key_that_only_verifies_any_more_is_good_for_what_it_has_signed(place: Place) -> None:
     old = generate_key("old")
     former, former_note = make_worker(place, signing_secret=format_key(old))
-    worker, _ = make_worker(place, signing_secret=[SECRET, format_key(KeyEntry("old", KeyState.VERIFY, old.root))])
+    worker, _ = make_worker(place, signing_secret=[SECRET, format_key(KeyEntry("old", KeyState.VERIFY, old.material))])
     async with former:
         task = await former_note.enqueue(1)
         async with running(worker):

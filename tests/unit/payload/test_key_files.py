@@ -16,7 +16,7 @@ from secure_queue.payload.key_files import (
     set_key_state,
     write_key_file,
 )
-from secure_queue.payload.keys import KeyEntry, KeyRing, KeyState, encode_root, format_key, generate_key
+from secure_queue.payload.keys import KeyEntry, KeyRing, KeyState, encode_field, format_key, generate_key
 
 
 def text(name: str, state: KeyState = KeyState.ACTIVE) -> str:
@@ -116,7 +116,7 @@ def test_the_first_key_of_a_file_must_sign(tmp_path: Path) -> None:
 
 def test_a_secret_may_lie_in_a_file_of_its_own(key_file: Path) -> None:
     entry = generate_key("two", KeyState.VERIFY)
-    for name, content in (("plain", encode_root(entry.root)), ("line", format_key(entry))):
+    for name, content in (("plain", encode_field(entry)), ("line", format_key(entry))):
         secret_file = key_file.parent / name
         secret_file.write_text(content + "\n")
         secret_file.chmod(0o600)
@@ -171,7 +171,7 @@ GOOD = 'name = "a"\nstate = "active"\n'
         ("[other]\n", "must hold"),
         (f"[[key]]\n{GOOD}", "needs name, state"),
         (f'[[key]]\n{GOOD}secret = "SECRET"\nsecret_file = "x"', "and nothing else"),
-        (f'[[key]]\n{GOOD}secret = "SECRET"\npurposes = ["task"]', "and nothing else"),
+        (f'[[key]]\n{GOOD}secret = "SECRET"\npurposes = ["task"]', "only Ed25519 keys"),
         ('[[key]]\nname = "a b"\nstate = "active"\nsecret = "SECRET"', "key name"),
         ('[[key]]\nname = "a"\nstate = "primary"\nsecret = "SECRET"', "key state"),
         (f'[[key]]\n{GOOD}secret = "MY-SECRET-KEY"', "43 characters"),
@@ -203,6 +203,6 @@ def test_no_message_contains_the_key_text(key_file: Path) -> None:
 
 
 def test_an_entry_with_a_bad_name_is_not_written(key_file: Path) -> None:
-    bad = KeyEntry('x"\n', KeyState.VERIFY, generate_key("x").root)
+    bad = KeyEntry('x"\n', KeyState.VERIFY, generate_key("x").material)
     with pytest.raises(KeyRingError, match="key name"):
         add_key(key_file, bad)
