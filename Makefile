@@ -3,7 +3,7 @@ PYTHON ?= python3
 BIN := .venv/bin
 ARGS ?=
 
-.PHONY: demo test check types lint format unit bench clean
+.PHONY: attack demo test check types lint format unit bench clean
 
 demo: .venv/installed         ## the main job on real input, on an embedded server
 	@$(BIN)/secure-queue demo $(ARGS)
@@ -24,6 +24,9 @@ types: .venv/installed
 format: .venv/installed
 	$(BIN)/ruff format .
 	$(BIN)/ruff check --fix .
+
+attack: .venv/installed       ## every attack of the acceptance list, and which numbers are proved
+	$(BIN)/python -m pytest -m attack --numprocesses 2 --dist worksteal $(ARGS)
 
 bench: .venv/installed        ## side by side with streaQ and SAQ
 	@$(BIN)/python -m benchmarks $(ARGS)

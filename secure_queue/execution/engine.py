@@ -20,9 +20,11 @@ from secure_queue.clock import monotonic
 from secure_queue.errors import SecureQueueError
 from secure_queue.execution.executor import Executor, Registry
 from secure_queue.execution.fetcher import LAST_CLAIM_S, Fetcher
+from secure_queue.execution.finished import Finished
 from secure_queue.execution.heartbeat import Heartbeat
 from secure_queue.execution.outbox import Outbox
 from secure_queue.execution.refusal import Refusals
+from secure_queue.execution.replays import Replays
 from secure_queue.execution.runs import Desk, Run
 from secure_queue.execution.seat import Breath, Seat
 from secure_queue.execution.settling import Settling
@@ -64,11 +66,15 @@ class Engine:
         self._signals = signals
         self._when_stuck = when_stuck
         self.desk = Desk()
-        self._outbox = Outbox(storage, self.desk, queue.priorities)
+        finished = Finished()
+        self._outbox = Outbox(storage, self.desk, queue.priorities, finished)
         self._settling = Settling(codec, self.desk, self._outbox, settings.worker_id)
         refusals = Refusals(storage, self.desk)
         self._threads = Threads(settings.sync_concurrency)
-        self._executor = Executor(codec, registry, settings, self.desk, self._settling, refusals, self._threads)
+        replays = Replays(storage, codec, self._settling, refusals, finished)
+        self._executor = Executor(
+            codec, registry, settings, self.desk, self._settling, refusals, replays, self._threads
+        )
         drained = partial(self.ask, DRAIN) if burst else None
         self._fetcher = Fetcher(storage, settings, self.desk, self._settling.hand_back, drained)
         self._heartbeat = Heartbeat(open_storage, self.desk, round(settings.idle_timeout_s * 1000))

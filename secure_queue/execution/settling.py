@@ -75,6 +75,11 @@ class Settling:
             names = task.task_id, printable(task.function), printable(failure.type_name)
             _log.warning("task %s (%s) failed for good: %s", *names)
 
+    def repeat(self, run: Run, end: End, *, dead: bool) -> None:
+        """Give the task the end that it has had before."""
+        (self._outbox.bury if dead else self._outbox.complete).add(end)
+        self._desk.counters["repeated"] += 1
+
     def _abort(self, run: Run) -> None:
         claim = run.claim
         sealed = aborted_result(self._codec, run.genuine, claim.tries, self._worker_id, run.started_ms)

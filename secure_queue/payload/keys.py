@@ -31,6 +31,7 @@ from secure_queue.payload.rings import (
     KeyState,
     check_name,
     generate_key,
+    next_key,
     public_key,
     scoped_key,
 )
@@ -50,6 +51,7 @@ __all__ = [
     "format_key",
     "generate_key",
     "has_state",
+    "next_key",
     "parse_key",
     "parse_kind",
     "parse_purpose",

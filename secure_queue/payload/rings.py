@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 import secrets
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from enum import Enum, StrEnum
 from itertools import combinations
 from typing import Final
@@ -188,6 +188,15 @@ def generate_key(name: str, state: KeyState = KeyState.ACTIVE, kind: KeyKind = K
     """Make a key of 32 random bytes: a root, or an Ed25519 seed."""
     check_name(name)
     return KeyEntry(name, state, Secret(secrets.token_bytes(KEY_BYTES)), kind)
+
+
+def next_key(old: KeyEntry, name: str) -> KeyEntry:
+    """A fresh key that can take the place of *old*: of the same kind, with the same grants; it verifies at first."""
+    if old.kind not in (KeyKind.ROOT, KeyKind.SEED):
+        raise KeyRingError(
+            f"key {old.name!r} was derived or is public; make its successor where its own origin is kept"
+        )
+    return replace(generate_key(name, KeyState.VERIFY, old.kind), grants=old.grants)
 
 
 def public_key(pair: KeyEntry, grants: Grants | None = None) -> KeyEntry:
