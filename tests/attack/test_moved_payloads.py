@@ -299,30 +299,3 @@ async def test_a_task_in_the_ready_list_before_its_time_waits_too(place: Place) 
             assert (await (await note.enqueue(2)).result(timeout=PATIENCE)).result == 2
         assert await task.status() is TaskStatus.SCHEDULED
     assert 1 not in runs
-
-
-async def test_a_task_that_is_presented_again_has_the_idempotency_key_of_its_first_run(place: Place) -> None:
-    """A replay inside its lifetime cannot be told from a retry by a signature; the key tells the application."""
-    worker = place.worker()
-    keys: list[str] = []
-
-    @worker.task(name="note", ttl=0)
-    async def note() -> None:
-        keys.append(note.context.idempotency_key)
-
-    async with worker:
-        task = await note.enqueue()
-        sealed = await stored_task(place, task)
-    async with running(worker):
-        await eventually(lambda: is_done(task))
-        await place.put_raw(task.id.encode(), sealed)
-        await eventually(lambda: ran(keys, 2))
-    assert keys[0] == keys[1] == task.jti.hex()
-
-
-async def is_done(task: Task[Any]) -> bool:
-    return await task.status() is TaskStatus.DONE
-
-
-async def ran(keys: list[str], times: int) -> bool:
-    return len(keys) >= times
