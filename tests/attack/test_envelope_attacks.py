@@ -66,6 +66,7 @@ def test_the_untouched_envelope_opens() -> None:
     assert opened.value == [1, 2, 3]
 
 
+@pytest.mark.attack(4)
 def test_every_single_bit_flip_is_rejected() -> None:
     for bit in range(len(SEALED) * 8):
         flipped = bytearray(SEALED)
@@ -73,12 +74,14 @@ def test_every_single_bit_flip_is_rejected() -> None:
         rejection(bytes(flipped))
 
 
+@pytest.mark.attack(5)
 def test_every_truncation_is_rejected() -> None:
     for length in range(len(SEALED)):
         rejection(SEALED[:length])
         rejection(SEALED[length + 1 :])
 
 
+@pytest.mark.attack(5)
 def test_every_appended_and_inserted_byte_is_rejected() -> None:
     for byte in range(256):
         assert rejection(SEALED + bytes((byte,))) == "bad-signature"
@@ -86,6 +89,7 @@ def test_every_appended_and_inserted_byte_is_rejected() -> None:
         rejection(SEALED[:position] + b"\x00" + SEALED[position:])
 
 
+@pytest.mark.attack(6)
 def test_sixty_thousand_mutants_are_rejected() -> None:
     dice = random.Random(20_26)
     for _ in range(60_000):
@@ -112,6 +116,7 @@ def test_sixty_thousand_mutants_are_rejected() -> None:
             pytest.fail("a mutant was opened")
 
 
+@pytest.mark.attack(7)
 @pytest.mark.parametrize("length", [0, 1, 31, 32, 33, 45])
 def test_a_few_bytes_are_too_short(length: int) -> None:
     assert rejection(random.Random(1).randbytes(length)) == "too-short"
@@ -126,6 +131,7 @@ def test_a_megabyte_too_much_is_refused_unread() -> None:
     assert rejection(SEALED[:8] + bytes(100 << 20)) == "too-large"
 
 
+@pytest.mark.attack(40)
 @pytest.mark.parametrize(
     "foreign",
     [
@@ -186,6 +192,7 @@ def test_a_stranger_who_writes_our_key_id_has_no_signature() -> None:
     assert rejection(forged[:8] + SEALED[8:16] + forged[16:]) == "bad-signature"
 
 
+@pytest.mark.attack(43)
 @pytest.mark.parametrize(
     ("suite", "reason"),
     [
@@ -204,6 +211,7 @@ def places_of(codec: Codec) -> int:
     return sum(len(by_key) for by_prefix in codec._seal._openers.values() for by_key in by_prefix.values())
 
 
+@pytest.mark.attack(64)
 def test_forged_queue_names_do_not_make_a_cache_grow() -> None:
     ring = KeyRing([Key.without_strength_check(KeyEntry("vector", KeyState.ACTIVE, VECTOR_ROOT))])
     codec = new_codec(ring)
@@ -248,6 +256,7 @@ def bomb(declared: int, data: bytes = bytes(50 << 20)) -> bytes:
 GOOD_BODY = b"\x00\x00\x91\x01"
 
 
+@pytest.mark.attack(52)
 @pytest.mark.parametrize(
     ("body", "reason"),
     [
@@ -281,6 +290,7 @@ def test_an_honest_compressed_body_opens() -> None:
     assert opened.value == [1]
 
 
+@pytest.mark.attack(41)
 def test_no_other_reader_takes_an_envelope_for_its_own() -> None:
     import json
     import pickle

@@ -44,17 +44,20 @@ def test_the_argument_wins_over_the_variable_and_the_variable_over_the_file(key_
     assert states(load(None, None, str(key_file))) == {"one": "active"}
 
 
+@pytest.mark.attack(42)
 def test_no_source_at_all_says_what_to_do() -> None:
     with pytest.raises(KeyRingError, match=r"keys generate.*SECURE_QUEUE_KEYS.*SECURE_QUEUE_KEYS_FILE.*signing_secret"):
         load()
 
 
+@pytest.mark.attack(42)
 @pytest.mark.parametrize("empty", ["", "  ", b"", [], [""], (), ["", ""]])
 def test_an_empty_argument_never_means_unsigned(empty) -> None:
     with pytest.raises(KeyRingError, match="empty"):
         load(empty, text("b"))
 
 
+@pytest.mark.attack(42)
 @pytest.mark.parametrize("empty", ["", " ", ","])
 def test_an_empty_variable_never_means_unsigned(empty: str) -> None:
     with pytest.raises(KeyRingError, match="empty"):
@@ -137,6 +140,7 @@ def test_a_readable_secret_file_is_refused(key_file: Path) -> None:
         read_key_file(key_file)
 
 
+@pytest.mark.attack(42)
 @pytest.mark.parametrize("mode", [0o604, 0o640, 0o620, 0o602, 0o644, 0o601])
 def test_a_file_that_others_can_open_is_refused(key_file: Path, mode: int) -> None:
     key_file.chmod(mode)
