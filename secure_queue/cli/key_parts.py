@@ -40,7 +40,7 @@ def public(
 
     With --purpose (and --queue, --function) a table that grants so much and no more, else a line that grants anything.
     """
-    pair = _find(name, file, (KeyKind.SEED, KeyKind.PUBLIC), "an Ed25519 key; make one with --kind ed25519")
+    pair = _find(name, file, KeyKind.SEED, "an Ed25519 pair; make one with --kind ed25519")
     if not purposes:
         if queues or functions:
             raise KeyRingError("grants begin with --purpose, for example --purpose task --queue emails")
@@ -72,7 +72,7 @@ def scope(
     """Derive a key for one queue, or for one purpose in it, from a symmetric key; its holder cannot go back."""
     if encrypt and purpose is None:
         raise KeyRingError("--encrypt goes with --purpose; a key for a whole queue signs and encrypts")
-    root = _find(name, file, (KeyKind.ROOT,), "a symmetric root key")
+    root = _find(name, file, KeyKind.ROOT, "a symmetric root key")
     suite = None if purpose is None else Suite.AES_256_GCM if encrypt else Suite.HMAC_SHA256
     made = scoped_key(
         root, as_name or root.name, names.queue_name(queue), suite, None if purpose is None else parse_purpose(purpose)
@@ -81,9 +81,9 @@ def scope(
     hint(f"it is a secret: whoever has it can sign {purpose or 'anything'} in the queue {queue}, and nothing elsewhere")
 
 
-def _find(name: str | None, file: Path | None, kinds: tuple[KeyKind, ...], what: str) -> KeyEntry:
+def _find(name: str | None, file: Path | None, kind: KeyKind, what: str) -> KeyEntry:
     source, entries = configured(file)
-    fitting = [entry for entry in entries if entry.kind in kinds and name in (None, entry.name)]
+    fitting = [entry for entry in entries if entry.kind is kind and name in (None, entry.name)]
     if len(fitting) == 1:
         return fitting[0]
     if not fitting:

@@ -201,11 +201,10 @@ def next_key(old: KeyEntry, name: str) -> KeyEntry:
 
 def public_key(pair: KeyEntry, grants: Grants | None = None) -> KeyEntry:
     """The public half of an Ed25519 seed, as a key that verifies."""
-    if pair.kind not in _PAIRS:
-        raise KeyRingError(f"key {pair.name!r} is symmetric and has no public half; make one with --kind ed25519")
-    material = pair.material.reveal()
-    public = public_of(material) if pair.kind is KeyKind.SEED else material
-    return KeyEntry(pair.name, KeyState.VERIFY, Secret(public), KeyKind.PUBLIC, grants=grants or pair.grants)
+    if pair.kind is not KeyKind.SEED:
+        raise KeyRingError(f"key {pair.name!r} is no Ed25519 seed and has no public half; make one with --kind ed25519")
+    public = Secret(public_of(pair.material.reveal()))
+    return KeyEntry(pair.name, KeyState.VERIFY, public, KeyKind.PUBLIC, grants=grants or pair.grants)
 
 
 def scoped_key(
