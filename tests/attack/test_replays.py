@@ -7,7 +7,8 @@ from typing import Any
 import anyio
 import pytest
 
-from secure_queue import Task, TaskStatus, Worker
+from secure_queue import Rejected, Task, TaskStatus, Worker
+from secure_queue.payload.envelope import Purpose, parse_envelope
 from secure_queue.tasks import RegisteredTask
 from tests.servers import PATIENCE, eventually
 from tests.worker.places import AT_ONCE, Place, running
@@ -202,3 +203,26 @@ async def test_a_forged_sign_of_an_end_keeps_no_task_from_running(place: Place, 
 
         await eventually(has_run)
     assert len(scene.runs) == 1
+
+
+@pytest.mark.attack(15)
+async def test_the_time_in_which_a_task_can_be_presented_again_is_that_of_the_worker_object_or_of_the_task(
+    place: Place,
+) -> None:
+    worker = place.worker(expire=3600)
+
+    @worker.task
+    async def usual() -> None: ...
+
+    @worker.task(expire=60)
+    async def hasty() -> None: ...
+
+    async with worker:
+        for task, seconds in ((usual, 3600), (hasty, 60)):
+            handle = await task.enqueue().start(delay=100)
+            stored: Any = await place.link.command("HGET", place.keys.bucket(handle.id.encode()), handle.id)
+            parsed = parse_envelope(stored)
+            assert parsed.expires_ms == parsed.issued_ms + (100 + seconds) * 1000
+            with pytest.raises(Rejected, match="expired"):
+                worker._codec.open(stored, Purpose.TASK, handle.id, now_ms=parsed.expires_ms + 60_001)
+            await handle.abort()

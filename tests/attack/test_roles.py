@@ -138,6 +138,16 @@ async def test_a_result_that_a_producer_has_signed_is_believed_by_nobody(company
             await task.result(timeout=PATIENCE)
 
 
+def echoing(place: Place, keys: str | list[str]) -> Worker[Any]:
+    worker = place.worker(signing_secret=keys)
+
+    @worker.task(name="echo")
+    async def echo(text: str) -> str:
+        return text
+
+    return worker
+
+
 @pytest.mark.parametrize("encrypt", [False, True])
 async def test_a_producer_with_a_key_for_tasks_alone_enqueues_and_cannot_read_the_answer(
     place: Place, encrypt: bool
@@ -145,13 +155,7 @@ async def test_a_producer_with_a_key_for_tasks_alone_enqueues_and_cannot_read_th
     root = generate_key("root")
     suite = Suite.AES_256_GCM if encrypt else Suite.HMAC_SHA256
     scoped = scoped_key(root, "web", QUEUE, suite, Purpose.TASK)
-    worker, producer = place.worker(signing_secret=format_key(root)), place.worker(signing_secret=format_key(scoped))
-    for each in (worker, producer):
-
-        @each.task(name="echo")
-        async def echo(text: str) -> str:
-            return text
-
+    worker, producer = echoing(place, format_key(root)), echoing(place, format_key(scoped))
     async with running(worker), producer:
         task = await producer.registry["echo"].enqueue("canary")
         assert (await worker.result_by_id(task.id, timeout=PATIENCE)).result == "canary"
@@ -166,14 +170,7 @@ async def test_a_producer_that_may_read_answers_holds_one_more_key_that_only_ver
     answers = scoped_key(root, "answers", QUEUE, Suite.HMAC_SHA256, Purpose.RESULT)
     reads = KeyEntry("answers", KeyState.VERIFY, answers.material, answers.kind, answers.scope)
     writes = scoped_key(root, "web", QUEUE, Suite.HMAC_SHA256, Purpose.TASK)
-    worker = place.worker(signing_secret=format_key(root))
-    producer = place.worker(signing_secret=[format_key(writes), format_key(reads)])
-    for each in (worker, producer):
-
-        @each.task(name="echo")
-        async def echo(text: str) -> str:
-            return text
-
+    worker, producer = echoing(place, format_key(root)), echoing(place, [format_key(writes), format_key(reads)])
     async with running(worker), producer:
         task = await producer.registry["echo"].enqueue("canary")
         assert (await task.result(timeout=PATIENCE)).result == "canary"
