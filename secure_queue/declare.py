@@ -30,6 +30,8 @@ class Declarations(Publisher):
 
     def __init__(self) -> None:
         self.registry: dict[str, RegisteredTask[..., Any, Any]] = {}
+        self.default_expire_s: float | None = None
+        """For how long after it is due a task may start, if the task does not say."""
 
     @overload
     def task(self, fn: Callable[P, Awaitable[R]], /) -> RegisteredTask[P, R, Awaitable[R]]: ...
@@ -89,7 +91,7 @@ class Declarations(Publisher):
                 max_tries=max_tries,
                 timeout_s=None if timeout is None else positive_seconds("timeout", timeout),
                 ttl_s=None if ttl is None else positive_seconds("ttl", ttl, zero=True),
-                expire_s=None if expire is None else positive_seconds("expire", expire),
+                expire_s=self.default_expire_s if expire is None else positive_seconds("expire", expire),
                 retry_timeouts=retry_timeouts,
                 silent=silent,
                 backoff=retry_policy,

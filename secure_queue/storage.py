@@ -13,7 +13,9 @@ from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import NamedTuple, Protocol
 
+from secure_queue.durability import AT_PRIMARY, Assurance, Durability
 from secure_queue.names import printable
+from secure_queue.timetable import TimetableStorage
 
 UNKNOWN = object()
 """What ``watch`` answers for a task that is not stored."""
@@ -40,6 +42,13 @@ class NewTask(NamedTuple):
 
     def __repr__(self) -> str:
         return f"<NewTask {printable(self.task_id)}>"
+
+
+class Stored(NamedTuple):
+    """What became of a new task: whether its id is *new*, and the level of durability that holds now."""
+
+    new: bool
+    durability: Durability
 
 
 class Claim(NamedTuple):
@@ -85,6 +94,8 @@ class Tick:
     next_due_ms: int | None
     promoted: int
     taken_back: int
+    generation: bytes
+    """A mark of this very dataset: a queue that was emptied or replaced has another one."""
     untrusted_aborts: Mapping[bytes, bytes]
 
 
@@ -98,6 +109,17 @@ class Record:
     due_ms: int
     untrusted_result: bytes | int | None = field(repr=False)
     untrusted_death: bytes | int | None = field(repr=False)
+
+
+@dataclass(frozen=True, slots=True)
+class Register:
+    """What is known of a queue as a whole; ``untrusted_workers`` are those that have shown themselves lately."""
+
+    partitions: int
+    """The largest number that anybody uses; all of them are served."""
+    key_partitions: int
+    """Over how many the ids of one's own are spread: fixed with the first use of the queue, so that they stay in place."""
+    untrusted_workers: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -119,6 +141,7 @@ class Structure(StrEnum):
     BUCKET = "tasks"
     RESULT = "result"
     ABORTS = "aborts"
+    SCHEDULES = "schedules"
     QUARANTINE = "quarantine"
     READY = "ready"
     DUE = "due"
@@ -201,15 +224,25 @@ class Scannable(Protocol):
         ...
 
 
-class Storage(Protocol):
-    """The verbs. ``RedisStorage`` implements them by one script each."""
+class Storage(TimetableStorage, Protocol):
+    """The verbs of one partition. ``RedisStorage`` implements them by one script each."""
+
+    @property
+    def in_trouble(self) -> bool:
+        """Whether the last that was heard from the server is a fault."""
+        ...
 
     def scannable(self) -> Scannable:
         """The same stored values, to be looked at one by one."""
         ...
 
-    async def enqueue(self, tasks: Sequence[NewTask], deadline: float) -> list[bool]:
-        """Store new tasks; say for each whether it is new. Raises ``Backpressure`` when the server is full."""
+    async def enqueue(
+        self, tasks: Sequence[NewTask], deadline: float, assurance: Assurance = AT_PRIMARY
+    ) -> list[Stored]:
+        """Store new tasks and wait until *assurance* holds. Raises ``Backpressure`` when the server is full.
+
+        What was acknowledged lately is enqueued again, in the background, when the server may have lost it.
+        """
         ...
 
     async def claim(self, worker: str, token: bytes, count: int, lease_ms: int) -> tuple[bool, list[Claim]]:
@@ -286,4 +319,24 @@ class Storage(Protocol):
 
     async def forget(self, task_id: bytes) -> bool:
         """Delete a dead letter; False if there is none."""
+        ...
+
+    async def register(self, partitions: int, key_partitions: int | None) -> Register:
+        """Asked of partition 0 only: note how many *partitions* the caller uses, and tell what is known of the queue.
+
+        With 0 partitions nothing is noted. *key_partitions* is what the caller was told before; it counts if the register
+        was lost.
+        """
+        ...
+
+    async def shrink(self, partitions: int, fewer: int) -> bool:
+        """Asked of partition 0 only: *fewer* are used from now on; False if it is not *partitions* any more."""
+        ...
+
+
+class Storages(Protocol):
+    """The partitions of one queue; none is connected before it is used."""
+
+    def at(self, partition: int) -> Storage:
+        """One of them."""
         ...

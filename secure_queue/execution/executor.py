@@ -19,6 +19,7 @@ from secure_queue.execution.runs import Desk, Run
 from secure_queue.execution.settling import Settling
 from secure_queue.execution.threads import NoThread, Raised, Threads
 from secure_queue.execution.verdict import EXPIRED, WORKER_LOST, Ending, Failed, TimedOut
+from secure_queue.partitions import is_misplaced
 from secure_queue.payload.codec import Codec, Opened, Purpose
 from secure_queue.payload.failures import describe
 from secure_queue.payload.records import TaskHead
@@ -75,6 +76,8 @@ class Executor:
             opened = self._codec.open(claim.untrusted, Purpose.TASK, task_id, now_ms=run.started_ms)  # type: ignore[arg-type]  # what is not bytes is rejected
             args, kwargs = _arguments(opened.value if type(opened.value) is list else await _awaited(opened.value))
             head = TaskHead.unpack(opened.head) if opened.head else None
+            if is_misplaced(task_id, run.partition):
+                raise Rejected("wrong-partition")
         except UnicodeDecodeError:
             await self._refusals.refuse(run, "bad-id")
         except Rejected as error:
@@ -85,9 +88,9 @@ class Executor:
             await self._reject(run, "undeserializable")  # a deserializer of the application made up a cancellation
         else:
             run.opened = opened
-            if self._replays.is_suspect(run, opened) and await self._replays.settle(run, opened):
-                return
-            task = self._ready_task(run, opened, head)
+            run.fire_ms = None if head is None else head.fire_ms
+            replayed = self._replays.is_suspect(run, opened) and await self._replays.settle(run, opened)
+            task = None if replayed else self._ready_task(run, opened, head)
             if task is not None:
                 await self._run(run, opened, task, args, kwargs)
 

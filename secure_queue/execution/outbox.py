@@ -35,6 +35,7 @@ class Tray(Generic[Item]):
         self._send: Callable[[Sequence[Item]], Awaitable[list[bool]]] = send
         self._desk = desk
         self._items: list[Item] = []
+        self._under_way = 0
         self._filled = anyio.Event()
         self._one_at_a_time = anyio.Lock()
 
@@ -42,6 +43,9 @@ class Tray(Generic[Item]):
         """Put *item* in; it is on its way as soon as the call in flight is done."""
         self._items.append(item)
         self._filled.set()
+
+    def __len__(self) -> int:
+        return len(self._items) + self._under_way
 
     async def run(self) -> None:
         """Send what comes in, for ever."""
@@ -55,6 +59,7 @@ class Tray(Generic[Item]):
         async with self._one_at_a_time:
             while self._items:
                 batch, self._items = self._items[:LARGEST_BATCH], self._items[LARGEST_BATCH:]
+                self._under_way = len(batch)
                 self._note(batch, await self._settle(batch))
 
     async def _settle(self, batch: list[Item]) -> list[bool]:
@@ -70,6 +75,8 @@ class Tray(Generic[Item]):
         except BaseException:
             self._items = batch + self._items  # cancelled: every verb may be repeated
             raise
+        finally:
+            self._under_way = 0
 
     def _note(self, batch: Sequence[Item], kept: list[bool]) -> None:
         self._remember(batch, kept)
@@ -81,7 +88,7 @@ class Tray(Generic[Item]):
 
 
 class Outbox:
-    """All ways in which a run can be settled."""
+    """All ways in which a run of one partition can be settled."""
 
     def __init__(self, storage: Storage, desk: Desk, priorities: Sequence[str], finished: Finished) -> None:
         self._desk = desk
@@ -93,6 +100,12 @@ class Outbox:
         for name in priorities:
             self.retry[name] = Tray("retry", _for_priority(storage.retry, name), desk)
             self.release[name] = Tray("release", _for_priority(storage.release, name), desk)
+        self.trays: list[Tray[End] | Tray[GiveBack]] = [
+            self.complete,
+            self.bury,
+            *self.retry.values(),
+            *self.release.values(),
+        ]
 
     def _remember(self, ends: Sequence[End], kept: list[bool]) -> None:
         """Note which tasks are finished, from the moment when their results are known to be written."""
@@ -102,9 +115,9 @@ class Outbox:
                 self._finished.note(run.opened.jti, end)
 
     @property
-    def trays(self) -> list[Tray[End] | Tray[GiveBack]]:
-        """Every tray."""
-        return [self.complete, self.bury, *self.retry.values(), *self.release.values()]
+    def unsettled(self) -> int:
+        """How many runs have ended and are not settled yet."""
+        return sum(map(len, self.trays))
 
     async def run(self) -> None:
         """Keep every tray moving, for ever."""

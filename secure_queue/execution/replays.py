@@ -16,7 +16,7 @@ from secure_queue.execution.runs import Run
 from secure_queue.execution.settling import Settling
 from secure_queue.names import printable
 from secure_queue.payload.codec import Codec, Opened, Purpose
-from secure_queue.storage import End, Standing, Storage
+from secure_queue.storage import End, Standing, Storages
 
 PAUSE_MS = 500
 
@@ -27,9 +27,9 @@ class Replays:
     """Looks for the end of a task that a worker is about to begin."""
 
     def __init__(
-        self, storage: Storage, codec: Codec, settling: Settling, refusals: Refusals, finished: Finished
+        self, storages: Storages, codec: Codec, settling: Settling, refusals: Refusals, finished: Finished
     ) -> None:
-        self._storage = storage
+        self._storages = storages
         self._codec = codec
         self._settling = settling
         self._refusals = refusals
@@ -51,7 +51,7 @@ class Replays:
     async def _was_answered(self, run: Run, opened: Opened) -> bool:
         if not run.claim.may_be_answered:
             return False
-        record = await self._storage.look_up(run.claim.untrusted_id)
+        record = await self._storages.at(run.partition).look_up(run.claim.untrusted_id)
         if self._is_its_answer(opened, record.untrusted_death):
             self._bury_again(run, record.untrusted_death)
         elif record.standing is not Standing.DEAD and self._is_its_answer(opened, record.untrusted_result):

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections import Counter, deque
+from collections import Counter, defaultdict, deque
 from collections.abc import Iterable
+from datetime import UTC, datetime
 
 import anyio
 
@@ -22,9 +23,11 @@ class Run:
 
     __slots__ = (
         "claim",
+        "fire_ms",
         "give_up_at",
         "interruption",
         "opened",
+        "partition",
         "scope",
         "settings",
         "started_ms",
@@ -32,13 +35,15 @@ class Run:
         "worker_id",
     )
 
-    def __init__(self, claim: Claim) -> None:
+    def __init__(self, claim: Claim, partition: int = 0) -> None:
         self.claim = claim
+        self.partition = partition
         self.opened: Opened | Sealed | None = None
         self.settings = NOBODY_KNOWS
         self.ttl_ms = 0
         self.started_ms = 0
         self.worker_id = ""
+        self.fire_ms: int | None = None
         self.scope: anyio.CancelScope | None = None
         self.interruption: Interruption | None = None
         self.give_up_at: float | None = None
@@ -71,6 +76,7 @@ class Run:
             self.claim.priority,
             task.jti.hex(),
             self.worker_id,
+            None if self.fire_ms is None else datetime.fromtimestamp(self.fire_ms / 1000, UTC),
         )
 
 
@@ -89,6 +95,9 @@ class Desk:
         self.counters: Counter[str] = Counter()
         self.room = anyio.Event()
         self.low_water = 0
+        self.changes = 0
+        """Grows with everything that is taken in or settled."""
+        self._settled = anyio.Event()
         self._waiting: deque[Run] = deque()
         self._idle: deque[anyio.Event] = deque()
         self._called = False
@@ -105,19 +114,20 @@ class Desk:
         return len(self._idle)
 
     @property
-    def unsettled(self) -> int:
-        """How many runs have ended and are not settled yet."""
-        return len(self.held) - len(self._waiting) - len(self.running)
+    def free_seats(self) -> int:
+        """The idle seats, and the one that has been called and has not come yet."""
+        return len(self._idle) + self._called
 
     @property
     def at_rest(self) -> bool:
         """Whether nothing is held at all."""
         return not self.held
 
-    def add(self, claims: Iterable[Claim]) -> None:
+    def add(self, claims: Iterable[Claim], partition: int = 0) -> None:
         """Take claims in; seats come and get them."""
         for claim in claims:
-            run = Run(claim)
+            self.changes += 1
+            run = Run(claim, partition)
             if claim.untrusted is not None:
                 self.held[claim.untrusted_id, claim.token] = run
             self._waiting.append(run)
@@ -199,11 +209,20 @@ class Desk:
         """Forget runs that are settled, given by id and token."""
         for key in runs:
             self.held.pop(key, None)
+        self.changes += 1
         self.room.set()
+        self._settled.set()
 
-    def leases(self, now: float) -> list[GiveBack]:
-        """What the heartbeat prolongs at the monotonic second *now*; safe from another thread."""
-        held = list(self.held.items())
-        return [
-            GiveBack(task_id, token) for (task_id, token), run in held if run.give_up_at is None or now < run.give_up_at
-        ]
+    async def until_something_is_settled(self) -> None:
+        """Wait for the next settlement."""
+        if self._settled.is_set():
+            self._settled = anyio.Event()
+        await self._settled.wait()
+
+    def leases(self, now: float) -> dict[int, list[GiveBack]]:
+        """What the heartbeat prolongs in each partition at the monotonic second *now*; safe from another thread."""
+        leases: dict[int, list[GiveBack]] = defaultdict(list)
+        for (task_id, token), run in list(self.held.items()):
+            if run.give_up_at is None or now < run.give_up_at:
+                leases[run.partition].append(GiveBack(task_id, token))
+        return leases

@@ -141,3 +141,37 @@ async def test_an_encrypted_dead_letter_comes_back_encrypted_by_whoever_brings_i
         assert stored[4] == 2 and CANARY.encode() not in stored
         opened = operator._codec.verify(stored, Purpose.TASK, task.id, now_ms=now_ms())
         assert CANARY.encode() in opened.value
+
+
+@pytest.mark.parametrize("anyio_backend", ["asyncio"])
+async def test_a_schedule_of_an_encrypted_task_is_hidden_and_so_are_its_runs(place: Place) -> None:
+    worker, seen = place.worker(), anyio.Event()
+
+    @worker.task(encrypt=True)
+    async def hidden(text: str) -> str:
+        return ANSWER
+
+    @worker.every(1, args=(CANARY,), schedule_id="declared")
+    @worker.task(encrypt=True)
+    async def declared(text: str) -> str:
+        assert text == CANARY
+        seen.set()
+        return ANSWER
+
+    async with worker:
+        await hidden.enqueue(CANARY).start(schedule="* * * * * *")
+        stored: Any = await place.link.command("HVALS", place.keys.schedules)
+        assert stored and all(record[4] == 2 and CANARY.encode() not in record for record in stored)
+    async with running(worker):
+        with anyio.fail_after(PATIENCE):
+            await seen.wait()
+
+        async def has_results() -> bool:
+            found: Any = await place.link.command("KEYS", place.keys.prefix + b"result:*")
+            return len(found) >= 2
+
+        await eventually(has_results)
+        found: Any = await place.link.command("KEYS", place.keys.prefix + b"result:*")
+        for key in found:
+            sealed: Any = await place.link.command("GET", key)
+            assert sealed[4] == 2 and ANSWER.encode() not in sealed

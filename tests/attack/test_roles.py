@@ -174,3 +174,19 @@ async def test_a_producer_that_may_read_answers_holds_one_more_key_that_only_ver
     async with running(worker), producer:
         task = await producer.registry["echo"].enqueue("canary")
         assert (await task.result(timeout=PATIENCE)).result == "canary"
+
+
+async def test_a_worker_that_cannot_sign_tasks_leaves_its_schedules_to_others_and_runs_on(
+    company: Company, caplog: pytest.LogCaptureFixture
+) -> None:
+    crew = company.workers["crew"]
+
+    @crew.every(1, schedule_id="tick")
+    async def tick() -> None: ...
+
+    async def has_said_so() -> bool:
+        return "the schedule tick cannot fire" in caplog.text
+
+    async with running(crew), company.workers["web"]:
+        await eventually(has_said_so)
+        assert (await (await company.send["web"].enqueue(1)).result(timeout=PATIENCE)).result == 1

@@ -2,6 +2,8 @@
 
 local MAX_SKEW_MS = 600000          -- a clock mark further ahead than this is a forgery or a fault, and is ignored
 local META_TTL_MS = 604800000
+local MAX_MARK = 200                -- of how far a schedule was looked at; a longer one is not ours
+local TIMETABLE_MS = 34560000000    -- schedules are kept for 400 days after the last worker has read them
 
 -- Milliseconds by the server's clock, which never run backwards within a queue: a failover to a node whose clock is
 -- behind makes the queue's clock stand still, not jump back.
