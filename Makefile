@@ -3,7 +3,7 @@ PYTHON ?= python3
 BIN := .venv/bin
 ARGS ?=
 
-.PHONY: attack bench check clean demo format fuzz lint test types unit
+.PHONY: attack bench chaos check clean demo format fuzz lint soak test types unit
 
 demo: .venv/installed         ## the main job on real input, on an embedded server
 	@$(BIN)/secure-queue demo $(ARGS)
@@ -37,6 +37,12 @@ fuzz: .venv/fuzz              ## a million inputs for everything that reads stor
 
 bench: .venv/installed        ## side by side with streaQ and SAQ
 	@$(BIN)/python -m benchmarks $(ARGS)
+
+chaos: .venv/installed        ## every row of the acceptance table but the soak
+	@$(BIN)/python -m tests.chaos $(ARGS)
+
+soak: .venv/installed         ## its last row: random faults, for half an hour or ARGS="--minutes N"
+	@$(BIN)/python -m tests.chaos --soak $(ARGS)
 
 .venv/installed: pyproject.toml
 	@echo "making .venv" >&2

@@ -51,7 +51,7 @@ def _compare(options: argparse.Namespace) -> None:
             sample = MEASUREMENTS[measurement](program, server, sizes)
             samples.add(program.contender.name, measurement, sample)
             _note(
-                f"round {number} of {options.rounds}: {measurement:<18} {program.contender.title:<13} {_brief(sample)}"
+                f"round {number} of {options.rounds}: {measurement:<24} {program.contender.title:<13} {_brief(sample)}"
             )
         result = report(samples, _facts(options, server, versions))
     if options.json:

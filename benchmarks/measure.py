@@ -50,6 +50,18 @@ def enqueue_concurrent(program: Program, server: Server, sizes: Sizes) -> Sample
     return _enqueue(program, server, "enqueue_concurrent", sizes.tasks)
 
 
+def enqueue_batch_replicated(program: Program, server: Server, sizes: Sizes) -> Sample:
+    """``enqueue_batch`` to a primary with a replica: ours returns when the replica has everything, others do not wait."""
+    with server.replica():
+        return _enqueue(program, server, "enqueue_batch_replicated", sizes.tasks)
+
+
+def enqueue_one_replicated(program: Program, server: Server, sizes: Sizes) -> Sample:
+    """``enqueue_one`` to a primary with a replica, in the same way."""
+    with server.replica():
+        return _enqueue(program, server, "enqueue_one_replicated", min(sizes.one_by_one, sizes.tasks))
+
+
 def drain(program: Program, server: Server, sizes: Sizes) -> Sample:
     """From the first task's start, by the worker's clock, to the last result in Redis, seen from outside."""
     fill(program, server, sizes.tasks)
@@ -82,6 +94,8 @@ MEASUREMENTS: dict[str, Callable[[Program, Server, Sizes], Sample]] = {
     "enqueue_batch": enqueue_batch,
     "enqueue_one": enqueue_one,
     "enqueue_concurrent": enqueue_concurrent,
+    "enqueue_batch_replicated": enqueue_batch_replicated,
+    "enqueue_one_replicated": enqueue_one_replicated,
     "drain": drain,
     "latency": latency,
     "seal": seal,

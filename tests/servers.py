@@ -78,6 +78,15 @@ async def eventually(condition: Callable[[], Awaitable[object]], *, patience: fl
             await anyio.sleep(0.005)
 
 
+async def happens(condition: Callable[[], object], *, patience: float = PATIENCE) -> None:
+    """``eventually`` for a condition inside this process."""
+
+    async def ask() -> object:
+        return condition()
+
+    await eventually(ask, patience=patience)
+
+
 @contextmanager
 def started(group: G) -> Iterator[G]:
     """*group* from its start to its end.
@@ -143,7 +152,7 @@ class Server:
         words = [word for name, value in (fixed | self.options).items() for word in (f"--{name}", value)]
         with (self.folder / "server.log").open("ab") as log:
             self.process = subprocess.Popen(
-                [str(self.binary), *words], stdout=log, stderr=log, preexec_fn=_die_with_parent, cwd=self.folder
+                [str(self.binary), *words], stdout=log, stderr=log, preexec_fn=die_with_parent, cwd=self.folder
             )
         wait_until(self._answers)
 
@@ -225,6 +234,7 @@ class Server:
             return False
 
 
-def _die_with_parent() -> None:
+def die_with_parent() -> None:
+    """For ``preexec_fn``: the process ends with the one that started it, however that ends (on Linux)."""
     if _LIBC is not None:
         _LIBC.prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)

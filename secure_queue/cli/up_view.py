@@ -122,9 +122,9 @@ def _news(state: NodeState) -> tuple[str, str]:
 
 
 def _table(states: Sequence[NodeState]) -> Table:
-    made = table("", "node", "port", "role", "link", "keys", "memory")
+    made = table("", "node", "port", "role", "link", "keys", "memory", "pid")
     for state in states:
         holds = state.role not in (SENTINEL, DOWN)
         keys, memory = (f"{state.keys:,}", f"{state.memory / 1e6:.1f} MB") if holds else ("", "")
-        made.add_row(state.name, str(state.port), state.role, state.link, keys, memory)
+        made.add_row(state.name, str(state.port), state.role, state.link, keys, memory, str(state.pid or ""))
     return made

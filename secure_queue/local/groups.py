@@ -19,6 +19,8 @@ from secure_queue.local.private import write_private
 from secure_queue.redis.retrying import is_server_fault
 from secure_queue.redis.slots import SLOTS
 
+REUNION_S = 3.0
+
 
 class Group:
     """The processes of one topology, and the folder that holds their data."""
@@ -164,15 +166,18 @@ class SentinelGroup(Group):
         raise EmbeddedServerError("no sentinel answers")
 
     async def _run(self, *nodes: Node) -> None:
-        """First the servers: a sentinel that finds replicas missing asks again only ten seconds later."""
+        """First the servers: sentinels would promote one that has not copied anything yet.
+
+        Those of an earlier life may both take themselves for the primary; then only the sentinels can end it.
+        """
         is_new = not any(node.was_started_before for node in nodes)
         await super()._run(*(node for node in nodes if not node.is_sentinel))
-        if is_new:
-            await until(self._has_its_replicas, "the replicas did not connect to their primary")
+        with anyio.move_on_after(START_S if is_new else REUNION_S):
+            await until(self._replicas_are_linked, "the replicas did not connect to their primary")
         await super()._run(*(node for node in nodes if node.is_sentinel))
 
-    async def _has_its_replicas(self) -> bool:
-        return await linked_replicas(self.servers[0]) == len(self.servers) - 1
+    async def _replicas_are_linked(self) -> bool:
+        return sum([await linked_replicas(node) for node in self.servers]) == len(self.servers) - 1
 
     async def _join(self) -> None:
         await until(self._all_know_each_other, "the sentinels and replicas did not find each other")

@@ -23,8 +23,11 @@ APP, ADMIN, REPLICA, SENTINEL = "app", "admin", "replica", "sentinel"
 PASSWORD_BYTES = 32
 SHORTEST = 16
 
+NOBODY = "user default off resetpass ~* &* +@all"
+"""Nobody can log in as this user. It keeps its rights: Redis 7.0 reads its append-only file under its name, and without
+them it leaves out every transaction and script that stands there."""
 SERVER_USERS = (
-    "user default off",
+    NOBODY,
     "user app on resetpass resetchannels ~sq:* &sq:* -@all +@read +@write +@blocking +@pubsub +@scripting +@connection"
     " +@transaction -@dangerous -@admin +time +wait +info +role +cluster|info +cluster|slots +cluster|shards"
     " +cluster|nodes +cluster|myid",
@@ -35,7 +38,7 @@ SERVER_USERS = (
 )
 """Who may do what on a data server: applications, operators, replicas, and the sentinels that watch it."""
 SENTINEL_USERS = (
-    "user default off",
+    NOBODY,
     "user app on resetpass resetchannels &* -@all +@connection +subscribe +psubscribe +sentinel|masters"
     " +sentinel|master +sentinel|get-master-addr-by-name +sentinel|replicas +sentinel|sentinels +sentinel|ckquorum",
     "user admin on resetpass ~* &* +@all",
@@ -60,7 +63,7 @@ class Logins:
 def users_in(lines: Sequence[str]) -> list[str]:
     """The users of an ACL file that need a password."""
     found = [match for line in lines if (match := _USER.fullmatch(line.strip()))]
-    return [match["name"] for match in found if "resetpass" in match["rules"].split()]
+    return [match["name"] for match in found if {"on", "resetpass"} <= set(match["rules"].split())]
 
 
 def with_passwords(lines: Sequence[str], logins: Logins) -> str:

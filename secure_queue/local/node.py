@@ -69,6 +69,11 @@ class Node:
         return self.process is not None and self.process.poll() is None
 
     @property
+    def pid(self) -> int:
+        """The process, 0 if there is none."""
+        return self.process.pid if self.process is not None else 0
+
+    @property
     def was_started_before(self) -> bool:
         """Whether its folder holds what it has learned in an earlier life."""
         return self._file.exists()

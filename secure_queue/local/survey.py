@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import anyio
 
@@ -15,7 +15,7 @@ DOWN, SILENT, PRIMARY, REPLICA, SENTINEL = "down", "no answer", "primary", "repl
 
 @dataclass(frozen=True, slots=True)
 class NodeState:
-    """One process; *keys* and *memory* (bytes) are those of a data server."""
+    """One process; *keys* and *memory* (bytes) are those of a data server, *pid* is 0 for one that has ended."""
 
     name: str
     port: int
@@ -23,6 +23,7 @@ class NodeState:
     link: str = ""
     keys: int = 0
     memory: int = 0
+    pid: int = 0
 
 
 async def look(nodes: Sequence[Node]) -> list[NodeState]:
@@ -55,8 +56,8 @@ async def _state(node: Node) -> NodeState:
     except Exception as error:
         if not is_server_fault(error):
             raise
-        return NodeState(node.name, node.port, SILENT)
-    return state_of(node.name, node.port, raw.decode("utf-8", "replace"))
+        return NodeState(node.name, node.port, SILENT, pid=node.pid)
+    return replace(state_of(node.name, node.port, raw.decode("utf-8", "replace")), pid=node.pid)
 
 
 def state_of(name: str, port: int, info: str) -> NodeState:

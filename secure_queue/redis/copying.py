@@ -14,6 +14,7 @@ from contextlib import suppress
 from time import monotonic
 from typing import Any, TypeAlias, cast
 
+import anyio
 from coredis.connection import BaseConnection
 from coredis.exceptions import NoScriptError, RedisError, ResponseError, UnknownCommandError
 
@@ -26,6 +27,8 @@ from secure_queue.redis.pools import SafePool
 from secure_queue.redis.scripts import Script
 
 Command: TypeAlias = tuple[Any, ...]
+
+SLACK_S = 0.2  # the last attempt ends with the number of copies, if the server is there to tell it
 
 _log = logging.getLogger("secure_queue.redis")
 
@@ -46,20 +49,13 @@ class Copying:
         """The reply and the level that holds; raises ``NotConfirmed`` if that is less than is wanted."""
         shortage = self._shortages[assurance.level]
         needed = assurance.needed(self._follower.most_replicas if self._follower is not None else 0)
-        patience_s = shortage.patience_s(assurance, monotonic())
-        connection = self._pool.lease_nowait() or await self._pool.lease(end)
-        settled = False
-        try:
-            await self._check(connection, assurance)
-            reply, copies = await _run_and_wait(connection, script, parts, assurance.level, needed, patience_s)
-            settled = True
-        except RedisError:
-            settled = True  # an answer too, or the connection is closed already
-            raise
-        finally:
-            if not settled:
-                connection.invalidate()  # else the server goes on waiting for nobody
-            self._pool.release(connection)
+        now = monotonic()
+        left_s = max(end - now, 0.0)
+        patience_s = min(shortage.patience_s(assurance, now), left_s + SLACK_S / 2)
+        async with self._pool.alone(end) as connection:
+            with anyio.fail_after(left_s + SLACK_S):
+                await self._check(connection, assurance)
+                reply, copies = await _run_and_wait(connection, script, parts, assurance.level, needed, patience_s)
         if not assurance.believes(self._confirmation(connection)):
             raise NotConfirmed("it is not known to be the primary now")
         return reply, self._level(assurance, shortage, copies, needed)

@@ -113,10 +113,8 @@ class CoredisLink:
             return None
 
     async def _block_and_run(self, key: bytes, seconds: float, parts: Sequence[Argument]) -> Reply:
-        connection = self._dedicated.lease_nowait() or await self._dedicated.lease(monotonic() + REPLY_TIMEOUT)
         limit = seconds + REPLY_TIMEOUT - BLOCK
-        settled = False
-        try:
+        async with self._dedicated.alone(monotonic() + REPLY_TIMEOUT) as connection:
             wait = connection.create_request(
                 b"BZPOPMIN", key, f"{max(seconds, 0.001):.3f}", decode=False, timeout=limit
             )
@@ -124,14 +122,6 @@ class CoredisLink:
             with suppress(RedisError):
                 await wait  # whatever became of it, the script behind it has run
             reply = cast(Reply, await request)
-            settled = True
-        except RedisError:
-            settled = True  # an answer too, or the connection is closed already
-            raise
-        finally:
-            if not settled:
-                connection.invalidate()  # else the server goes on blocking, and runs the script for nobody
-            self._dedicated.release(connection)
         self._failed_waits = 0
         self.in_trouble = False
         return reply

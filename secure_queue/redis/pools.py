@@ -8,7 +8,7 @@ wake-up. ``SafePoolMixin`` repairs both for any pool with one queue of connectio
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable
 from time import monotonic, perf_counter
 from typing import TYPE_CHECKING, Any, Generic
 
@@ -100,6 +100,25 @@ class SafePoolMixin(_Base[ConnectionT]):
         """``get_connection`` until *end* (monotonic seconds) at the latest; TimeoutError then."""
         with fail_after(max(end - monotonic(), 0)):
             return await self.get_connection()
+
+    @contextlib.asynccontextmanager
+    async def alone(self, end: float) -> AsyncIterator[ConnectionT]:
+        """Lease a connection that serves nobody else meanwhile, and close it if the body is left without an answer.
+
+        Else the server would go on blocking, and run for nobody what was sent behind.
+        """
+        connection = self.lease_nowait() or await self.lease(end)
+        settled = False
+        try:
+            yield connection
+            settled = True
+        except RedisError:
+            settled = True  # an answer too, or the connection is closed already
+            raise
+        finally:
+            if not settled:
+                connection.invalidate()
+            self.release(connection)
 
     def release(self, connection: ConnectionT) -> None:
         """Give the slot back, with its connection if that is still good."""

@@ -14,7 +14,7 @@ from secure_queue.redis.keys import QueueKeys
 from secure_queue.redis.storage import RedisStorage
 from secure_queue.redis.urls import parse_url
 from secure_queue.storage import Standing
-from tests.servers import PATIENCE, eventually
+from tests.servers import PATIENCE, happens
 from tests.worker.places import SECRET
 
 QUEUE = "durable"
@@ -62,7 +62,7 @@ class Producer:
     async def goes_on(self, count: int = 100) -> None:
         """Wait until so many more tasks are acknowledged."""
         wanted = len(self.acknowledged) + count
-        await eventually(lambda: _true(len(self.acknowledged) >= wanted))
+        await happens(lambda: len(self.acknowledged) >= wanted)
 
     async def lost(self) -> set[str]:
         """What was acknowledged and is not there; asked over a link that has followed nobody yet."""
@@ -76,7 +76,3 @@ class Producer:
     async def nothing_is_lost(self) -> bool:
         """Whether everything is there; what is enqueued again comes a moment later."""
         return not await self.lost()
-
-
-async def _true(value: object) -> object:
-    return value

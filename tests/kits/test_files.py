@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import re
+import shlex
 import stat
 import subprocess
 from collections.abc import Iterator
@@ -12,8 +13,9 @@ from typing import Any
 
 import pytest
 import yaml
+from typer.testing import CliRunner
 
-from secure_queue.cli import main
+from secure_queue.cli import app, main
 from secure_queue.local.logins import SENTINEL_USERS, SERVER_USERS
 from tests.tour.blocks import ROOT, blocks_of, missing_targets
 
@@ -93,6 +95,16 @@ def test_the_runbook_leads_somewhere_and_covers_its_chapters(kit: str) -> None:
         chapters += ["Reshard"]
     headings = {line.removeprefix("## ") for line in page.read_text().splitlines() if line.startswith("## ")}
     assert set(chapters) <= headings
+
+
+@pytest.mark.parametrize("page", [*(f"{kit}/README.md" for kit in KITS), "docs/sentinel.md", "docs/cluster.md"])
+def test_the_command_line_knows_every_printed_command(page: str) -> None:
+    commands = [command for block in blocks_of(ROOT / page) for command in block.commands]
+    ours = [command for command in commands if command.startswith("secure-queue ")]
+    assert ours
+    for command in ours:
+        asked = CliRunner().invoke(app, [*shlex.split(command)[1:], "--help"])
+        assert asked.exit_code == 0, f"{command}\n{asked.output}"
 
 
 @pytest.fixture

@@ -8,21 +8,23 @@ from contextlib import contextmanager
 from pathlib import Path
 
 import anyio
+import pytest
 
 from secure_queue import Worker
 from secure_queue.local.access import Access
 from secure_queue.local.certificates import make_certificates
-from secure_queue.local.groups import ClusterGroup, Group, SentinelGroup, StandaloneGroup, linked_replicas
+from secure_queue.local.groups import ClusterGroup, Group, SentinelGroup, StandaloneGroup, as_dict, linked_replicas
 from secure_queue.local.layout import MASTER, Layout
 from secure_queue.local.logins import keep_logins, users_in
 from secure_queue.local.node import Node, speaks_tls
 from secure_queue.local.private import private_folder
-from secure_queue.local.survey import up_to_date_replicas
+from secure_queue.local.survey import REPLICA, look, up_to_date_replicas
 from secure_queue.redis.slots import slot_of
 from tests.servers import eventually, server_binary, started
 from tests.tour.blocks import ROOT
 from tests.worker.places import SECRET
 
+pytestmark = [pytest.mark.slow, pytest.mark.timeout(180)]
 QUEUE = "kit"
 SLOT = slot_of(f"{QUEUE}/0".encode())
 OWN = ("port", "tls-", "dir", "aclfile", "sentinel monitor")  # a local topology has its own ports, folders and files
@@ -73,7 +75,7 @@ async def check_settings(node: Node, kit: str, name: str) -> None:
         directive, _, value = line.partition(" ")
         if not line or line.startswith(("#", "sentinel ", "save", "appendfsync ", *OWN)):
             continue
-        _, found = await node.command("CONFIG", "GET", directive)
+        found = as_dict(await node.command("CONFIG", "GET", directive))[directive.encode()]
         units = {"1gb": "1073741824", "64mb": "67108864"}
         assert found.decode() == units.get(value, value), directive
 
@@ -87,6 +89,10 @@ def test_deploy_starts_and_its_backup_is_restored(tmp_path: Path) -> None:
         [node] = group.nodes
         await check_settings(node, "deploy", "redis.conf")
         assert await enqueue(group.url, 1, 2, 3) == 3
+        node.stop()
+        node.start()
+        await node.answering()
+        assert await enqueue(group.url) == 3, "what scripts have written is read again, although nobody is `default`"
         await node.command("SAVE")
         shutil.copy(node.folder / "dump.rdb", tmp_path / "backup.rdb")
         await enqueue(group.url, 4)
@@ -159,7 +165,8 @@ async def is_replaced(group: SentinelGroup, old: Node) -> bool:
 
 
 async def follows(node: Node) -> bool:
-    return b"master_link_status:up" in await node.command("INFO", "replication")
+    [state] = await look([node])
+    return state.role == REPLICA and state.link.endswith("up")
 
 
 def test_cluster_starts_fails_over_by_hand_and_moves_the_slot_of_a_queue(tmp_path: Path) -> None:

@@ -62,7 +62,7 @@ def demo(*words: str | Path, scratch: Path, **variables: str) -> subprocess.Comp
     """Run the demo to its end; whatever it puts into a temporary folder goes into *scratch*."""
     environment = os.environ | {"TMPDIR": str(scratch)} | variables
     return subprocess.run(
-        [*START, *map(str, words)], capture_output=True, text=True, env=environment, timeout=50, check=False
+        [*START, *map(str, words)], capture_output=True, text=True, env=environment, timeout=150, check=False
     )
 
 
@@ -109,6 +109,7 @@ def test_json_is_one_object_with_the_figures(folder: Path, scratch: Path) -> Non
     assert sorted(summary["refused"]) == ["bad-signature", "not-an-envelope", "wrong-task", "wrong-task"]
 
 
+@pytest.mark.timeout(180)
 @pytest.mark.parametrize("topology", ["sentinel", "cluster"])
 def test_nothing_is_lost_when_the_primary_is_killed_in_the_middle(topology: str, folder: Path, scratch: Path) -> None:
     ended = demo(folder, "--json", "--topology", topology, scratch=scratch)

@@ -22,7 +22,7 @@ from secure_queue.local.node import _free_port, speaks_tls
 from tests.servers import bundled_binary, server_binary, wait_until
 from tests.worker.places import SECRET
 
-pytestmark = pytest.mark.slow
+pytestmark = [pytest.mark.slow, pytest.mark.timeout(180)]
 PATIENCE = 40.0
 SENTINEL_NODES = 6
 
