@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from benchmarks.processes import Failed, Program, RunningWorker
+from benchmarks.sealing import costs
 from benchmarks.server import Server
 from benchmarks.wire import Wire
 
@@ -84,6 +85,11 @@ def latency(program: Program, server: Server, sizes: Sizes) -> Sample:
     return Sample(ways=ways)
 
 
+def seal(program: Program, server: Server, sizes: Sizes) -> Sample:
+    """What a payload costs before and after Redis, for each suite; ours only."""
+    return Sample(ways=costs())
+
+
 MEASUREMENTS: dict[str, Callable[[Program, Server, Sizes], Sample]] = {
     "enqueue_batch": enqueue_batch,
     "enqueue_one": enqueue_one,
@@ -92,7 +98,9 @@ MEASUREMENTS: dict[str, Callable[[Program, Server, Sizes], Sample]] = {
     "enqueue_one_replicated": enqueue_one_replicated,
     "drain": drain,
     "latency": latency,
+    "seal": seal,
 }
+OURS_ONLY = frozenset({"seal"})
 
 
 def fill(program: Program, server: Server, tasks: int) -> None:

@@ -27,7 +27,7 @@ from secure_queue.payload.records import Outcome, ResultHead, TaskHead
 from secure_queue.retry import seconds
 from secure_queue.routing import Routes
 from secure_queue.schedule_records import serialized
-from secure_queue.settings import DEFAULT_LIFETIME_S, QueueSettings, lifetime_of
+from secure_queue.settings import QueueSettings, lifetime_of
 from secure_queue.storage import UNKNOWN, Counts, NewTask, Record, Scannable, Standing, Storage, Stored
 from secure_queue.tasks import Task, TaskInfo, TaskResult, TaskStatus
 
@@ -111,6 +111,8 @@ class Client:
             jti=task.jti,
             delay_ms=delay,
             lifetime_s=lifetime_of(task.settings),
+            encrypt=task.settings.encrypt,
+            compress=task.settings.compress,
         )
         return NewTask(task_id.encode(), sealed, at, priority)
 
@@ -219,8 +221,9 @@ class Client:
             task.value,
             now_ms=now_ms,
             jti=task.jti,  # it is the same enqueue: handles and idempotency keys stay good
-            lifetime_s=DEFAULT_LIFETIME_S,
+            lifetime_s=self.codec.habits.lifetime_s,
             serializer_id=task.serializer_id,
+            encrypt=task.is_encrypted or None,
         )
         priority = TaskHead.unpack(task.head).priority if task.head else None
         if priority not in self._queue.priorities:

@@ -94,7 +94,9 @@ class ScheduleDeclarations(Declarations):
             name = task.fn_name if schedule_id is None else names.task_id(schedule_id)
             if name in self.declared_schedules:
                 raise ConfigurationError(f"a schedule {name!r} exists already; pass another schedule_id=")
-            repeated = Repeated(name, task.fn_name, made, None, lifetime_of(task.settings))
+            repeated = Repeated(
+                name, task.fn_name, made, None, lifetime_of(task.settings), encrypt=task.settings.encrypt
+            )
             self.declared_schedules[name] = Declared(repeated, args, dict(kwargs or {}))
             return task
 

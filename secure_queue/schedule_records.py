@@ -21,7 +21,7 @@ from secure_queue.payload.envelope import NO_EXPIRY, Purpose
 from secure_queue.payload.records import TaskHead
 from secure_queue.payload.serializers import pack_plain, unpack_plain
 from secure_queue.plans import Plan, plan
-from secure_queue.settings import DEFAULT_LIFETIME_S
+from secure_queue.settings import DEFAULT_LIFETIME_S, TaskSettings, lifetime_of
 
 _EXPRESSION, _ZONE, _INTERVAL_MS, _MISFIRE, _DRIFT_MS, _OVERLAP, _PRIORITY, _EXPIRE_S = range(1, 9)
 _TYPES: Final = {
@@ -46,6 +46,7 @@ class Repeated:
     priority: str | None = None
     lifetime_s: int = DEFAULT_LIFETIME_S
     sealed: bytes = field(default=b"", repr=False)
+    encrypt: bool | None = None
 
 
 class Call(Protocol):
@@ -58,17 +59,19 @@ class Call(Protocol):
     priority: str | None
 
 
-async def seal_schedule(codec: Codec, call: Call, plan: Plan, lifetime_s: int) -> bytes:
+async def seal_schedule(codec: Codec, call: Call, plan: Plan, settings: TaskSettings) -> bytes:
     """Seal a schedule of *call* under its id; raises ``UnserializableValue``."""
     return codec.seal(
         Purpose.SCHEDULE,
         call.id,
         call.fn_name,
-        _pack(plan, call.priority, lifetime_s),
+        _pack(plan, call.priority, lifetime_of(settings)),
         await serialized(codec, call.args, call.kwargs),
         now_ms=now_ms(),
         jti=os.urandom(16),
         lifetime_s=NO_EXPIRY,
+        encrypt=settings.encrypt,
+        compress=settings.compress,
     )
 
 
@@ -79,7 +82,8 @@ def open_schedule(codec: Codec, untrusted_id: bytes, untrusted: bytes) -> tuple[
         raise Rejected("bad-id")
     record = codec.verify(untrusted, Purpose.SCHEDULE, schedule_id, now_ms=now_ms())
     found, priority, lifetime_s = _unpack(record.head)
-    return Repeated(schedule_id, record.function, found, priority, lifetime_s, untrusted), record
+    encrypt = record.is_encrypted or None  # what was hidden in the schedule is hidden in its runs
+    return Repeated(schedule_id, record.function, found, priority, lifetime_s, untrusted, encrypt), record
 
 
 def firing_id(schedule_id: str, moment_ms: int) -> str:
@@ -104,6 +108,7 @@ def seal_firing(
         jti=os.urandom(16),
         lifetime_s=repeated.lifetime_s,
         serializer_id=serializer_id,
+        encrypt=repeated.encrypt,
     )
     return task_id, sealed
 

@@ -14,7 +14,6 @@ from secure_queue.errors import ConfigurationError, Rejected
 from secure_queue.listing import BrokenTask
 from secure_queue.plans import Plan, read_mark
 from secure_queue.schedule_records import Repeated, open_schedule, seal_schedule
-from secure_queue.settings import lifetime_of
 from secure_queue.tasks import Task
 
 
@@ -42,7 +41,7 @@ class Scheduling:
     async def store(self, task: Task[Any], plan: Plan) -> None:
         """Store or replace the schedule of a call; raises ``ConfigurationError`` if there are too many of them."""
         names.task_id(task.id)
-        sealed = await seal_schedule(self._codec, task, plan, lifetime_of(task.settings))
+        sealed = await seal_schedule(self._codec, task, plan, task.settings)
         task.durability = await self._routes.schedule(task.id.encode(), sealed, self._routes.level(task.wanted))
         if task.durability is None:
             raise ConfigurationError(

@@ -92,6 +92,9 @@ class TaskSettings:
     backoff: Backoff = DEFAULT_POLICY
     retry_on: tuple[type[Exception], ...] = (Exception,)
     no_retry_on: tuple[type[Exception], ...] = ()
+    encrypt: bool | None = None
+    """Whether arguments and results are encrypted; None: as the worker object does."""
+    compress: bool | None = None
 
     @property
     def ttl_ms(self) -> int:

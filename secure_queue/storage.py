@@ -60,6 +60,8 @@ class Claim(NamedTuple):
     tries: int
     priority: str
     token: bytes
+    may_be_answered: bool = False
+    """Whether there seems to be a result of this id already: a hint, to be looked after."""
 
     def __repr__(self) -> str:
         return f"<Claim {printable(self.untrusted_id)} try {self.tries}>"

@@ -9,7 +9,7 @@ import os
 import threading
 from collections import Counter
 from collections.abc import AsyncIterator, Callable, Mapping, Sequence
-from contextlib import AbstractAsyncContextManager, AsyncExitStack, ExitStack, asynccontextmanager, nullcontext
+from contextlib import AbstractAsyncContextManager, AsyncExitStack, ExitStack, asynccontextmanager
 from datetime import timedelta, tzinfo
 from functools import partial
 from typing import Any, Generic, Self, cast
@@ -31,13 +31,14 @@ from secure_queue.cron import zone_name
 from secure_queue.doctor.examine import Patient, examine
 from secure_queue.doctor.report import DoctorReport
 from secure_queue.durability import durability_policy
-from secure_queue.errors import ConfigurationError, SecureQueueError
+from secure_queue.errors import SecureQueueError
 from secure_queue.execution.engine import DRAIN, STOP, Engine
 from secure_queue.execution.shutdown import received_signals
 from secure_queue.keyring import ring_for
+from secure_queue.lifespan import made_by, no_lifespan
 from secure_queue.partitions import Rota, generated_id
 from secure_queue.payload.choice import choose_serializer
-from secure_queue.payload.codec import Codec
+from secure_queue.payload.codec import Codec, Habits
 from secure_queue.payload.failures import type_name
 from secure_queue.payload.serializers import Serializer
 from secure_queue.redis.connect import open_links
@@ -49,9 +50,11 @@ from secure_queue.redis.topology import Topology
 from secure_queue.redis.urls import which_servers
 from secure_queue.routing import Routes, open_routes
 from secure_queue.settings import (
+    DEFAULT_LIFETIME_S,
     DEFAULT_URL,
     environment,
     exception_classes,
+    positive_seconds,
     queue_settings,
     with_concurrency,
     worker_settings,
@@ -106,6 +109,10 @@ class Worker(Access, Generic[C]):
         anyio_backend: str = "asyncio",
         anyio_kwargs: Mapping[str, Any] | None = None,
         known_errors: Sequence[type[Exception]] = (),
+        encrypt: bool = False,
+        require_encryption: bool = False,
+        compress: bool = False,
+        expire: Duration = DEFAULT_LIFETIME_S,
         tz: str | tzinfo = "UTC",
         id: str | None = None,
         durability: str | None = None,
@@ -115,7 +122,7 @@ class Worker(Access, Generic[C]):
         deadline: Duration = 20,
     ) -> None:
         super().__init__()
-        self.tz = zone_name(tz)
+        self.tz, self.default_expire_s = zone_name(tz), positive_seconds("expire", expire)
         found = environment()
         self._topology = which_servers(
             redis_url,
@@ -139,10 +146,11 @@ class Worker(Access, Generic[C]):
             deadline=deadline,
         )
         self._ring = ring_for(self._topology, signing_secret, found)
-        self._codec = Codec(self._ring, self._queue.queue_name, choose_serializer(serializer, deserializer))
+        habits = Habits(encrypt, compress, max(1, round(self.default_expire_s)), require_encryption)
+        self._codec = Codec(self._ring, self.queue_name, choose_serializer(serializer, deserializer), habits=habits)
         self._rota = Rota(partitions, int.from_bytes(os.urandom(2)))
         self._known_errors = {type_name(error): error for error in exception_classes("known_errors", known_errors)}
-        self._lifespan = cast("Callable[[], AbstractAsyncContextManager[C]]", lifespan or _no_lifespan)
+        self._lifespan = cast("Callable[[], AbstractAsyncContextManager[C]]", lifespan or no_lifespan)
         self._context: list[C] = []
         self._host = Host(self._topology)
         self._clients: dict[int, list[Client]] = {}
@@ -234,7 +242,7 @@ class Worker(Access, Generic[C]):
 
         *on_finding* is called for each place, good or bad. Raises ``Unavailable`` if the server does not answer.
         """
-        classifier = Classifier(self._ring, self.queue_name, self._codec.serializer)
+        classifier = Classifier(self._ring, self.queue_name, self._codec.serializer, self._codec.limits)
         findings = scan(await self._client().scannables(), classifier, rate)
         return await collect(findings, AuditReport.of(self.queue_name, self._ring), on_finding)
 
@@ -277,7 +285,8 @@ class Worker(Access, Generic[C]):
             self._is_running, self._asked = False, 0  # what was asked of this run is not asked of the next
 
     async def _run(self, handlers: ExitStack, ready: TaskStatus[None], scope: anyio.CancelScope) -> None:
-        async with self._host as topology, self._connected() as storages, self._entered_lifespan() as context:
+        self._codec.check_answers()
+        async with self._host as topology, self._connected() as storages, made_by(self._lifespan) as context:
             scope.shield = True  # from here on a cancellation is an order to wind down
             engine = self._engine = Engine(
                 storages,
@@ -301,14 +310,6 @@ class Worker(Access, Generic[C]):
                 self.left_behind = engine.left_behind
                 self._context.pop()
                 self._engine = None
-
-    def _entered_lifespan(self) -> AbstractAsyncContextManager[C]:
-        lifespan = self._lifespan()
-        if not hasattr(lifespan, "__aenter__"):
-            raise ConfigurationError(
-                "lifespan= must return an async context manager; decorate it with @asynccontextmanager"
-            )
-        return lifespan
 
     def drain(self) -> None:
         """Ask a running worker to stop in peace: running tasks have their ``grace_period``, the others are handed back.
@@ -343,7 +344,3 @@ async def _shielded(engine: Engine, scope: anyio.CancelScope) -> None:
 def _never(_: int) -> bool:
     """Without a client nobody knows how the partitions are."""
     return False
-
-
-def _no_lifespan() -> AbstractAsyncContextManager[Any]:
-    return nullcontext()

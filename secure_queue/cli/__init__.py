@@ -16,6 +16,7 @@ from secure_queue.cli.certs import certs
 from secure_queue.cli.demo import demo
 from secure_queue.cli.dlq import dlq
 from secure_queue.cli.doctor import doctor
+from secure_queue.cli.key_parts import public, scope
 from secure_queue.cli.keys import keys
 from secure_queue.cli.output import fail, hint
 from secure_queue.cli.run import run
@@ -37,6 +38,8 @@ app = typer.Typer(
 )
 app.command()(run)
 app.command()(demo)
+keys.command()(public)
+keys.command()(scope)
 app.add_typer(keys, name="keys")
 app.command()(audit)
 app.command()(doctor)

@@ -19,10 +19,12 @@ from anyio.abc import TaskGroup
 from secure_queue.clock import monotonic
 from secure_queue.declare_schedules import Declared
 from secure_queue.execution.executor import Executor, Registry
+from secure_queue.execution.finished import Finished
 from secure_queue.execution.heartbeat import Heartbeat
 from secure_queue.execution.lanes import Lanes
 from secure_queue.execution.outbox import Outbox
 from secure_queue.execution.refusal import Refusals
+from secure_queue.execution.replays import Replays
 from secure_queue.execution.runs import Desk, Run
 from secure_queue.execution.scheduler import LOOK_S, Scheduler
 from secure_queue.execution.seat import Breath, Seat
@@ -69,11 +71,15 @@ class Engine:
         self._settling = Settling(codec, self.desk, outboxes, settings.worker_id)
         self._threads = Threads(settings.sync_concurrency)
         refusals = Refusals(storages, self.desk)
-        self._executor = Executor(codec, registry, settings, self.desk, self._settling, refusals, self._threads)
+        finished = Finished()
+        replays = Replays(storages, codec, self._settling, refusals, finished)
+        self._executor = Executor(
+            codec, registry, settings, self.desk, self._settling, refusals, replays, self._threads
+        )
         self._heartbeat = Heartbeat(open_storages, self.desk, round(settings.idle_timeout_s * 1000))
         drained = partial(self.ask, DRAIN) if burst else None
         self._lanes = Lanes(
-            storages, codec, queue, settings, self.desk, outboxes, self._settling, self._heartbeat, drained
+            storages, codec, queue, settings, self.desk, outboxes, self._settling, self._heartbeat, finished, drained
         )
         self._scheduler = Scheduler(storages.at(0), codec, declared_schedules, self.desk, queue.default_priority)
         self._thread = threading.get_ident()

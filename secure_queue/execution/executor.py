@@ -14,6 +14,7 @@ from anyio import current_effective_deadline, get_cancelled_exc_class
 from secure_queue.clock import monotonic, now_ms
 from secure_queue.errors import Rejected
 from secure_queue.execution.refusal import Refusals
+from secure_queue.execution.replays import Replays
 from secure_queue.execution.runs import Desk, Run
 from secure_queue.execution.settling import Settling
 from secure_queue.execution.threads import NoThread, Raised, Threads
@@ -50,6 +51,7 @@ class Executor:
         desk: Desk,
         settling: Settling,
         refusals: Refusals,
+        replays: Replays,
         threads: Threads,
     ) -> None:
         self._codec = codec
@@ -58,6 +60,7 @@ class Executor:
         self._desk = desk
         self._settling = settling
         self._refusals = refusals
+        self._replays = replays
         self._threads = threads
 
     async def execute(self, run: Run) -> None:
@@ -86,7 +89,8 @@ class Executor:
         else:
             run.opened = opened
             run.fire_ms = None if head is None else head.fire_ms
-            task = self._ready_task(run, opened, head)
+            replayed = self._replays.is_suspect(run, opened) and await self._replays.settle(run, opened)
+            task = None if replayed else self._ready_task(run, opened, head)
             if task is not None:
                 await self._run(run, opened, task, args, kwargs)
 

@@ -16,6 +16,7 @@ from anyio.abc import TaskGroup
 from secure_queue.errors import SecureQueueError
 from secure_queue.execution.appetite import Appetite
 from secure_queue.execution.fetcher import LAST_CLAIM_S, Fetcher
+from secure_queue.execution.finished import Finished
 from secure_queue.execution.heartbeat import Heartbeat
 from secure_queue.execution.outbox import Outbox
 from secure_queue.execution.runs import Desk
@@ -45,8 +46,10 @@ class Lanes:
         outboxes: dict[int, Outbox],
         settling: Settling,
         heartbeat: Heartbeat,
+        finished: Finished,
         drained: Callable[[], None] | None,
     ) -> None:
+        self._finished = finished
         self._storages = storages
         self._codec = codec
         self._queue = queue
@@ -125,7 +128,7 @@ class Lanes:
 
     def _open(self, partition: int) -> None:
         storage = self._storages.at(partition)
-        outbox = self._outboxes[partition] = Outbox(storage, self._desk, self._queue.priorities)
+        outbox = self._outboxes[partition] = Outbox(storage, self._desk, self._queue.priorities, self._finished)
         upkeep = Upkeep(storage, self._codec, self._settings, self._desk, self._heartbeat, self._settling)
         fetcher = Fetcher(
             storage,

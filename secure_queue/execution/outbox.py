@@ -9,6 +9,7 @@ from typing import Generic, TypeVar
 import anyio
 
 from secure_queue.errors import SecureQueueError
+from secure_queue.execution.finished import Finished
 from secure_queue.execution.runs import Desk
 from secure_queue.storage import End, GiveBack, Storage
 
@@ -22,8 +23,15 @@ _log = logging.getLogger("secure_queue.worker")
 class Tray(Generic[Item]):
     """The runs that wait for one verb."""
 
-    def __init__(self, name: str, send: Callable[[Sequence[Item]], Awaitable[list[bool]]], desk: Desk) -> None:
+    def __init__(
+        self,
+        name: str,
+        send: Callable[[Sequence[Item]], Awaitable[list[bool]]],
+        desk: Desk,
+        remember: Callable[[Sequence[Item], list[bool]], None] | None = None,
+    ) -> None:
         self.name = name
+        self._remember: Callable[[Sequence[Item], list[bool]], None] = remember or _forget
         self._send: Callable[[Sequence[Item]], Awaitable[list[bool]]] = send
         self._desk = desk
         self._items: list[Item] = []
@@ -71,6 +79,7 @@ class Tray(Generic[Item]):
             self._under_way = 0
 
     def _note(self, batch: Sequence[Item], kept: list[bool]) -> None:
+        self._remember(batch, kept)
         self._desk.let_go((item.task_id, item.token) for item in batch)
         stale = kept.count(False)
         if stale:
@@ -81,8 +90,10 @@ class Tray(Generic[Item]):
 class Outbox:
     """All ways in which a run of one partition can be settled."""
 
-    def __init__(self, storage: Storage, desk: Desk, priorities: Sequence[str]) -> None:
-        self.complete: Tray[End] = Tray("complete", storage.complete, desk)
+    def __init__(self, storage: Storage, desk: Desk, priorities: Sequence[str], finished: Finished) -> None:
+        self._desk = desk
+        self._finished = finished
+        self.complete: Tray[End] = Tray("complete", storage.complete, desk, self._remember)
         self.bury: Tray[End] = Tray("bury", storage.bury, desk)
         self.retry: dict[str, Tray[GiveBack]] = {}
         self.release: dict[str, Tray[GiveBack]] = {}
@@ -95,6 +106,13 @@ class Outbox:
             *self.retry.values(),
             *self.release.values(),
         ]
+
+    def _remember(self, ends: Sequence[End], kept: list[bool]) -> None:
+        """Note which tasks are finished, from the moment when their results are known to be written."""
+        for end, flag in zip(ends, kept, strict=True):
+            run = self._desk.held.get((end.task_id, end.token))
+            if flag and run is not None and run.opened is not None:
+                self._finished.note(run.opened.jti, end)
 
     @property
     def unsettled(self) -> int:
@@ -111,6 +129,10 @@ class Outbox:
         """Send what is left in any tray."""
         for tray in self.trays:
             await tray.drain()
+
+
+def _forget(items: Sequence[object], kept: list[bool]) -> None:
+    """What does not finish a task need not be remembered."""
 
 
 def _for_priority(

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 
 from secure_queue.clock import now_ms
 from secure_queue.declare_schedules import Declared
-from secure_queue.errors import PayloadError, Rejected
+from secure_queue.errors import KeyRingError, PayloadError, Rejected
 from secure_queue.execution.runs import Desk
 from secure_queue.names import printable
 from secure_queue.payload.codec import Codec
@@ -115,7 +115,7 @@ class Scheduler:
             task_id, sealed = seal_firing(
                 self._codec, entry.repeated, firing.moment_ms, entry.arguments, entry.serializer_id, self._lowest
             )
-        except PayloadError as error:
+        except (PayloadError, KeyRingError) as error:
             _log.error("the schedule %s cannot fire: %s", printable(entry.repeated.schedule_id), error)
             return False
         answer = await self._storage.fire(firing._replace(task_id=task_id.encode(), sealed=sealed))

@@ -48,7 +48,7 @@ class Settling:
         """The task returned *value*, already serialized; raises ``UnserializableValue`` if it is too large."""
         claim = run.claim
         head = ResultHead(Outcome.DONE, claim.tries, run.started_ms, now_ms(), task.issued_ms, self._worker_id)
-        sealed = seal_done(self._codec, task, head, value, run.ttl_ms)
+        sealed = seal_done(self._codec, task, head, value, run.ttl_ms, run.settings)
         self._outboxes[run.partition].complete.add(End(claim.untrusted_id, claim.token, run.ttl_ms, sealed))
         self._desk.counters["completed"] += 1
 
@@ -71,12 +71,18 @@ class Settling:
         """The task failed for good."""
         claim, task = run.claim, run.genuine
         head = ResultHead(Outcome.FAILED, claim.tries, run.started_ms, now_ms(), task.issued_ms, self._worker_id)
-        sealed = seal_failure(self._codec, task, head, failure, run.ttl_ms)
+        sealed = seal_failure(self._codec, task, head, failure, run.ttl_ms, run.settings)
         self._outboxes[run.partition].bury.add(End(claim.untrusted_id, claim.token, run.ttl_ms, sealed))
         self._desk.counters["failed"] += 1
         if not run.settings.silent:
             names = task.task_id, printable(task.function), printable(failure.type_name)
             _log.warning("task %s (%s) failed for good: %s", *names)
+
+    def repeat(self, run: Run, end: End, *, dead: bool) -> None:
+        """Give the task the end that it has had before."""
+        outbox = self._outboxes[run.partition]
+        (outbox.bury if dead else outbox.complete).add(end)
+        self._desk.counters["repeated"] += 1
 
     def _abort(self, run: Run) -> None:
         claim = run.claim

@@ -131,7 +131,7 @@ class RedisStorage(RedisTimetable):
 
     def _claim_keys(self, worker: str) -> list[bytes]:
         own = self.keys
-        return [own.meta, own.leases, own.wake, own.last_claim(worker), *own.buckets, *own.ready.values()]
+        return [own.meta, own.leases, own.wake, own.last_claim(worker), *own.buckets, *own.ready.values(), own.results]
 
     def _claimed(self, token: bytes, reply: Reply) -> tuple[bool, list[Claim]]:
         fields = iter(cast("list[Any]", reply))
@@ -139,8 +139,8 @@ class RedisStorage(RedisTimetable):
         names = {name.encode(): name for name in self.keys.priorities}
         lowest = self.keys.priorities[-1]
         return more, [
-            Claim(task_id, sealed, tries, names.get(priority, lowest), token)
-            for task_id, sealed, tries, priority in zip(fields, fields, fields, fields, strict=True)
+            Claim(task_id, sealed, tries, names.get(priority, lowest), token, bool(answered))
+            for task_id, sealed, tries, priority, answered in zip(*[fields] * 5, strict=True)
         ]
 
     async def complete(self, ends: Sequence[End]) -> list[bool]:

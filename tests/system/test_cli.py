@@ -31,7 +31,7 @@ TARGET = "tests.system.cli_app:worker"
 QUEUE, JOURNAL = "SECURE_QUEUE_TEST_QUEUE", "SECURE_QUEUE_TEST_JOURNAL"  # what that application reads
 PATIENCE = 30.0
 ACTIVE, REVOKED, FOREIGN = generate_key("current"), generate_key("leaked"), generate_key("foreign")
-KEYS = f"{format_key(ACTIVE)},{format_key(KeyEntry('leaked', KeyState.REVOKED, REVOKED.root))}"
+KEYS = f"{format_key(ACTIVE)},{format_key(KeyEntry('leaked', KeyState.REVOKED, REVOKED.material))}"
 
 
 class Shell:
