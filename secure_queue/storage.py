@@ -62,6 +62,8 @@ class Claim(NamedTuple):
     token: bytes
     may_be_answered: bool = False
     """Whether there seems to be a result of this id already: a hint, to be looked after."""
+    has_begun: bool = False
+    """Whether the try before this one has really begun, as far as that was noted (``begin``)."""
 
     def __repr__(self) -> str:
         return f"<Claim {printable(self.untrusted_id)} try {self.tries}>"
@@ -266,6 +268,10 @@ class Storage(TimetableStorage, Protocol):
 
     async def release(self, priority: str, runs: Sequence[GiveBack]) -> list[bool]:
         """Hand claimed tasks back without using a try: to the front of the queue, or until their time."""
+        ...
+
+    async def begin(self, runs: Sequence[GiveBack]) -> list[bool]:
+        """Note that runs really begin, before their last permitted try; False where the lease was lost."""
         ...
 
     async def renew(self, lease_ms: int, held: Sequence[GiveBack]) -> list[bool]:

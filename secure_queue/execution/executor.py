@@ -109,9 +109,7 @@ class Executor:
     async def _run(
         self, run: Run, opened: Opened, task: RegisteredTask[..., Any, Any], args: list[Any], kwargs: dict[str, Any]
     ) -> None:
-        settings = run.settings
-        if settings.max_tries is not None and run.claim.tries > settings.max_tries:
-            self._settling.fail(run, WORKER_LOST)
+        if not await self._may_begin(run):
             return
         run.worker_id = self._worker_id
         self._desk.begin(run)
@@ -132,6 +130,17 @@ class Executor:
             await self._succeed(run, opened, value)
         finally:
             self._desk.end(run)
+
+    async def _may_begin(self, run: Run) -> bool:
+        """Whether a try is left: one that a worker had claimed when it died, and had not begun, does not count."""
+        claim, most = run.claim, run.settings.max_tries
+        if most is None or claim.tries < most:
+            return True
+        if claim.tries > most and claim.has_begun:
+            self._settling.fail(run, WORKER_LOST)
+            return False
+        run.claim = claim._replace(tries=min(claim.tries, most))
+        return await self._settling.begin(run)
 
     async def _call(self, run: Run, fn: Callable[[], Any], *, is_async: bool) -> Any:
         if is_async:

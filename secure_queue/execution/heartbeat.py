@@ -75,6 +75,26 @@ class Heartbeat:
                 if monotonic() - last >= self._interval_s:
                     last = monotonic()
                     await self._renew_everywhere(storages)
+                if monotonic() - self.pulse > self._lease_ms / 1000:
+                    await self._free_unstarted(storages)
+
+    async def _free_unstarted(self, storages: Storages) -> None:
+        """A loop that has not moved for a whole lease begins nothing soon: other workers have what it has not begun."""
+        runs = self._desk.give_up_unstarted()
+        places = {(run.partition, run.claim.priority) for run in runs}
+        for partition, priority in places:
+            some = [run.claim for run in runs if (run.partition, run.claim.priority) == (partition, priority)]
+            await self._release(
+                storages.at(partition), priority, [GiveBack(one.untrusted_id, one.token) for one in some]
+            )
+        if runs:
+            _log.warning("the event loop is blocked; %d tasks that were not begun are left to others", len(runs))
+
+    async def _release(self, storage: Storage, priority: str, runs: list[GiveBack]) -> None:
+        try:
+            await storage.release(priority, runs)
+        except SecureQueueError as error:
+            _log.warning("tasks could not be left to others now: %s", error)
 
     async def _renew_everywhere(self, storages: Storages) -> None:
         """All partitions at once: one that does not answer must not cost the leases of the others."""

@@ -8,6 +8,7 @@ from typing import Generic, TypeVar
 
 import anyio
 
+from secure_queue.coalesce import Coalescer
 from secure_queue.errors import SecureQueueError
 from secure_queue.execution.finished import Finished
 from secure_queue.execution.runs import Desk
@@ -88,7 +89,7 @@ class Tray(Generic[Item]):
 
 
 class Outbox:
-    """All ways in which a run of one partition can be settled."""
+    """All ways in which a run of one partition can be settled, and the note that it begins."""
 
     def __init__(self, storage: Storage, desk: Desk, priorities: Sequence[str], finished: Finished) -> None:
         self._desk = desk
@@ -100,6 +101,7 @@ class Outbox:
         for name in priorities:
             self.retry[name] = Tray("retry", _for_priority(storage.retry, name), desk)
             self.release[name] = Tray("release", _for_priority(storage.release, name), desk)
+        self.begin: Coalescer[GiveBack, bool] = Coalescer(storage.begin, LARGEST_BATCH)
         self.trays: list[Tray[End] | Tray[GiveBack]] = [
             self.complete,
             self.bury,
@@ -122,6 +124,7 @@ class Outbox:
     async def run(self) -> None:
         """Keep every tray moving, for ever."""
         async with anyio.create_task_group() as group:
+            group.start_soon(self.begin.run)
             for tray in self.trays:
                 group.start_soon(tray.run)
 

@@ -8,7 +8,7 @@ from datetime import UTC, datetime
 
 import anyio
 
-from secure_queue.execution.verdict import Interruption
+from secure_queue.execution.verdict import Interruption, LeaseLost
 from secure_queue.payload.codec import Opened, Sealed
 from secure_queue.settings import TaskSettings
 from secure_queue.storage import Claim, GiveBack
@@ -218,6 +218,13 @@ class Desk:
         if self._settled.is_set():
             self._settled = anyio.Event()
         await self._settled.wait()
+
+    def give_up_unstarted(self) -> list[Run]:
+        """The runs that no seat has opened, which none will begin any more; safe from another thread."""
+        unstarted = [run for run in list(self.held.values()) if run.opened is None and run.interruption is None]
+        for run in unstarted:
+            run.interruption = LeaseLost()
+        return unstarted
 
     def leases(self, now: float) -> dict[int, list[GiveBack]]:
         """What the heartbeat prolongs in each partition at the monotonic second *now*; safe from another thread."""

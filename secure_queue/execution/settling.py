@@ -1,4 +1,4 @@
-"""Turns the end of a run into sealed bytes and puts them into the outbox; nothing here waits."""
+"""Turns the end of a run into sealed bytes and puts them into the outbox; only ``begin`` waits."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ import logging
 from collections.abc import Mapping
 
 from secure_queue.clock import now_ms
+from secure_queue.errors import SecureQueueError
 from secure_queue.execution.outbox import Outbox
 from secure_queue.execution.runs import NOBODY_KNOWS, Desk, Run
 from secure_queue.execution.verdict import (
@@ -14,6 +15,7 @@ from secure_queue.execution.verdict import (
     Ending,
     GiveUp,
     HandBack,
+    LeaseLost,
     RetryIn,
     Verdict,
     decide,
@@ -62,8 +64,7 @@ class Settling:
             case Cancel():
                 self._abort(run)
             case GiveUp():
-                self._desk.let_go(((run.claim.untrusted_id, run.claim.token),))
-                self._desk.counters["lost"] += 1
+                self.let_go(run)
             case HandBack():
                 self.hand_back(run)
 
@@ -95,6 +96,30 @@ class Settling:
         claim = run.claim
         self._outboxes[run.partition].retry[claim.priority].add(GiveBack(claim.untrusted_id, claim.token, -delay_ms))
         self._desk.counters["retried"] += 1
+
+    async def begin(self, run: Run) -> bool:
+        """Note that the last permitted try begins; False if it must not, and then that is settled."""
+        claim = run.claim
+        try:
+            if await self._outboxes[run.partition].begin.ask(GiveBack(claim.untrusted_id, claim.token)):
+                return True
+            self.let_go(run)
+        except SecureQueueError as error:
+            _log.warning("a last try could not be noted, it is left to others: %s", error)
+            self.hand_back(run)
+        return False
+
+    def let_go(self, run: Run) -> None:
+        """The lease was lost: somebody else has the task."""
+        self._desk.let_go(((run.claim.untrusted_id, run.claim.token),))
+        self._desk.counters["lost"] += 1
+
+    def decline(self, run: Run) -> None:
+        """A run that was interrupted before any seat took it."""
+        if isinstance(run.interruption, LeaseLost):
+            self.let_go(run)
+        else:
+            self.hand_back(run)
 
     def hand_back(self, run: Run, *, after_ms: int = 0) -> None:
         """Hand the task back, now or in *after_ms* milliseconds; the try does not count."""

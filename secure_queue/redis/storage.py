@@ -139,8 +139,8 @@ class RedisStorage(RedisTimetable):
         names = {name.encode(): name for name in self.keys.priorities}
         lowest = self.keys.priorities[-1]
         return more, [
-            Claim(task_id, sealed, tries, names.get(priority, lowest), token, bool(answered))
-            for task_id, sealed, tries, priority, answered in zip(*[fields] * 5, strict=True)
+            Claim(task_id, sealed, tries, names.get(priority, lowest), token, bool(hints & 1), bool(hints & 2))
+            for task_id, sealed, tries, priority, hints in zip(*[fields] * 5, strict=True)
         ]
 
     async def complete(self, ends: Sequence[End]) -> list[bool]:
@@ -174,6 +174,10 @@ class RedisStorage(RedisTimetable):
         keys = [own.meta, own.leases, own.wake, own.ready[priority], own.due[priority], *self._buckets(runs)]
         args: list[Argument] = [used, *(part for run in runs for part in run)]
         return _flags(await self._run("give_back", keys, args, self._settle_s))
+
+    async def begin(self, runs: Sequence[GiveBack]) -> list[bool]:
+        args: list[Argument] = [part for run in runs for part in run[:2]]
+        return _flags(await self._run("begin", [self.keys.meta, *self._buckets(runs)], args, self._settle_s))
 
     async def renew(self, lease_ms: int, held: Sequence[GiveBack]) -> list[bool]:
         args: list[Argument] = [lease_ms, *(part for run in held for part in run[:2])]

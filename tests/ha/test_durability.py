@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Iterator
-from dataclasses import replace
 from datetime import UTC, datetime
 
 import anyio
@@ -222,7 +221,7 @@ async def test_a_server_that_cannot_say_what_its_disk_has_is_told_of_before_anyt
 
 
 async def test_a_single_url_may_have_replicas_too(pair: SentinelGroup) -> None:
-    primary = replace(pair.servers[0].server)
+    primary = pair.servers[0].server
     producer = Producer(f"redis://{primary.host}:{primary.port}", replicas=1)
     async with producer.worker:
         assert (await producer.enqueue()).durability == "primary"

@@ -58,6 +58,7 @@ VERBS: dict[str, tuple[Step, Step]] = {
     "bury": (running, lambda s: s.bury([end(A), end(B)])),
     "retry": (running, lambda s: s.retry("low", [back(A), back(B, at_ms=-LONG)])),
     "release": (running, lambda s: s.release("low", [back(A), back(B, at_ms=-LONG)])),
+    "begin": (running, lambda s: s.begin([back(A), back(B)])),
     "renew": (running, lambda s: s.renew(LONG, [back(A), back(B)])),
     "tick": (due_and_expired, tick_twice),
     "abort": (queued, lambda s: s.abort(A, sealed=b"aborted", ttl_ms=LONG, mark=b"mark")),

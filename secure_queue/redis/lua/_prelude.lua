@@ -44,11 +44,12 @@ local MAX_ID = 16384        -- of an id that is longer (a genuine one has at mos
 local MAX_REPLY = 4194304   -- bytes of payloads in one claim, about: a reply must arrive before its deadline
 
 -- A run record is "<tries>:<priority>:<holder>", with tries counted up to MAX_TRIES; the holder is a lease token while the
--- task runs, "-<token>" once that holder has given it back, and empty before.
+-- task runs, "-<token>" once that holder has given it back, and empty before. A "!" behind the tries says that the last of
+-- them has really begun, which is noted for the last permitted try only.
 local MAX_TRIES = 9999
 local function parse_run(run)
-  local tries, priority, holder = string.match(run or '', '^(%d%d?%d?%d?):([^:]*):(.*)$')
-  return tonumber(tries) or 0, priority or '', holder or ''
+  local tries, begun, priority, holder = string.match(run or '', '^(%d%d?%d?%d?)(!?):([^:]*):(.*)$')
+  return tonumber(tries) or 0, priority or '', holder or '', begun or ''
 end
 
 local function is_held(holder)

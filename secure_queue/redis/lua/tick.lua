@@ -35,10 +35,10 @@ local expired = redis.call('ZRANGEBYSCORE', leases, '-inf', now, 'LIMIT', 0, BAT
 local taken_back = 0
 for _, id in ipairs(expired) do
   local bucket = KEYS[8 + bucket_of(id)]
-  local tries, priority, holder = parse_run(redis.call('HGET', bucket, RUN .. id))
+  local tries, priority, holder, begun = parse_run(redis.call('HGET', bucket, RUN .. id))
   if is_held(holder) then
     redis.call('RPUSH', lists[priority] or default, id)
-    redis.call('HSET', bucket, RUN .. id, tries .. ':' .. priority .. ':')
+    redis.call('HSET', bucket, RUN .. id, tries .. begun .. ':' .. priority .. ':')
     taken_back = taken_back + 1
   end
 end
