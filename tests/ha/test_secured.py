@@ -12,6 +12,8 @@ from secure_queue import ConfigurationError, Unavailable, Worker
 from secure_queue.local.access import LOOPBACK
 from secure_queue.local.groups import ClusterGroup, Group, SentinelGroup
 from secure_queue.local.layout import MASTER
+from secure_queue.local.node import Node
+from secure_queue.local.survey import up_to_date_replicas
 from secure_queue.redis.connect import open_link
 from secure_queue.redis.slots import slot_of
 from secure_queue.redis.urls import parse_url
@@ -58,12 +60,20 @@ async def test_tasks_run_and_survive_a_failover_over_tls_with_users(kind: str, r
         assert (await (await double.enqueue(21)).result(timeout=PATIENCE)).result == 42
         assert [(await task.result(timeout=PATIENCE)).result for task in waiting] == [2 * n for n in range(20)]
         assert (await primary_of(group, queue)).port != old.port
-        old.start()  # for the next test
-        await old.answering()
-        await eventually(lambda: replicated(link, copies))
+    await bring_back(group, old, queue, copies)
 
 
-async def primary_of(group: Group, queue: str) -> object:
+async def bring_back(group: Group, node: Node, queue: str, copies: int) -> None:
+    """Start *node* again, for the next test; sentinels take a while to make a replica of it."""
+    node.start()
+    await node.answering()
+    primary = await primary_of(group, queue)
+    with anyio.fail_after(3 * PATIENCE):
+        while await up_to_date_replicas(primary) < copies:
+            await anyio.sleep(0.05)
+
+
+async def primary_of(group: Group, queue: str) -> Node:
     if isinstance(group, SentinelGroup):
         return await group.primary()
     assert isinstance(group, ClusterGroup)
