@@ -43,7 +43,7 @@ async def test_tasks_run_and_survive_a_failover_over_tls_with_users(kind: str, r
     """Row 33: rows 1 and 12 over TLS."""
     group: Group = request.getfixturevalue(kind)
     queue = f"secured-{request.node.callspec.params['anyio_backend']}"
-    worker = Worker(group.url, queue_name=queue, signing_secret=SECRET, handle_signals=False, idle_timeout=10)
+    worker = Worker(group.url, queue_name=queue, signing_secret=SECRET, handle_signals=False, idle_timeout=5)
 
     @worker.task
     async def double(number: int) -> int:
