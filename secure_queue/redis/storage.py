@@ -267,7 +267,7 @@ class RedisStorage(RedisTimetable):
 
     async def register(self, partitions: int, key_partitions: int | None) -> Register:
         own = self.keys
-        keys = [own.config, own.meta, own.workers, own.results, own.dead, *own.both]
+        keys = [own.config, own.meta, own.workers, own.leases, own.results, own.dead, *own.both]
         args: list[Argument] = [partitions, key_partitions or 0, MOST_PARTITIONS, REGISTER_MS]
         used, fixed, *workers = cast("list[Any]", await self._run("register", keys, args, READ_DEADLINE_S))
         return Register(used, fixed, tuple(printable(worker) for worker in workers))
