@@ -35,12 +35,8 @@ from secure_queue.errors import SecureQueueError
 from secure_queue.execution.engine import DRAIN, STOP, Engine
 from secure_queue.execution.shutdown import received_signals
 from secure_queue.keyring import ring_for
-<<<<<<< HEAD
 from secure_queue.lifespan import made_by, no_lifespan
-from secure_queue.partitions import Rota, generated_id
-=======
 from secure_queue.partitions import Rota
->>>>>>> 0add6d2 (Partitions can be looked at and given up; a fresh queue spreads ids of one's own whatever a worker does first; tested on a real cluster)
 from secure_queue.payload.choice import choose_serializer
 from secure_queue.payload.codec import Codec, Habits
 from secure_queue.payload.failures import type_name
@@ -345,13 +341,3 @@ class Worker(Access, Generic[C]):
 async def _shielded(engine: Engine, scope: anyio.CancelScope) -> None:
     scope.shield = True
     await engine.run()
-
-
-<<<<<<< HEAD
-def _never(_: int) -> bool:
-    """Without a client nobody knows how the partitions are."""
-    return False
-=======
-def _no_lifespan() -> AbstractAsyncContextManager[Any]:
-    return nullcontext()
->>>>>>> 0add6d2 (Partitions can be looked at and given up; a fresh queue spreads ids of one's own whatever a worker does first; tested on a real cluster)
