@@ -5,7 +5,7 @@ from __future__ import annotations
 import random
 import shutil
 import signal
-from collections.abc import Awaitable, Callable, Iterable
+from collections.abc import Awaitable, Callable, Iterable, Sequence
 from time import monotonic
 
 import anyio
@@ -14,7 +14,10 @@ from secure_queue.clock import now_ms
 from secure_queue.local.access import LOOPBACK
 from secure_queue.local.layout import MASTER
 from secure_queue.local.node import Node
+from secure_queue.redis.keys import QueueKeys
 from secure_queue.redis.scripts import load
+from secure_queue.redis.slots import slot_of
+from tests.chaos.app import QUEUE
 from tests.chaos.case import Fault, Scene, came_true
 from tests.chaos.crew import Member
 from tests.chaos.places import KEYS, SLOT
@@ -231,6 +234,37 @@ def slot_moved(keys: int, seconds: float) -> Fault:
     return Fault(f"migration of the queue's slot with {keys:,} keys", strike)
 
 
+def shard_lost(partition: int, seconds: float) -> Fault:
+    """``kill -9`` of the primary and the replica that hold *partition*; they are away until long after the load."""
+
+    async def strike(scene: Scene) -> None:
+        slot = slot_of(QueueKeys(QUEUE, ["normal"], partition).tag)
+        primary = await scene.place.primary(slot)
+        lost = [primary, *await scene.place.replicas(slot)]
+        for node in lost:
+            node.kill()
+        await anyio.sleep(seconds)
+        for node in lost:
+            await _start(node)
+        await healed(scene)
+
+    return Fault(f"kill -9 of the shard of partition {partition}, primary and replica, for {seconds:g} s", strike)
+
+
+def partitions_changed(numbers: Sequence[int], apart: float) -> Fault:
+    """The producer goes over to another number of partitions, and to the next one after a while."""
+
+    async def strike(scene: Scene) -> None:
+        producer = scene.crew.producer
+        assert producer is not None
+        for number in numbers:
+            producer.tell(f"partitions {number}")
+            await _expect(lambda number=number: _is_spread(scene, number), "the producer did not go over")
+            await anyio.sleep(apart)
+
+    return Fault(f"partitions changed to {' and '.join(map(str, numbers))}, {apart:g} s apart", strike)
+
+
 def calls_cancelled(number: int) -> Fault:
     """The producer gives up *number* calls under way, while its connections are cut again and again."""
 
@@ -348,6 +382,12 @@ async def _expect(condition: Callable[[], Awaitable[bool]], problem: str) -> Non
 async def _says(node: Node, line: bytes) -> bool:
     raw: bytes = await node.command("INFO", "persistence")
     return line in raw.splitlines()
+
+
+async def _is_spread(scene: Scene, number: int) -> bool:
+    assert scene.crew.producer is not None
+    spread = [entry for entry in scene.crew.producer.reader.refresh() if entry.event == "spread"]
+    return bool(spread) and spread[-1].facts == (str(number),)
 
 
 async def _has_lost(proxy: Proxy, count: int) -> bool:

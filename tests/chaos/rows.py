@@ -38,10 +38,7 @@ AFTERWARDS = Promise(3, 3, HELD, during=True)
 """Everything waits for the end of the fault, and goes on then."""
 BACKPRESSURE = frozenset({"Backpressure"})
 
-_PARTITIONS = "a queue is one partition for now"
 NOT_YET = {
-    27: _PARTITIONS,
-    31: _PARTITIONS,
     32: "a dependency across partitions: dependencies are not built yet",
 }
 """Rows whose feature does not exist, and why."""
@@ -49,7 +46,7 @@ NOT_YET = {
 
 def table(binary: Path) -> list[Case]:
     """Every case of every row but the soak, as far as *binary* can play them, in the order of the rows."""
-    parts = [_sentinels(), _planned(), _blind(), _cluster(), _single(), _clients(), _limits(), _whole()]
+    parts = [_sentinels(), _planned(), _blind(), _cluster(), _spread(), _single(), _clients(), _limits(), _whole()]
     if speaks_tls(binary):
         parts.append(_over_tls())
     return sorted(chain(*parts), key=lambda case: case.row)
@@ -120,6 +117,18 @@ def _cluster() -> Iterator[Case]:
     yield from _row(15, "slot migration under load", "cluster", moved, moves)
     yield from _row(16, "slot migration with a delayed backlog", "cluster", moved, moves, DELAYED)
     yield from _row(17, "shard replica killed", "cluster", faults.replica_killed(4), AFTERWARDS)
+
+
+def _spread() -> Iterator[Case]:
+    """One queue over many slots."""
+    keyed, unavailable = Load(keyed=10), frozenset({"PartitionUnavailable"})
+    promise = Promise(3, 3, HELD, errors=unavailable, most_refused=60, deadline_s=6)
+    for partition in (0, 1):
+        lost = faults.shard_lost(partition, 15)
+        for case in _row(27, "shard lost", "cluster", lost, promise, keyed):
+            yield replace(case, options={"partitions": 6})
+    for case in _row(31, "partitions under load", "cluster", faults.partitions_changed((8, 4), 2), CALM, keyed):
+        yield replace(case, options={"partitions": 4})
 
 
 def _single() -> Iterator[Case]:
