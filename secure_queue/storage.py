@@ -123,6 +123,7 @@ class Structure(StrEnum):
     LEASES = "leases"
     DEAD = "dead"
     RESULTS = "results"
+    PRESENCE = "presence"
     MISFIT = "misfit"
     OTHER = "other"
     STRAY = "stray"
@@ -161,6 +162,8 @@ class PutAside(NamedTuple):
     untrusted_reason: bytes
     untrusted_size: bytes
     untrusted: bytes | int
+    entry: bytes
+    """Its name in the quarantine: `<ms of the server's clock>-<number>`."""
 
 
 class Scannable(Protocol):
@@ -199,11 +202,55 @@ class Scannable(Protocol):
         ...
 
 
+class Evidence(Protocol):
+    """What operators and auditors need beside the tasks: the quarantine, who lives, and the audit log."""
+
+    async def announce(self, process: str, sealed: bytes, ttl_ms: int) -> None:
+        """Note that *process* lives, with what it says of itself."""
+        ...
+
+    async def forget_gone(self) -> None:
+        """Forget the processes that have not been heard of for long."""
+        ...
+
+    async def who(self) -> list[tuple[bytes, bytes]]:
+        """The processes that live: (untrusted name, untrusted record)."""
+        ...
+
+    async def put_aside(self, entry: str) -> PutAside | None:
+        """One entry of the quarantine."""
+        ...
+
+    async def readmit(self, entry: str, task: NewTask) -> str:
+        """Move an entry of the quarantine back into the queue as *task*: released, known, unknown."""
+        ...
+
+    async def destroy(self, entry: str) -> bool:
+        """Delete an entry of the quarantine; False if there is none."""
+        ...
+
+    async def reseal(self, kind: Structure, task_id: bytes, untrusted: bytes, sealed: bytes, mark: bytes = b"") -> bool:
+        """Put *sealed* in the place of *untrusted*: a result, or the field of a bucket; False if it has changed."""
+        ...
+
+    async def note(self, records: Sequence[bytes]) -> None:
+        """Append to the audit log. A repetition after a lost reply may append a record twice."""
+        ...
+
+    async def notes(self, offset: int) -> list[bytes]:
+        """One page of the audit log; empty after the last one."""
+        ...
+
+
 class Storage(Protocol):
     """The verbs. ``RedisStorage`` implements them by one script each."""
 
     def scannable(self) -> Scannable:
         """The same stored values, to be looked at one by one."""
+        ...
+
+    def evidence(self) -> Evidence:
+        """What stands beside the tasks."""
         ...
 
     async def enqueue(self, tasks: Sequence[NewTask], deadline: float) -> list[bool]:

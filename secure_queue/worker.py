@@ -19,19 +19,19 @@ from anyio.abc import TaskStatus
 from typing_extensions import TypeVar
 
 from secure_queue.access import Access
-from secure_queue.audit.classify import Classifier
-from secure_queue.audit.findings import Finding
-from secure_queue.audit.report import AuditReport, collect
-from secure_queue.audit.scan import scan
+from secure_queue.background import beside
 from secure_queue.client import Client, open_client
 from secure_queue.errors import ConfigurationError, SecureQueueError
 from secure_queue.execution.engine import DRAIN, STOP, Engine
 from secure_queue.execution.shutdown import received_signals
-from secure_queue.keyring import ring_for
+from secure_queue.execution.ticker import every
+from secure_queue.keyring import LOOK_S, LiveKeys, keys_for
+from secure_queue.oversight import Oversight
 from secure_queue.payload.choice import choose_serializer
 from secure_queue.payload.codec import Codec
 from secure_queue.payload.failures import type_name
 from secure_queue.payload.serializers import Serializer
+from secure_queue.presence import INTERVAL_S, PRODUCER, WORKER, Announcer
 from secure_queue.redis.connect import open_link
 from secure_queue.redis.groups import Node
 from secure_queue.redis.host import Host
@@ -53,7 +53,7 @@ C = TypeVar("C", default=None)
 Duration = float | timedelta
 
 
-class Worker(Access, Generic[C]):
+class Worker(Access, Oversight, Generic[C]):
     """A queue, the tasks that are known to it, and the means to enqueue and to run them.
 
     Durations are in seconds or timedeltas. Raises ``ConfigurationError`` (``KeyRingError``, ``TopologyError``) at once
@@ -107,8 +107,8 @@ class Worker(Access, Generic[C]):
             grace_period=grace_period,
             handle_signals=handle_signals,
         )
-        self._ring = ring_for(self._topology, signing_secret, found)
-        self._codec = Codec(self._ring, self._queue.queue_name, choose_serializer(serializer, deserializer))
+        self._live_keys = keys_for(self._topology, signing_secret, found)
+        self._codec = _codec(self._live_keys, self.queue_name, choose_serializer(serializer, deserializer))
         self._keys = QueueKeys(self._queue.queue_name, self._queue.priorities)
         self._known_errors = {type_name(error): error for error in exception_classes("known_errors", known_errors)}
         self._lifespan = cast("Callable[[], AbstractAsyncContextManager[C]]", lifespan or _no_lifespan)
@@ -128,6 +128,8 @@ class Worker(Access, Generic[C]):
         """How many sync tasks outlived the last run in their threads; a process ends only after they have ended."""
         self.burst = False
         """Whether ``run_async`` ends when the queue is empty; the command line sets it for ``--burst``."""
+        self.announces = True
+        """Whether ``keys status`` shows this process; the command line, which only asks, does not want to be shown."""
 
     def __repr__(self) -> str:
         return f"<Worker {self.id} of queue {self.queue_name} at {self._topology}>"
@@ -156,7 +158,7 @@ class Worker(Access, Generic[C]):
             raise SecureQueueError("this worker is entered already; one `async with worker:` at a time is enough")
         self._producer = AsyncExitStack()
         try:
-            await self._producer.enter_async_context(self._connected())
+            await self._producer.enter_async_context(self._connected(PRODUCER))
         except BaseException:
             self._producer = None
             raise
@@ -167,17 +169,22 @@ class Worker(Access, Generic[C]):
         return await producer.__aexit__(*error) if producer is not None else None
 
     @asynccontextmanager
-    async def _connected(self) -> AsyncIterator[RedisStorage]:
+    async def _connected(self, role: str) -> AsyncIterator[RedisStorage]:
         """A link and a client of its own for the time of the context."""
         clients = self._clients.setdefault(threading.get_ident(), [])
         async with self._host as topology, self._open_storage(topology) as storage:
             client = Client(storage, self._codec, self._queue, self._known_errors)
-            async with open_client(client):
+            announcer = Announcer(storage.evidence(), self._codec, self._live_keys, self.id, role)
+            shown = (partial(every, INTERVAL_S, announcer.tick),) if self.announces else ()
+            async with open_client(client), beside(*shown, partial(every, LOOK_S, self._look_at_keys)):
                 clients.append(client)
                 try:
                     yield storage
                 finally:
                     clients.remove(client)
+
+    async def _look_at_keys(self) -> None:
+        self._live_keys.look()
 
     @asynccontextmanager
     async def _open_storage(self, topology: Topology) -> AsyncIterator[RedisStorage]:
@@ -192,15 +199,6 @@ class Worker(Access, Generic[C]):
 
     def _priorities(self) -> tuple[str, ...]:
         return self._queue.priorities
-
-    async def audit(self, *, rate: float = 0, on_finding: Callable[[Finding], object] | None = None) -> AuditReport:
-        """Classify everything that the queue holds, at most *rate* places a second, without deserializing any of it.
-
-        *on_finding* is called for each place, good or bad. Raises ``Unavailable`` if the server does not answer.
-        """
-        classifier = Classifier(self._ring, self.queue_name, self._codec.serializer)
-        findings = scan(self._client().storage.scannable(), classifier, rate)
-        return await collect(findings, AuditReport.of(self.queue_name, self._ring), on_finding)
 
     # The running side
 
@@ -255,7 +253,7 @@ class Worker(Access, Generic[C]):
             raise _plain(problems[0])
 
     async def _run(self, handlers: ExitStack, ready: TaskStatus[None], scope: anyio.CancelScope) -> None:
-        async with self._host as topology, self._connected() as storage, self._entered_lifespan() as context:
+        async with self._host as topology, self._connected(WORKER) as storage, self._entered_lifespan() as context:
             scope.shield = True  # from here on a cancellation is an order to wind down
             engine = self._engine = Engine(
                 storage,
@@ -265,7 +263,8 @@ class Worker(Access, Generic[C]):
                 self._queue,
                 self._settings,
                 burst=self.burst,
-                signals=handlers.enter_context(received_signals(self._settings.handle_signals)),
+                signals=handlers.enter_context(received_signals(self._settings.handle_signals, self.reads_keys_again)),
+                on_hangup=self._live_keys.look,
                 when_stuck=self.when_stuck,
             )
             self._counters = engine.desk.counters
@@ -310,6 +309,12 @@ class Worker(Access, Generic[C]):
     def counters(self) -> Mapping[str, int]:
         """What the running worker has done so far: completed, failed, retried, aborted, quarantined, and so on."""
         return self._counters
+
+
+def _codec(keys: LiveKeys, queue_name: str, serializer: Serializer) -> Codec:
+    codec = Codec(keys.ring, queue_name, serializer)
+    keys.tell(codec.use)
+    return codec
 
 
 def _plain(error: BaseException) -> BaseException:

@@ -24,6 +24,7 @@ _PURPOSES: Final = {
     Kind.RESULT: Purpose.RESULT,
     Kind.DEATH: Purpose.RESULT,
     Kind.ABORT_MARK: Purpose.CONTROL,
+    Kind.PRESENCE: Purpose.STATE,
     Kind.QUARANTINED: Purpose.TASK,
 }
 _CODES: Final = {

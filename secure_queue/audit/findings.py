@@ -23,6 +23,7 @@ class Kind(StrEnum):
     RESULT = "result"
     DEATH = "death"
     ABORT_MARK = "abort-mark"
+    PRESENCE = "presence"
     QUARANTINED = "quarantined"
     ENTRY = "entry"
     KEY = "key"

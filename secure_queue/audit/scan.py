@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import re
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Sequence
 from typing import Final
 
 import anyio
 
 from secure_queue import names
 from secure_queue.audit.classify import Classifier, Stored
-from secure_queue.audit.findings import Code, Finding, Kind, severity_of
+from secure_queue.audit.findings import Code, Finding, Kind, Severity, severity_of
 from secure_queue.clock import monotonic, now_ms
 from secure_queue.storage import PutAside, Scannable, StoredField, StoredKey, Structure
 
@@ -20,7 +20,7 @@ _GHOST: Final = b"!g"
 _BESIDE_A_TASK: Final = {b"!r": "a run record", b"!w": "a list of waiting clients", _DEATH: "a failure"}
 _NOT_KEPT: Final = re.compile(rb"-[A-Za-z0-9_.-]{0,200}")
 """Stands in the place of a result that was not kept."""
-_SHORT_LIVED: Final = (b"meta", b"workers", b"claim", b"aborts", b"misfit")
+_SHORT_LIVED: Final = (b"meta", b"workers", b"claim", b"aborts", b"misfit", b"presence", b"present")
 _SIZE_DIGITS: Final = 15
 
 Steps = AsyncIterator[list[Finding]]
@@ -41,13 +41,14 @@ class Pace:
         await anyio.sleep(max(early, 0))
 
 
-async def scan(store: Scannable, classifier: Classifier, rate: float = 0) -> AsyncIterator[Finding]:
-    """Everything that is stored, good or bad, as it is found. Raises ``Unavailable``."""
+async def scan(stores: Sequence[Scannable], classifier: Classifier, rate: float = 0) -> AsyncIterator[Finding]:
+    """Everything that *stores* hold, good or bad, as it is found. Raises ``Unavailable``."""
     pace = Pace(rate)
-    async for step in _Walk(store, classifier).steps():
-        for finding in step:
-            yield finding
-        await pace.keep(len(step))
+    for store in stores:
+        async for step in _Walk(store, classifier).steps():
+            for finding in step:
+                yield finding
+            await pace.keep(len(step))
 
 
 class _Walk:
@@ -78,7 +79,7 @@ class _Walk:
 
     def _inside(self, key: StoredKey) -> Steps:
         match key.structure:
-            case Structure.BUCKET | Structure.ABORTS:
+            case Structure.BUCKET | Structure.ABORTS | Structure.PRESENCE:
                 return self._hash(key)
             case Structure.QUARANTINE:
                 return self._quarantine()
@@ -103,6 +104,9 @@ class _Walk:
         name = field.untrusted_name
         if key.structure is Structure.ABORTS:
             return await self._payload(key, field, Kind.ABORT_MARK, name)
+        if key.structure is Structure.PRESENCE:
+            told = await self._payload(key, field, Kind.PRESENCE, name)
+            return [finding for finding in told if finding.severity is not Severity.OK]  # a process is no payload
         beside = _BESIDE_A_TASK.get(name[:2])
         if beside is not None and not field.owned:
             return [_note(Code.ORPHAN_ID, Kind.ENTRY, name[2:], f"{beside} without a task")]

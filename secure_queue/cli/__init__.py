@@ -11,6 +11,7 @@ from typing import Any, NoReturn
 
 import typer
 
+from secure_queue.cli.acl import acl
 from secure_queue.cli.audit import audit
 from secure_queue.cli.demo import demo
 from secure_queue.cli.dlq import dlq
@@ -35,6 +36,7 @@ app.command()(demo)
 app.add_typer(keys, name="keys")
 app.command()(audit)
 app.command()(status)
+app.command()(acl)
 app.add_typer(dlq, name="dlq")
 
 

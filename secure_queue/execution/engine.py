@@ -58,10 +58,12 @@ class Engine:
         *,
         burst: bool = False,
         signals: Signals,
+        on_hangup: Callable[[], object],
         when_stuck: Callable[[], None],
     ) -> None:
         self._settings = settings
         self._signals = signals
+        self._on_hangup = on_hangup
         self._when_stuck = when_stuck
         self.desk = Desk()
         self._outbox = Outbox(storage, self.desk, queue.priorities)
@@ -118,6 +120,9 @@ class Engine:
         if self._asked < min(self._signals.received, STOP):
             _log.info("received %s", self._signals.last)
             self.ask(min(self._signals.received, STOP))
+        if self._signals.take_hangups():
+            _log.info("received SIGHUP, looking at the key file")
+            self._on_hangup()
         self._obey()
         self._fetcher.return_surplus()
 

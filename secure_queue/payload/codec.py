@@ -78,9 +78,14 @@ class Codec:
     def __init__(self, ring: KeyRing, queue: str, serializer: Serializer, limits: Limits | None = None) -> None:
         self.serializer = serializer
         self._limits = limits or Limits()
-        self._seal = QueueSeal(ring, queue, self._limits)
+        self._queue = queue
+        self.use(ring)
         # msgpack is data only and therefore always accepted: failures travel in it whatever the serializer is.
         self._loads = {MSGPACK_ID: MsgpackSerializer().loads, serializer.id: _loader(serializer)}
+
+    def use(self, ring: KeyRing) -> None:
+        """Seal and open with *ring* from the next call on."""
+        self._seal = QueueSeal(ring, self._queue, self._limits)
 
     def seal(
         self,

@@ -71,7 +71,7 @@ class RedisScan:
         args: list[Argument] = [first, PUT_ASIDE_PER_STEP, self._limit, LONGEST_NAME]
         reply = await self._run("put_aside", [self._keys.quarantine], args) or [b""]
         fields = iter(reply[1:])
-        return reply[0], [PutAside(*entry) for entry in zip(fields, fields, fields, fields, strict=True)]
+        return reply[0], [PutAside(*entry) for entry in zip(fields, fields, fields, fields, fields, strict=True)]
 
     async def _survey(self, keys: Sequence[bytes]) -> list[StoredKey]:
         if not keys:

@@ -13,6 +13,7 @@ from contextlib import aclosing, asynccontextmanager
 from typing import Any, TypeVar, cast
 
 from secure_queue.names import printable
+from secure_queue.redis.evidence import RedisEvidence
 from secure_queue.redis.keys import QueueKeys
 from secure_queue.redis.link import Argument, Link, Reply, WrongType
 from secure_queue.redis.scanning import RedisScan
@@ -54,6 +55,9 @@ class RedisStorage:
 
     def scannable(self) -> RedisScan:
         return RedisScan(self._link, self.keys, self._max_payload_bytes)
+
+    def evidence(self) -> RedisEvidence:
+        return RedisEvidence(self._link, self._run, self.keys, self._max_payload_bytes)
 
     async def enqueue(self, tasks: Sequence[NewTask], deadline: float) -> list[bool]:
         created: list[bool] = []

@@ -29,6 +29,7 @@ def test_the_names_of_the_keys() -> None:
     buckets = {f"tasks:{number}" for number in range(64)}
     others = {
         "meta", "leases", "wake", "results", "dead", "workers", "finished", "aborts", "quarantine", "result:x", "claim:w",
+        "presence", "present", "audit",
         "ready:high", "ready:low", "due:high", "due:low",
     }  # fmt: skip
     assert names == {f"sq:{{emails/0}}:{name}" for name in buckets | others}
