@@ -23,7 +23,7 @@ from secure_queue.errors import (
 )
 from secure_queue.inbox import Inbox
 from secure_queue.outcomes import abort_mark, aborted_result, read_result
-from secure_queue.payload.codec import Codec
+from secure_queue.payload.codec import Codec, Sealed
 from secure_queue.payload.envelope import Purpose
 from secure_queue.payload.records import TaskHead
 from secure_queue.retry import seconds
@@ -171,21 +171,25 @@ class Client:
     def reseal(self, task_id: str, untrusted: bytes | int | None, *, now_ms: int) -> NewTask:
         """A genuine task, expired or not, under a fresh seal; its arguments stay sealed bytes. Raises ``Rejected``."""
         task = self._codec.verify_late(_bytes(untrusted), Purpose.TASK, task_id, now_ms=now_ms)
+        return self.seal_again(task, now_ms=now_ms)
+
+    def seal_again(self, task: Sealed, *, now_ms: int) -> NewTask:
+        """The same enqueue under a fresh seal with a new lifetime; *task* must be known to be genuine."""
         sealed = self._codec.seal(
             Purpose.TASK,
-            task_id,
+            task.task_id,
             task.function,
             task.head,
             task.value,
             now_ms=now_ms,
-            jti=task.jti,  # it is the same enqueue: handles and idempotency keys stay good
+            jti=task.jti,  # handles and idempotency keys stay good
             lifetime_s=DEFAULT_LIFETIME_S,
             serializer_id=task.serializer_id,
         )
         priority = TaskHead.unpack(task.head).priority if task.head else None
         if priority not in self._queue.priorities:
             priority = self._queue.default_priority
-        return NewTask(task_id.encode(), sealed, 0, priority)
+        return NewTask(task.task_id.encode(), sealed, 0, priority)
 
     async def info(self, task_id: str) -> TaskInfo | None:
         """What is stored of an unfinished task; None if there is none. Raises ``Rejected``."""

@@ -3,14 +3,20 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Mapping
+from collections.abc import AsyncIterator, Callable, Iterable, Mapping, Sequence
+from functools import partial
 
-from secure_queue.audit.classify import Classifier
-from secure_queue.audit.findings import Finding
+from secure_queue import names
+from secure_queue.audit.classify import Classifier, Stored
+from secure_queue.audit.findings import Finding, Kind
+from secure_queue.audit.log import Journal
+from secure_queue.audit.log_check import LogCheck, LogReport
+from secure_queue.audit.quarantine import Kept, Quarantine
 from secure_queue.audit.report import AuditReport, collect
-from secure_queue.audit.reseal import Resealer
+from secure_queue.audit.reseal import RESEALED, Resealer
 from secure_queue.audit.scan import scan
 from secure_queue.client import Client
+from secure_queue.clock import now_ms
 from secure_queue.keyring import LiveKeys
 from secure_queue.payload.codec import Codec
 from secure_queue.payload.keys import KeyRing
@@ -18,6 +24,7 @@ from secure_queue.presence import Process, living
 from secure_queue.redis.keys import QueueKeys
 from secure_queue.redis.roles import PASSWORD, Dialect, Role, rule
 from secure_queue.redis.topology import Cluster, Topology
+from secure_queue.storage import Evidence
 
 
 class Oversight(ABC):
@@ -27,6 +34,7 @@ class Oversight(ABC):
     _codec: Codec
     _keys: QueueKeys
     _topology: Topology
+    _audit_key: str | None
 
     @abstractmethod
     def _client(self) -> Client: ...
@@ -34,6 +42,10 @@ class Oversight(ABC):
     @property
     @abstractmethod
     def queue_name(self) -> str: ...
+
+    @property
+    @abstractmethod
+    def id(self) -> str: ...
 
     async def audit(
         self, *, rate: float = 0, since_ms: int | None = None, on_finding: Callable[[Finding], object] | None = None
@@ -43,13 +55,94 @@ class Oversight(ABC):
         With *since_ms*, genuine payloads that were sealed before that moment are passed over. *on_finding* is called for
         each place, good or bad. Raises ``Unavailable`` if the server does not answer.
         """
-        ring = self._live_keys.ring
         storage = self._client().storage
-        classifier = Classifier(ring, self.queue_name, self._codec.serializer)
-        report = AuditReport.of(self.queue_name, ring, since_ms=since_ms)
-        await collect(scan([storage.scannable()], classifier, rate), report, on_finding)
+        report = AuditReport.of(self.queue_name, self._live_keys.ring, since_ms=since_ms)
+        await collect(scan([storage.scannable()], self._classifier(), rate), report, on_finding)
         report.judge_keys(await self.processes())
         return report
+
+    async def audit_task(self, task_id: str) -> list[Finding]:
+        """What is stored of one task, in every place that can hold something of it; empty if there is nothing."""
+        storage = self._client().storage
+        record = await storage.look_up(names.task_id(task_id).encode())
+        found = [
+            self._classifier().classify(Stored(kind, task_id.encode(), untrusted), now_ms=now_ms())
+            for kind, untrusted in (
+                (Kind.TASK, record.untrusted_task),
+                (Kind.RESULT, record.untrusted_result or None),
+                (Kind.DEATH, record.untrusted_death),
+            )
+            if untrusted is not None
+        ]
+        return found + [kept.finding async for kept in self._quarantine().all() if kept.finding.id == task_id]
+
+    def _classifier(self) -> Classifier:
+        return Classifier(self._live_keys.ring, self.queue_name, self._codec.serializer)
+
+    # The quarantine
+
+    def _quarantine(self) -> Quarantine:
+        storage = self._client().storage
+        return Quarantine(storage.scannable(), storage.evidence(), self._classifier())
+
+    async def quarantined(self) -> AsyncIterator[Kept]:
+        """What was put aside, oldest first."""
+        async for kept in self._quarantine().all():
+            yield kept
+
+    async def quarantined_bytes(self, entry: str) -> tuple[Kept, bytes]:
+        """One entry and its bytes, which may be anything; raises ``TaskNotFound``."""
+        return await self._quarantine().show(entry)
+
+    async def release(self, entry: str, *, attest: str | None = None) -> str:
+        """Put a task that was put aside back into the queue under a fresh seal, and say which it was.
+
+        It must be genuine now. A task of a revoked key is released with *attest*, the SHA-256 of its bytes, from somebody
+        who knows what was sent. Raises ``Rejected`` or ``TaskNotFound``.
+        """
+        client, now = self._client(), now_ms()
+        if attest is None:
+            task_id = await self._quarantine().release(entry, lambda id_, raw: client.reseal(id_, raw, now_ms=now))
+        else:
+            task_id = await self._quarantine().attest(entry, attest, partial(client.seal_again, now_ms=now))
+        await self._note("released", id=task_id, entry=entry, attested=int(attest is not None))
+        return task_id
+
+    async def destroy(self, entry: str) -> None:
+        """Delete what was put aside for ever; raises ``TaskNotFound``."""
+        await self._quarantine().destroy(entry)
+        await self._note("destroyed", entry=entry)
+
+    # The audit log
+
+    def _journal(self, evidence: Evidence) -> Journal:
+        return Journal(evidence, self._codec, process=self.id, auditor=self._audit_key)
+
+    async def _note(self, event: str, **facts: str | int) -> None:
+        journal = self._journal(self._client().storage.evidence())
+        journal.note(event, **facts)
+        await journal.flush()
+
+    async def audit_log(self) -> list[bytes]:
+        """The sealed records of the audit log, oldest first."""
+        evidence, records = self._client().storage.evidence(), list[bytes]()
+        while page := await evidence.notes(len(records)):
+            records += page
+        return records
+
+    async def forget_audit_log(self, records: Sequence[bytes]) -> int:
+        """Take *records* off the beginning of the log, once they are kept elsewhere; says how many that were."""
+        return await self._client().storage.evidence().forget_notes(len(records), records[0]) if records else 0
+
+    def check_log(
+        self, records: Iterable[bytes], *, auditor: str | None = None, checkpoints: Sequence[str] = ()
+    ) -> LogReport:
+        """Verify records of an audit log; *auditor* is the private key that belongs to ``SECURE_QUEUE_AUDIT_KEY``."""
+        check = LogCheck(self._codec, auditor)
+        check.add(records)
+        return check.finish(checkpoints)
+
+    # Keys
 
     async def reseal(self, *, rate: float = 0, on_step: Callable[[int], object] | None = None) -> Mapping[str, int]:
         """Put every genuine payload of an old key under the active one; says how many of each became what.
@@ -62,6 +155,7 @@ class Oversight(ABC):
         async for step in resealer.run(rate):
             if on_step is not None:
                 on_step(step)
+        await self._note("resealed", count=resealer.counts[RESEALED])
         return resealer.counts
 
     @property

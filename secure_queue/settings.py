@@ -16,6 +16,7 @@ from secure_queue.retry import DEFAULT_POLICY, Backoff, seconds
 URL_VARIABLE = "SECURE_QUEUE_URL"
 KEYS_VARIABLE = "SECURE_QUEUE_KEYS"
 KEYS_FILE_VARIABLE = "SECURE_QUEUE_KEYS_FILE"
+AUDIT_KEY_VARIABLE = "SECURE_QUEUE_AUDIT_KEY"
 
 DEFAULT_URL = "redis://localhost:6379"
 DEFAULT_LIFETIME_S = 7 * 86_400
@@ -33,11 +34,12 @@ class Environment:
     url: str | None
     keys: str | None
     keys_file: str | None
+    audit_key: str | None = None
 
 
 def environment() -> Environment:
-    """Read ``SECURE_QUEUE_URL``, ``SECURE_QUEUE_KEYS`` and ``SECURE_QUEUE_KEYS_FILE``."""
-    return Environment(os.environ.get(URL_VARIABLE), os.environ.get(KEYS_VARIABLE), os.environ.get(KEYS_FILE_VARIABLE))
+    """Read ``SECURE_QUEUE_URL``, ``SECURE_QUEUE_KEYS``, ``SECURE_QUEUE_KEYS_FILE`` and ``SECURE_QUEUE_AUDIT_KEY``."""
+    return Environment(*map(os.environ.get, (URL_VARIABLE, KEYS_VARIABLE, KEYS_FILE_VARIABLE, AUDIT_KEY_VARIABLE)))
 
 
 def default_keys_file() -> Path:

@@ -233,12 +233,16 @@ class Evidence(Protocol):
         """Put *sealed* in the place of *untrusted*: a result, or the field of a bucket; False if it has changed."""
         ...
 
-    async def note(self, records: Sequence[bytes]) -> None:
-        """Append to the audit log. A repetition after a lost reply may append a record twice."""
+    async def note(self, records: Sequence[bytes]) -> int:
+        """Append to the audit log, and say how long it is. A repetition after a lost reply may append a record twice."""
         ...
 
     async def notes(self, offset: int) -> list[bytes]:
         """One page of the audit log; empty after the last one."""
+        ...
+
+    async def forget_notes(self, count: int, first: bytes) -> int:
+        """Take *count* records off the beginning of the audit log, if it begins with *first*."""
         ...
 
 

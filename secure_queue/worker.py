@@ -107,6 +107,7 @@ class Worker(Access, Oversight, Generic[C]):
             grace_period=grace_period,
             handle_signals=handle_signals,
         )
+        self._audit_key = found.audit_key
         self._live_keys = keys_for(self._topology, signing_secret, found)
         self._codec = _codec(self._live_keys, self.queue_name, choose_serializer(serializer, deserializer))
         self._keys = QueueKeys(self._queue.queue_name, self._queue.priorities)
@@ -265,6 +266,7 @@ class Worker(Access, Oversight, Generic[C]):
                 burst=self.burst,
                 signals=handlers.enter_context(received_signals(self._settings.handle_signals, self.reads_keys_again)),
                 on_hangup=self._live_keys.look,
+                journal=self._journal(storage.evidence()),
                 when_stuck=self.when_stuck,
             )
             self._counters = engine.desk.counters

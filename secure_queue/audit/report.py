@@ -170,7 +170,7 @@ class AuditReport:
             "functions": dict(self.functions.most_common()),
             "ages": {name: self.ages[name] for name in (*(name for name, _ in _AGES), "7 days or more")},
             "sizes": {name: self.sizes[name] for name in (*(name for name, _ in _SIZES), "over 1 MiB")},
-            "findings": [asdict(finding) for finding in self.findings],
+            "findings": [finding.to_plain() for finding in self.findings],
             "findings_not_listed": self.not_listed,
         }
 

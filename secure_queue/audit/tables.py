@@ -5,7 +5,7 @@ Every stored name in a report is escaped already; here it goes through ``Text``,
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
 
 from rich.console import Group, RenderableType
@@ -25,6 +25,20 @@ def show_report(report: AuditReport) -> RenderableType:
     if report.findings:
         parts.append(_findings(report))
     return Group(*parts, _verdict(report))
+
+
+def show_findings(findings: Sequence[Finding]) -> RenderableType:
+    """What is stored of one task: a table with one column for each place."""
+    plain = [finding.to_plain() for finding in findings]
+    table = _table("What is stored", "", *(finding.kind for finding in findings))
+    for name in plain[0]:
+        if name != "kind":
+            table.add_row(Text(name), *(Text(_told(name, facts[name]), overflow="fold") for facts in plain))
+    return table
+
+
+def _told(name: str, fact: str | int | None) -> str:
+    return _moment(fact) if name.endswith("_ms") and isinstance(fact, int) else "" if fact is None else str(fact)
 
 
 def _verdict(report: AuditReport) -> Text:

@@ -34,7 +34,7 @@ app = typer.Typer(
 app.command()(run)
 app.command()(demo)
 app.add_typer(keys, name="keys")
-app.command()(audit)
+app.add_typer(audit, name="audit")
 app.command()(status)
 app.command()(acl)
 app.add_typer(dlq, name="dlq")

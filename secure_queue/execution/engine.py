@@ -21,6 +21,7 @@ from secure_queue.errors import SecureQueueError
 from secure_queue.execution.executor import Executor, Registry
 from secure_queue.execution.fetcher import LAST_CLAIM_S, Fetcher
 from secure_queue.execution.heartbeat import Heartbeat
+from secure_queue.execution.journal import Journal
 from secure_queue.execution.outbox import Outbox
 from secure_queue.execution.refusal import Refusals
 from secure_queue.execution.runs import Desk, Run
@@ -37,6 +38,7 @@ from secure_queue.settings import QueueSettings, WorkerSettings
 from secure_queue.storage import Storage
 
 PULSE_S = 0.25
+JOURNAL_S = 1.0
 DRAIN, STOP = 1, 2  # as many requests, or signals, as that takes
 CANCEL_S = 5.0
 FLUSH_S = 10.0
@@ -59,6 +61,7 @@ class Engine:
         burst: bool = False,
         signals: Signals,
         on_hangup: Callable[[], object],
+        journal: Journal,
         when_stuck: Callable[[], None],
     ) -> None:
         self._settings = settings
@@ -68,13 +71,14 @@ class Engine:
         self.desk = Desk()
         self._outbox = Outbox(storage, self.desk, queue.priorities)
         self._settling = Settling(codec, self.desk, self._outbox, settings.worker_id)
-        refusals = Refusals(storage, self.desk)
+        self._journal = journal
+        refusals = Refusals(storage, self.desk, journal)
         self._threads = Threads(settings.sync_concurrency)
         self._executor = Executor(codec, registry, settings, self.desk, self._settling, refusals, self._threads)
         drained = partial(self.ask, DRAIN) if burst else None
         self._fetcher = Fetcher(storage, settings, self.desk, self._settling.hand_back, drained)
         self._heartbeat = Heartbeat(open_storage, self.desk, round(settings.idle_timeout_s * 1000))
-        self._upkeep = Upkeep(storage, codec, settings, self.desk, self._heartbeat, self._settling)
+        self._upkeep = Upkeep(storage, codec, settings, self.desk, self._heartbeat, self._settling, journal)
         self._thread = threading.get_ident()
         self._asked = 0
         self._draining = anyio.Event()
@@ -103,6 +107,7 @@ class Engine:
             background.start_soon(self._outbox.run)
             background.start_soon(every, INTERVAL_S, self._upkeep.tick)
             background.start_soon(every, PULSE_S, self._pulse)
+            background.start_soon(every, JOURNAL_S, self._journal.flush)
             self._threads.serve(background)
             await self._work()
             await self._flush()
@@ -114,6 +119,7 @@ class Engine:
     async def _flush(self) -> None:
         with anyio.move_on_after(FLUSH_S):
             await self._outbox.drain()
+            await self._journal.flush()
 
     async def _pulse(self) -> None:
         self._heartbeat.pulse = monotonic()

@@ -7,6 +7,7 @@ import logging
 
 from secure_queue import names
 from secure_queue.errors import SecureQueueError
+from secure_queue.execution.journal import Journal
 from secure_queue.execution.runs import Desk, Run
 from secure_queue.storage import UNKNOWN, Claim, Storage
 
@@ -16,9 +17,10 @@ _audit_log = logging.getLogger("secure_queue.audit")
 class Refusals:
     """Puts rejected payloads aside; a seat calls this and then goes on with the next task."""
 
-    def __init__(self, storage: Storage, desk: Desk) -> None:
+    def __init__(self, storage: Storage, desk: Desk, journal: Journal) -> None:
         self._storage = storage
         self._desk = desk
+        self._journal = journal
 
     async def refuse(self, run: Run, reason: str) -> None:
         """Move the payload of *run* to quarantine; if the server is away, its lease runs out and it comes again."""
@@ -37,11 +39,18 @@ class Refusals:
             self._desk.let_go(((claim.untrusted_id, claim.token),))
         if moved:
             self._desk.counters["quarantined"] += 1
-            _audit_log.error("payload of task %s was put aside: %s", names.printable(claim.untrusted_id), reason)
+            task_id = names.printable(claim.untrusted_id)
+            _audit_log.error("payload of task %s was put aside: %s", task_id, reason)
+            self._journal.note("quarantined", id=task_id, reason=reason, size=_size(claim), sha256=digest)
 
     async def _is_surplus(self, untrusted_id: bytes) -> bool:
         """Whether this is a second entry of a task that has finished meanwhile: then there is word of its end."""
         return (await self._storage.watch("nobody", [untrusted_id]))[0] is not UNKNOWN
+
+
+def _size(claim: Claim) -> int:
+    untrusted = claim.untrusted
+    return untrusted if isinstance(untrusted, int) else len(untrusted or b"")
 
 
 def _sharpened(claim: Claim, reason: str) -> str:

@@ -144,6 +144,11 @@ def read_key_file(path: Path) -> list[StoredKey]:
     return [_stored_key(table, path) for table in tables]
 
 
+def read_private_file(path: Path) -> str:
+    """The text of a secret that is a file of its own; it must be closed to others like a key file."""
+    return _read_private(path).strip()
+
+
 def add_key(path: Path, entry: KeyEntry) -> None:
     """Add a key; the first one makes the file."""
     if not path.exists():

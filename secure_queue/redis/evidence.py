@@ -64,9 +64,13 @@ class RedisEvidence:
         args: list[Argument] = [b"" if is_result else mark + task_id, digest, sealed]
         return await self._run("reseal", [self._keys.meta, place], args, DEADLINE_S) == b"resealed"
 
-    async def note(self, records: Sequence[bytes]) -> None:
-        await self._link.command("RPUSH", self._keys.audit, *records)
+    async def note(self, records: Sequence[bytes]) -> int:
+        return cast("int", await self._link.command("RPUSH", self._keys.audit, *records))
 
     async def notes(self, offset: int) -> list[bytes]:
         reply = await self._link.command("LRANGE", self._keys.audit, offset, offset + NOTES_PER_STEP - 1)
         return cast("list[bytes]", reply)
+
+    async def forget_notes(self, count: int, first: bytes) -> int:
+        digest = hashlib.sha1(first, usedforsecurity=False).hexdigest()
+        return cast("int", await self._run("forget_notes", [self._keys.audit], [count, digest], DEADLINE_S))

@@ -74,7 +74,9 @@ _WORKER_SCRIPTS: Final = frozenset(
 _AUDITOR_SCRIPTS: Final = frozenset(
     {"survey", "scan", "peek", "entries", "lost_results", "put_aside", "look_up", "who", "counts", "list_ids"}
 )
-_OPERATOR_SCRIPTS: Final = frozenset({"abort", "revive", "forget", "readmit", "destroy", "reseal", "watch", "enqueue"})
+_OPERATOR_SCRIPTS: Final = frozenset(
+    {"abort", "revive", "forget", "readmit", "destroy", "reseal", "watch", "forget_notes"}
+)
 
 RIGHTS: Final = {
     Role.PRODUCER: Rights(_PRODUCER_SCRIPTS, frozenset({"subscribe"}), _PRODUCER_KINDS, channels=True),
