@@ -10,10 +10,19 @@ import typer
 from secure_queue.audit.quarantine import Kept
 from secure_queue.cli.output import fail, hint, say, say_json, show, table
 from secure_queue.cli.target import Target, ask
-from secure_queue.errors import ConfigurationError, PayloadError, TaskNotFound
+from secure_queue.errors import ConfigurationError, PayloadError, Rejected, TaskNotFound
+from secure_queue.names import printable
 from secure_queue.worker import Worker
 
 BYTES_A_LINE = 16
+_NOT_GENUINE = "it is not genuine here"
+_WHY_NOT = {
+    "known": "a task of that id is stored or has finished",
+    "revoked-key": "its key is revoked; vouch for its bytes with --attest, if you know them",
+    "unknown-key": "its key is not configured; add it as one that verifies",
+    "wrong-digest": "its bytes have another SHA-256 than the one you vouch for",
+    "not-revoked": "--attest is for payloads of a revoked key only",
+}
 
 Entry = Annotated[str | None, typer.Argument(metavar="[ENTRY]", help="The entry, as `list` calls it.")]
 Json = Annotated[bool, typer.Option("--json", help="Print one JSON object.")]
@@ -74,7 +83,10 @@ def release(
     if attest is not None and entry is None:
         raise ConfigurationError("--attest vouches for one ENTRY")
     if entry is not None:
-        hint(f"released: {ask(target, lambda worker: worker.release(entry, attest=attest))}")
+        try:
+            hint(f"released: {ask(target, lambda worker: worker.release(entry, attest=attest))}")
+        except Rejected as error:
+            fail(f"{printable(entry)} stays where it is: {_WHY_NOT.get(error.reason, _NOT_GENUINE)} ({error})", 1)
         return
     released, left = ask(target, _release_all)
     hint(f"released: {released}, left in quarantine: {left}")
