@@ -163,6 +163,9 @@ class Oversight(ABC):
         """The keys in use now, by name, id and state; their bytes cannot be had from it."""
         return self._live_keys.ring
 
+    async def _look_at_keys(self) -> None:
+        self._live_keys.look()
+
     @property
     def reads_keys_again(self) -> bool:
         """Whether the keys come from a file: it is read again when it has changed, at once at a SIGHUP."""

@@ -71,6 +71,7 @@ class WorkerSettings:
     idle_timeout_s: float
     grace_period_s: float
     handle_signals: bool
+    redact_failures: bool = True
     keep_dead_s: float = 30 * 86_400.0
     keep_dead: int = 10_000
 
@@ -113,6 +114,7 @@ def worker_settings(
     idle_timeout: float | timedelta,
     grace_period: float | timedelta,
     handle_signals: bool,
+    redact_failures: bool = True,
 ) -> WorkerSettings:
     """Check the flat arguments of ``Worker`` and turn them into one value."""
     idle = positive_seconds("idle_timeout", idle_timeout)
@@ -128,6 +130,7 @@ def worker_settings(
         idle_timeout_s=idle,
         grace_period_s=positive_seconds("grace_period", grace_period, zero=True),
         handle_signals=handle_signals,
+        redact_failures=redact_failures,
     )
 
 

@@ -84,6 +84,7 @@ class Worker(Access, Oversight, Generic[C]):
         anyio_backend: str = "asyncio",
         anyio_kwargs: Mapping[str, Any] | None = None,
         known_errors: Sequence[type[Exception]] = (),
+        redact_failures: bool = True,
         id: str | None = None,
     ) -> None:
         super().__init__()
@@ -106,9 +107,9 @@ class Worker(Access, Oversight, Generic[C]):
             idle_timeout=idle_timeout,
             grace_period=grace_period,
             handle_signals=handle_signals,
+            redact_failures=redact_failures,
         )
-        self._audit_key = found.audit_key
-        self._live_keys = keys_for(self._topology, signing_secret, found)
+        self._live_keys, self._audit_key = keys_for(self._topology, signing_secret, found), found.audit_key
         self._codec = _codec(self._live_keys, self.queue_name, choose_serializer(serializer, deserializer))
         self._keys = QueueKeys(self._queue.queue_name, self._queue.priorities)
         self._known_errors = {type_name(error): error for error in exception_classes("known_errors", known_errors)}
@@ -183,9 +184,6 @@ class Worker(Access, Oversight, Generic[C]):
                     yield storage
                 finally:
                     clients.remove(client)
-
-    async def _look_at_keys(self) -> None:
-        self._live_keys.look()
 
     @asynccontextmanager
     async def _open_storage(self, topology: Topology) -> AsyncIterator[RedisStorage]:

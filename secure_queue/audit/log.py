@@ -99,7 +99,7 @@ class Journal:
         self._checkpoint_ms = 0
         self._full_until_ms = 0
 
-    def note(self, event: str, **facts: str | int) -> None:
+    def note(self, event: str, **facts: str | bytes | int) -> None:
         """Note an event; texts are escaped and cut, so that none brings a line or a payload into the log."""
         if len(self._waiting) >= MOST_WAITING:
             self._lost += 1  # the next record says how many
@@ -109,7 +109,7 @@ class Journal:
         if self._lost:
             self._add({"event": "records-lost", "count": self._lost})
             self._lost = 0
-        told = {name: printable(fact, _LONGEST_TEXT) if isinstance(fact, str) else fact for name, fact in facts.items()}
+        told = {name: fact if isinstance(fact, int) else printable(fact, _LONGEST_TEXT) for name, fact in facts.items()}
         self._add({"event": event, **told})
 
     def _add(self, event: dict[str, Any]) -> None:

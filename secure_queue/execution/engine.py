@@ -70,7 +70,8 @@ class Engine:
         self._when_stuck = when_stuck
         self.desk = Desk()
         self._outbox = Outbox(storage, self.desk, queue.priorities)
-        self._settling = Settling(codec, self.desk, self._outbox, settings.worker_id)
+        redact = settings.redact_failures
+        self._settling = Settling(codec, self.desk, self._outbox, settings.worker_id, redact=redact)
         self._journal = journal
         refusals = Refusals(storage, self.desk, journal)
         self._threads = Threads(settings.sync_concurrency)

@@ -8,7 +8,7 @@ from typing import Protocol
 class Journal(Protocol):
     """Takes security events as they happen."""
 
-    def note(self, event: str, **facts: str | int) -> None:
+    def note(self, event: str, **facts: str | bytes | int) -> None:
         """Note an event; never waits."""
         ...
 

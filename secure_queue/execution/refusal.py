@@ -41,7 +41,7 @@ class Refusals:
             self._desk.counters["quarantined"] += 1
             task_id = names.printable(claim.untrusted_id)
             _audit_log.error("payload of task %s was put aside: %s", task_id, reason)
-            self._journal.note("quarantined", id=task_id, reason=reason, size=_size(claim), sha256=digest)
+            self._journal.note("quarantined", id=claim.untrusted_id, reason=reason, size=_size(claim), sha256=digest)
 
     async def _is_surplus(self, untrusted_id: bytes) -> bool:
         """Whether this is a second entry of a task that has finished meanwhile: then there is word of its end."""

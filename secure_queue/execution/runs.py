@@ -21,6 +21,7 @@ class Run:
     """One claimed task: first unverified bytes, then what they say, and while it runs the handle to interrupt it."""
 
     __slots__ = (
+        "arguments",
         "claim",
         "give_up_at",
         "interruption",
@@ -35,6 +36,7 @@ class Run:
     def __init__(self, claim: Claim) -> None:
         self.claim = claim
         self.opened: Opened | Sealed | None = None
+        self.arguments: object = ()
         self.settings = NOBODY_KNOWS
         self.ttl_ms = 0
         self.started_ms = 0
