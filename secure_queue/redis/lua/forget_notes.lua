@@ -4,5 +4,5 @@
 -- Returns how many were taken off: none if the log does not begin with that record
 local first = redis.call('LINDEX', KEYS[1], 0)
 if not first or redis.sha1hex(first) ~= ARGV[2] then return 0 end       -- a retry after a lost reply, or somebody else did it
-redis.call('LTRIM', KEYS[1], ARGV[1], -1)
+redis.call('LPOP', KEYS[1], ARGV[1])
 return tonumber(ARGV[1])
