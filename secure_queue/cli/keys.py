@@ -9,7 +9,7 @@ from typing import Annotated, Any
 import typer
 
 from secure_queue.cli.output import fail, hint, say, say_json, show, table
-from secure_queue.cli.rotate import File, Name, named, rotate, state_in, states_of, today
+from secure_queue.cli.rotate import File, Name, named, rotate, state_in, states_of, today, when_to_delete
 from secure_queue.cli.target import Target, ask
 from secure_queue.errors import KeyRingError
 from secure_queue.payload.key_files import add_key, entries_of_text, read_key_file, set_key_state
@@ -87,7 +87,7 @@ def revoke(
         f"{name} is revoked: what it signed is put aside as revoked-key, and kept\n"
         f"next: 1. copy the file to every producer and worker; they read it within 5 seconds, or at a SIGHUP\n"
         f"      2. `secure-queue audit quarantine list`, and release what is known to be genuine with --attest\n"
-        f"      3. take the entry out of {path} when no audit names it any more"
+        f"      3. take the entry out of {path} {when_to_delete()}"
     )
 
 

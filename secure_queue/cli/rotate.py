@@ -18,7 +18,7 @@ from secure_queue.payload.key_files import add_key, read_key_file, set_key_state
 from secure_queue.payload.keys import KeyEntry, KeyState, generate_key
 from secure_queue.presence import INTERVAL_S
 from secure_queue.rotation import must_distribute, must_promote, must_retire, not_ready, still_needed
-from secure_queue.settings import KEYS_FILE_VARIABLE, default_keys_file
+from secure_queue.settings import DEFAULT_LIFETIME_S, KEYS_FILE_VARIABLE, default_keys_file
 from secure_queue.worker import Worker
 
 MOST_NAMED = 5
@@ -107,7 +107,7 @@ def retire(
         hint(f"{name} is revoked already; nothing was changed")
     hint(
         "next: 1. copy the file to every producer and worker; they read it within 5 seconds, or at a SIGHUP\n"
-        f"      2. take the entry out of {path} when the last copy of a payload has ended; `secure-queue audit` tells when"
+        f"      2. take the entry out of {path} {when_to_delete()}"
     )
 
 
@@ -140,6 +140,12 @@ def state_in(states: dict[str, KeyState], name: str, path: Path) -> KeyState:
     if name not in states:
         raise KeyRingError(f"{path} has no key of that name; see `secure-queue keys list`")
     return states[name]
+
+
+def when_to_delete() -> str:
+    """When nothing that a key has signed until now can be genuine any more."""
+    last = datetime.fromtimestamp(now_ms() / 1000 + DEFAULT_LIFETIME_S, UTC)
+    return f"after {last:%Y-%m-%d %H:%M} UTC, or later if a task may wait or live for longer than 7 days"
 
 
 def named(entry: KeyEntry) -> str:
