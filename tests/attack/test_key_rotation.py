@@ -252,6 +252,7 @@ async def _count(worker: Worker[Any], count: int) -> bool:
     return len(await worker.processes()) == count
 
 
+@pytest.mark.attack(26)
 async def test_resealing_moves_what_is_stored_under_the_new_key(place: Place, monkeypatch: pytest.MonkeyPatch) -> None:
     """A waiting task, a delayed one, a result and a dead letter; all are good afterwards, and the old key is not needed."""
     ran: list[int] = []
