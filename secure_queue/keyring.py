@@ -10,6 +10,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from secure_queue.errors import KeyRingError
+from secure_queue.payload.escrow import read_public
 from secure_queue.payload.key_files import StoredKey, load_key_ring, own_key_ring, read_key_file, ring_of
 from secure_queue.payload.keys import KeyRing
 from secure_queue.redis.topology import Embedded, Memory, Topology
@@ -89,6 +90,13 @@ def keys_for(
     ring = load_key_ring(signing_secret, environment_keys=found.keys, keys_file=found.keys_file)
     from_file = signing_secret is None and found.keys is None and found.keys_file
     return LiveKeys(ring, Path(found.keys_file) if from_file and found.keys_file else None)
+
+
+def auditor_of(found: Environment) -> str | None:
+    """The public key of the auditor, checked; raises ``KeyRingError`` if it is none."""
+    if found.audit_key is not None:
+        read_public(found.audit_key)
+    return found.audit_key
 
 
 def _secret_files(file: Path, stored: Sequence[StoredKey]) -> tuple[Path, ...]:

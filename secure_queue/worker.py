@@ -25,7 +25,7 @@ from secure_queue.errors import ConfigurationError, SecureQueueError
 from secure_queue.execution.engine import DRAIN, STOP, Engine
 from secure_queue.execution.shutdown import received_signals
 from secure_queue.execution.ticker import every
-from secure_queue.keyring import LOOK_S, LiveKeys, keys_for
+from secure_queue.keyring import LOOK_S, LiveKeys, auditor_of, keys_for
 from secure_queue.oversight import Oversight
 from secure_queue.payload.choice import choose_serializer
 from secure_queue.payload.codec import Codec
@@ -109,7 +109,7 @@ class Worker(Access, Oversight, Generic[C]):
             handle_signals=handle_signals,
             redact_failures=redact_failures,
         )
-        self._live_keys, self._audit_key = keys_for(self._topology, signing_secret, found), found.audit_key
+        self._live_keys, self._audit_key = keys_for(self._topology, signing_secret, found), auditor_of(found)
         self._codec = _codec(self._live_keys, self.queue_name, choose_serializer(serializer, deserializer))
         self._keys = QueueKeys(self._queue.queue_name, self._queue.priorities)
         self._known_errors = {type_name(error): error for error in exception_classes("known_errors", known_errors)}

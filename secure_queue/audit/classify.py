@@ -185,4 +185,5 @@ def _pickle_detail(report: PickleReport) -> str:
     named = sorted(".".join(name) for name in report.refused_globals)
     shown = ", ".join(names.printable(name, 60) for name in named[:_NAMES_SHOWN])
     more = f" and {len(named) - _NAMES_SHOWN} more" if len(named) > _NAMES_SHOWN else ""
-    return f"{report.reason or 'plain data'}{': ' if shown else ''}{shown}{more}"
+    opcodes = ", ".join(sorted({call.partition(" ")[0] for call in report.calls}))
+    return f"{report.reason or 'plain data'}{': ' if shown else ''}{shown}{more}{f' by {opcodes}' if opcodes else ''}"

@@ -3,7 +3,8 @@
 Each record is sealed (purpose audit), counts on from the one before and names its digest, so that an edit, a gap or
 another order shows. With the public key of an auditor the chain is forward secure besides: a MAC is made with a key that
 moves on with every record and is forgotten, and only the auditor can open the first one. Whoever breaks in later, and has
-the signing key, cannot make past records again.
+the signing key, cannot make past records again. They can make a whole chain anew, from a first record of their own; that
+shows where the list can only be appended to, or where one checkpoint from before is known.
 """
 
 from __future__ import annotations
@@ -13,9 +14,11 @@ import hmac
 import logging
 import os
 from collections import deque
+from collections.abc import Mapping
 from typing import Any, Final
 
 from secure_queue.clock import now_ms
+from secure_queue.errors import SecureQueueError
 from secure_queue.names import printable
 from secure_queue.payload.codec import NO_EXPIRY, Codec, Purpose
 from secure_queue.payload.escrow import read_public, seal_to
@@ -62,8 +65,7 @@ class Chain:
         """The next record, sealed."""
         body: dict[int, Any] = {SEQ: self.seq, PREVIOUS: self.head, EVENT: event}
         if self._key:
-            self._mac = body[MAC] = mac_of(self._key, self._mac, self.seq, event)
-            self._key = evolved(self._key)
+            body[MAC] = mac_of(self._key, self._mac, self.seq, event)
             if self.seq == 0:
                 body[ESCROW] = self._escrow
         sealed = self._codec.seal(
@@ -77,6 +79,8 @@ class Chain:
             lifetime_s=NO_EXPIRY,
             serializer_id=MSGPACK_ID,
         )
+        if self._key:
+            self._mac, self._key = body[MAC], evolved(self._key)
         self.head = hashlib.sha256(sealed).digest()
         self.seq += 1
         return sealed
@@ -97,13 +101,20 @@ class Journal:
         self._waiting: deque[bytes] = deque()
         self._lost = 0
         self._checkpoint_ms = 0
-        self._full_until_ms = 0
+        self._held_until_ms = 0
 
     def note(self, event: str, **facts: str | bytes | int) -> None:
         """Note an event; texts are escaped and cut, so that none brings a line or a payload into the log."""
         if len(self._waiting) >= MOST_WAITING:
             self._lost += 1  # the next record says how many
             return
+        try:
+            self._note(event, facts)
+        except SecureQueueError as error:  # a key that may not sign this must not end what is going on
+            self._lost += 1
+            _log.error("a security event could not be sealed for the audit log: %s", error)
+
+    def _note(self, event: str, facts: Mapping[str, str | bytes | int]) -> None:
         if self._chain.seq == 0:
             self._add({"event": "start", "process": self._process})
         if self._lost:
@@ -117,17 +128,21 @@ class Journal:
 
     def _hold_back(self) -> None:
         """The log in the queue is full: append no more than one batch a minute, until somebody has exported it."""
-        if self._full_until_ms == 0:
-            _log.error("the audit log has %d records; `secure-queue audit log export --clear` it", MOST_RECORDS)
-        self._full_until_ms = now_ms() + CHECKPOINT_EVERY_MS
+        _log.error("the audit log has %d records; `secure-queue audit log export --clear` it", MOST_RECORDS)
+        self._held_until_ms = now_ms() + CHECKPOINT_EVERY_MS
 
     async def flush(self) -> None:
         """Append what waits; after an error it is tried again next time, and a record may then stand there twice."""
-        if now_ms() < self._full_until_ms:
+        if now_ms() < self._held_until_ms:
             return
         while self._waiting:
             some = [self._waiting[place] for place in range(min(BATCH, len(self._waiting)))]
-            length = await self._evidence.note(some)
+            try:
+                length = await self._evidence.note(some)
+            except SecureQueueError as error:
+                _log.error("security events wait to be appended to the audit log: %s", error)
+                self._held_until_ms = now_ms() + CHECKPOINT_EVERY_MS
+                return
             for _ in some:
                 self._waiting.popleft()
             if length >= MOST_RECORDS:

@@ -126,6 +126,18 @@ def reseal_from(chain: str, bodies: list[dict[int, Any]], first: int, head: byte
 
 
 @pytest.mark.attack(60)
+def test_a_whole_chain_made_anew_is_found_by_a_checkpoint_or_beside_the_old_one() -> None:
+    chain, records = written(6, auditor=PUBLIC)
+    checkpoint = chain.checkpoint
+    intruder = Chain(CODEC, PUBLIC)
+    intruder.name = chain.name
+    forged = [intruder.record({"event": "nothing happened"}) for _ in range(6)]
+    assert reasons(checked(forged, auditor=PRIVATE)) == []
+    assert reasons(checked(forged, auditor=PRIVATE, checkpoints=(checkpoint,))) == [(6, "missing-tail")]
+    assert (0, "out-of-order") in reasons(checked(records + forged, auditor=PRIVATE))
+
+
+@pytest.mark.attack(60)
 def test_a_chain_without_the_escrow_of_this_auditor_is_not_believed() -> None:
     _, records = written(3, auditor=PUBLIC)
     stranger, _ = new_auditor()
