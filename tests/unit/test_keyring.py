@@ -7,7 +7,9 @@ from pathlib import Path
 
 import pytest
 
-from secure_queue.keyring import LiveKeys, keys_for
+from secure_queue.errors import KeyRingError
+from secure_queue.keyring import LiveKeys, auditor_of, keys_for
+from secure_queue.payload.escrow import new_auditor
 from secure_queue.payload.key_files import add_key, encode_root, read_key_file, set_key_state
 from secure_queue.payload.keys import KeyRing, KeyState, format_key, generate_key
 from secure_queue.redis.topology import Embedded, Standalone
@@ -99,6 +101,16 @@ def test_a_secret_in_a_file_of_its_own_is_followed_too(tmp_path: Path) -> None:
     secret.write_text(encode_root(second.root) + "\n")
     assert keys.look()
     assert keys.ring.active.key_id == second.key_id
+
+
+def test_the_key_of_an_auditor_is_checked_at_once() -> None:
+    private, public = new_auditor()
+    assert auditor_of(Environment(None, None, None, public)) == public
+    assert auditor_of(Environment(None, None, None)) is None
+    for text in (private, "", public[:-1], "sqa1:public:" + "!" * 43):
+        with pytest.raises(KeyRingError, match="audit log keygen") as caught:
+            auditor_of(Environment(None, None, None, text))
+        assert private not in str(caught.value)
 
 
 def test_only_a_key_file_is_followed(tmp_path: Path, file: Path) -> None:

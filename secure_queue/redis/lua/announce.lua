@@ -8,6 +8,7 @@ expect('zset', present)
 local now = queue_time(KEYS[1])
 redis.call('HSET', presence, ARGV[1], ARGV[2])
 redis.call('ZADD', present, now + ttl, ARGV[1])
-redis.call('PEXPIRE', presence, ttl)
-redis.call('PEXPIRE', present, ttl)
+for _, key in ipairs({presence, present}) do
+  if redis.call('PTTL', key) < ttl then redis.call('PEXPIRE', key, ttl) end       -- as long as the longest of them
+end
 return redis.call('ZCARD', present)
