@@ -311,7 +311,7 @@ def test_a_bad_target_is_one_clear_line(shell: Shell, target: str, told: str, op
         (("run", TARGET, "--processes", "0"), "--processes"),
         (("run", TARGET, "--burst", "--reload"), "give one of them"),
         (("run", TARGET, "--verbose", "--quiet"), "give one of them"),
-        (("audit",), "Missing argument 'TARGET'"),
+        (("audit", "check"), "Missing argument 'TARGET'"),
         (("audit", TARGET, "--rate", "fast"), "--rate"),
         (("dlq", "retry", TARGET), "name one ID, or all of them with --all"),
         (("dlq", "delete", TARGET, "x", "--all"), "name one ID"),
