@@ -3,7 +3,7 @@ PYTHON ?= python3
 BIN := .venv/bin
 ARGS ?=
 
-.PHONY: demo test check types lint format unit bench clean
+.PHONY: attack bench chaos check clean demo format fuzz lint soak test types unit
 
 demo: .venv/installed         ## the main job on real input, on an embedded server
 	@$(BIN)/secure-queue demo $(ARGS)
@@ -25,8 +25,24 @@ format: .venv/installed
 	$(BIN)/ruff format .
 	$(BIN)/ruff check --fix .
 
+attack: .venv/installed       ## every attack of the acceptance list, and which numbers are proved
+	$(BIN)/python -m pytest -m attack --numprocesses 2 --dist worksteal $(ARGS)
+
+fuzz: .venv/fuzz              ## a million inputs for everything that reads stored bytes; ARGS are libFuzzer's
+	$(BIN)/python -m tests.fuzz -runs=1000000 $(ARGS)
+
+.venv/fuzz: .venv/installed
+	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --editable '.[fuzz]' >&2
+	@touch $@
+
 bench: .venv/installed        ## side by side with streaQ and SAQ
 	@$(BIN)/python -m benchmarks $(ARGS)
+
+chaos: .venv/installed        ## every row of the acceptance table but the soak
+	@$(BIN)/python -m tests.chaos $(ARGS)
+
+soak: .venv/installed         ## its last row: random faults, for half an hour or ARGS="--minutes N"
+	@$(BIN)/python -m tests.chaos --soak $(ARGS)
 
 .venv/installed: pyproject.toml
 	@echo "making .venv" >&2

@@ -13,8 +13,8 @@ from collections.abc import Iterator, Sequence
 from types import FrameType
 from typing import Any, NoReturn
 
-from benchmarks.environments import CONTENDERS, NoEnvironment, python_of, version_of
-from benchmarks.measure import MEASUREMENTS, Sample, Sizes
+from benchmarks.environments import CONTENDERS, OURS, NoEnvironment, python_of, version_of
+from benchmarks.measure import MEASUREMENTS, OURS_ONLY, Sample, Sizes
 from benchmarks.processes import Failed, Program
 from benchmarks.profiling import profile_drain
 from benchmarks.server import OLDEST_FOR_ALL, OLDEST_FOR_OURS, NoServer, Server, private_server
@@ -51,7 +51,7 @@ def _compare(options: argparse.Namespace) -> None:
             sample = MEASUREMENTS[measurement](program, server, sizes)
             samples.add(program.contender.name, measurement, sample)
             _note(
-                f"round {number} of {options.rounds}: {measurement:<18} {program.contender.title:<13} {_brief(sample)}"
+                f"round {number} of {options.rounds}: {measurement:<24} {program.contender.title:<13} {_brief(sample)}"
             )
         result = report(samples, _facts(options, server, versions))
     if options.json:
@@ -73,7 +73,8 @@ def _plan(programs: list[Program], only: list[str], rounds: int) -> Iterator[tup
         first = number % len(programs)
         for measurement in only:
             for program in programs[first:] + programs[:first]:
-                yield number + 1, measurement, program
+                if measurement not in OURS_ONLY or program.contender is OURS:
+                    yield number + 1, measurement, program
 
 
 def _parse(words: Sequence[str] | None) -> argparse.Namespace:
@@ -111,7 +112,11 @@ def _facts(options: argparse.Namespace, server: Server, versions: dict[str, str]
 def _brief(sample: Sample) -> str:
     if sample.per_second:
         return f"{sample.per_second:>9,.0f}/s"
-    return ", ".join(f"{way} {numbers['p50']:.2f} ms" for way, numbers in sample.ways.items())
+    return ", ".join(_brief_way(way, numbers) for way, numbers in sample.ways.items())
+
+
+def _brief_way(way: str, numbers: dict[str, float]) -> str:
+    return f"{way} {numbers['p50']:.2f} ms" if "p50" in numbers else f"{way} {numbers['both']:.1f} us"
 
 
 def _note(text: str) -> None:

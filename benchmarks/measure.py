@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from benchmarks.processes import Failed, Program, RunningWorker
+from benchmarks.sealing import costs
 from benchmarks.server import Server
 from benchmarks.wire import Wire
 
@@ -49,6 +50,18 @@ def enqueue_concurrent(program: Program, server: Server, sizes: Sizes) -> Sample
     return _enqueue(program, server, "enqueue_concurrent", sizes.tasks)
 
 
+def enqueue_batch_replicated(program: Program, server: Server, sizes: Sizes) -> Sample:
+    """``enqueue_batch`` to a primary with a replica: ours returns when the replica has everything, others do not wait."""
+    with server.replica():
+        return _enqueue(program, server, "enqueue_batch_replicated", sizes.tasks)
+
+
+def enqueue_one_replicated(program: Program, server: Server, sizes: Sizes) -> Sample:
+    """``enqueue_one`` to a primary with a replica, in the same way."""
+    with server.replica():
+        return _enqueue(program, server, "enqueue_one_replicated", min(sizes.one_by_one, sizes.tasks))
+
+
 def drain(program: Program, server: Server, sizes: Sizes) -> Sample:
     """From the first task's start, by the worker's clock, to the last result in Redis, seen from outside."""
     fill(program, server, sizes.tasks)
@@ -72,13 +85,22 @@ def latency(program: Program, server: Server, sizes: Sizes) -> Sample:
     return Sample(ways=ways)
 
 
+def seal(program: Program, server: Server, sizes: Sizes) -> Sample:
+    """What a payload costs before and after Redis, for each suite; ours only."""
+    return Sample(ways=costs())
+
+
 MEASUREMENTS: dict[str, Callable[[Program, Server, Sizes], Sample]] = {
     "enqueue_batch": enqueue_batch,
     "enqueue_one": enqueue_one,
     "enqueue_concurrent": enqueue_concurrent,
+    "enqueue_batch_replicated": enqueue_batch_replicated,
+    "enqueue_one_replicated": enqueue_one_replicated,
     "drain": drain,
     "latency": latency,
+    "seal": seal,
 }
+OURS_ONLY = frozenset({"seal"})
 
 
 def fill(program: Program, server: Server, tasks: int) -> None:

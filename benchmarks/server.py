@@ -34,11 +34,24 @@ class Server:
 
     port: int
     version: str
+    binary: Path
 
     @property
     def url(self) -> str:
         """How contestants reach it."""
         return f"redis://127.0.0.1:{self.port}/0"
+
+    @contextmanager
+    def replica(self) -> Iterator[None]:
+        """A replica of this server, up to date at the start of the context."""
+        with _process(self.binary, "--replicaof", "127.0.0.1", str(self.port), "--repl-diskless-sync-delay", "0"):
+            deadline = time.monotonic() + START_TIMEOUT_S
+            with Wire(self.port) as wire:
+                while "state=online" not in wire.info("replication").get("slave0", ""):
+                    if time.monotonic() > deadline:
+                        raise NoServer("the replica did not join the private server")
+                    time.sleep(0.02)
+            yield
 
     def flush(self) -> None:
         """Forget everything, scripts and functions included."""
@@ -52,17 +65,23 @@ class Server:
 def private_server(oldest: tuple[int, ...]) -> Iterator[Server]:
     """Start a server with no persistence in a temporary directory; stop it and remove the directory on leaving."""
     binary = find_binary(oldest)
+    with _process(binary) as (process, port):
+        yield _wait_for(process, port, binary)
+
+
+@contextmanager
+def _process(binary: Path, *more: str) -> Iterator[tuple[subprocess.Popen[bytes], int]]:
     with tempfile.TemporaryDirectory(prefix="secure-queue-bench-") as directory:
         port = _free_port()
         options = f"--port {port} --bind 127.0.0.1 --dir {directory} --appendonly no --daemonize no".split()
         process = subprocess.Popen(
-            [binary, *options, "--save", ""],
+            [binary, *options, "--save", "", *more],
             stdout=subprocess.DEVNULL,
             stderr=subprocess.DEVNULL,
             process_group=0,  # Ctrl-C reaches the harness alone, which then stops its children in order
         )
         try:
-            yield _wait_for(process, port)
+            yield process, port
         finally:
             stop(process)
 
@@ -118,7 +137,7 @@ def _free_port() -> int:
         return port
 
 
-def _wait_for(process: subprocess.Popen[bytes], port: int) -> Server:
+def _wait_for(process: subprocess.Popen[bytes], port: int, binary: Path) -> Server:
     deadline = time.monotonic() + START_TIMEOUT_S
     while time.monotonic() < deadline and process.poll() is None:
         with suppress(OSError, WireError), Wire(port) as wire:
@@ -126,6 +145,6 @@ def _wait_for(process: subprocess.Popen[bytes], port: int) -> Server:
             if int(facts["process_id"]) != process.pid:  # never flush a stranger's data
                 break
             name = facts.get("server_name", "redis")
-            return Server(port, f"{name} {facts.get('valkey_version', facts['redis_version'])}")
+            return Server(port, f"{name} {facts.get('valkey_version', facts['redis_version'])}", binary)
         time.sleep(0.02)
     raise NoServer(f"the private server did not start on port {port}")

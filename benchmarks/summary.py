@@ -70,6 +70,12 @@ def drain_checks(samples: Samples) -> dict[str, dict[str, list[float]]]:
     }
 
 
+def sealing(samples: Samples) -> dict[str, dict[str, float]]:
+    """Suite and size → median µs to seal, to open, and for both."""
+    taken = samples.of.get(OURS, {}).get("seal")
+    return {} if not taken else {way: _middle([each.ways[way] for each in taken]) for way in taken[0].ways}
+
+
 def report(samples: Samples, facts: dict[str, Any]) -> dict[str, Any]:
     """The object that ``--json`` prints."""
     of_rates, of_waits = rates(samples), waits(samples)
@@ -77,6 +83,7 @@ def report(samples: Samples, facts: dict[str, Any]) -> dict[str, Any]:
         "ratios": ratios(of_rates, STREAQ),
         "ratios_saq": ratios(of_rates, SAQ),
         "latency_ms": _headline(of_waits.get(OURS, {})),
+        "seal_us": sealing(samples),
         "latency_ms_peers": {peer: _with_others(of_waits[peer]) for peer in (STREAQ, SAQ) if peer in of_waits},
         "per_second": of_rates,
         "per_second_rounds": _rounds(samples),

@@ -20,6 +20,8 @@ def show(report: dict[str, Any]) -> None:
         console.print(_rates(report))
     if waits := _all_waits(report):
         console.print(_waits(waits))
+    if report["seal_us"]:
+        console.print(_sealing(report["seal_us"]))
 
 
 def _facts(run: dict[str, Any]) -> str:
@@ -42,6 +44,16 @@ def _rates(report: dict[str, Any]) -> Table:
     for measurement in next(iter(report["per_second"].values())):
         rates = [f"{report['per_second'][name][measurement]:,.0f}" for name in names]
         table.add_row(measurement, *rates, *(f"{report[RATIOS[name]][measurement]:.2f}" for name in peers))
+    return table
+
+
+def _sealing(costs: dict[str, dict[str, float]]) -> Table:
+    table = Table(title="a payload of secure_queue, µs of one processor (a task with its result: twice)")
+    table.add_column("suite and size")
+    for column in ("seal", "open", "both"):
+        table.add_column(column, justify="right")
+    for name, numbers in costs.items():
+        table.add_row(name, *(f"{numbers[key]:.1f}" for key in ("seal", "open", "both")))
     return table
 
 

@@ -1,5 +1,6 @@
 """An async task queue on Redis and Valkey whose payloads are signed, bound to their place and verified before use."""
 
+from secure_queue.cron import Cron, Every
 from secure_queue.dead_letters import DeadLetter
 from secure_queue.errors import (
     Backpressure,
@@ -19,6 +20,7 @@ from secure_queue.listing import BrokenTask
 from secure_queue.payload.restricted_pickle import RestrictedPickle
 from secure_queue.payload.serializers import MsgpackSerializer
 from secure_queue.retry import RetryPolicy
+from secure_queue.scheduling import ScheduleInfo
 from secure_queue.tasks import Task, TaskContext, TaskInfo, TaskResult, TaskStatus
 from secure_queue.worker import Worker
 
@@ -29,7 +31,9 @@ __all__ = [
     "Backpressure",
     "BrokenTask",
     "ConfigurationError",
+    "Cron",
     "DeadLetter",
+    "Every",
     "KeyRingError",
     "MsgpackSerializer",
     "Rejected",
@@ -38,6 +42,7 @@ __all__ = [
     "ResultUnavailable",
     "Retry",
     "RetryPolicy",
+    "ScheduleInfo",
     "SecureQueueError",
     "StreaqRetry",
     "Task",

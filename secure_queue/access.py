@@ -8,17 +8,20 @@ from datetime import timedelta
 from typing import Any, TypeVar
 
 from secure_queue.client import Client
+from secure_queue.cron import Cron, Every, as_rule
 from secure_queue.dead_letters import DeadLetter, DeadLetters
-from secure_queue.declare import Declarations
+from secure_queue.declare_schedules import ScheduleDeclarations
 from secure_queue.errors import ConfigurationError
 from secure_queue.listing import BrokenTask, list_tasks
+from secure_queue.plans import plan
+from secure_queue.scheduling import ScheduleInfo, Scheduling
 from secure_queue.storage import Counts
 from secure_queue.tasks import Task, TaskInfo, TaskResult, TaskStatus
 
 R = TypeVar("R")
 
 
-class Access(Declarations):
+class Access(ScheduleDeclarations):
     """The part of a worker object that talks about tasks in the queue."""
 
     @abstractmethod
@@ -29,7 +32,7 @@ class Access(Declarations):
         """Enqueue tasks in as few calls as possible.
 
         Raises ``UnserializableValue`` before anything is sent, ``Backpressure`` if the server is full, ``Unavailable``
-        if it was not confirmed in 20 seconds (then doing it again with the same handles is safe).
+        if it was not confirmed before the ``deadline`` (then doing it again with the same handles is safe).
         """
         tasks = list(tasks)
         for task in tasks:
@@ -37,7 +40,13 @@ class Access(Declarations):
                 raise ConfigurationError("enqueue_many takes what f.enqueue(...) returns, for example [f.enqueue(1)]")
             if task.priority is not None and task.priority not in self._priorities():
                 raise ConfigurationError(f"no priority {task.priority!r} in this worker's priorities=; add it there")
-        await self._client().enqueue_many(tasks)
+        client = self._client()
+        for task in tasks:
+            if task.plan is not None:
+                await Scheduling(client).store(task, task.plan)
+        once = [task for task in tasks if task.plan is None]
+        if once:
+            await client.enqueue_many(once)
 
     @abstractmethod
     def _priorities(self) -> tuple[str, ...]: ...
@@ -55,8 +64,11 @@ class Access(Declarations):
         return await self._client().result(task_id, timeout)
 
     async def status_by_id(self, task_id: str) -> TaskStatus:
-        """Where a task stands."""
-        return await self._client().status(task_id)
+        """Where a task stands; a schedule is ``SCHEDULED``."""
+        status = await self._client().status(task_id)
+        if status is TaskStatus.NOT_FOUND and await Scheduling(self._client()).is_known(task_id):
+            return TaskStatus.SCHEDULED
+        return status
 
     async def info_by_id(self, task_id: str) -> TaskInfo | None:
         """What is stored of a task that waits, runs or has failed for good; None if there is none."""
@@ -79,9 +91,39 @@ class Access(Declarations):
             raise ConfigurationError(f"no such status; use one of {', '.join(TaskStatus)}") from None
         return await list_tasks(self._client(), status, limit=limit, offset=offset, priority=priority)
 
+    async def schedule(
+        self,
+        task: Task[R],
+        rule: str | timedelta | Cron | Every,
+        *,
+        schedule_id: str | None = None,
+        misfire: str = "once",
+        max_schedule_drift: float | timedelta = 60,
+        unique: bool = True,
+    ) -> Task[R]:
+        """Repeat the call of *task* whenever *rule* fires, under *schedule_id* (else the id of the handle).
+
+        A schedule of that id is replaced. The options are those of ``cron``. Raises ``ConfigurationError``.
+        """
+        task.id = task.id if schedule_id is None else schedule_id
+        if task.id in self.declared_schedules:
+            raise ConfigurationError(f"a schedule {task.id!r} is declared in code already; pass another schedule_id=")
+        task.plan = plan(
+            as_rule(rule, self.tz), misfire=misfire, max_schedule_drift=max_schedule_drift, overlap=not unique
+        )
+        return await task
+
+    async def unschedule_by_id(self, schedule_id: str) -> bool:
+        """Remove a stored schedule; False if there is none. Runs that it has enqueued already stay."""
+        return await Scheduling(self._client()).remove(schedule_id)
+
+    async def schedules(self) -> list[ScheduleInfo | BrokenTask]:
+        """All schedules, those of this worker's code first; records that do not open come as ``BrokenTask`` rows."""
+        return await Scheduling(self._client()).all(self.declared_schedules)
+
     async def counts(self) -> Counts:
         """How many tasks stand in each state."""
-        return await self._client().storage.counts()
+        return await self._client().counts()
 
     async def queue_size(self, include_scheduled: bool = True) -> int:
         """How many tasks wait to be run."""

@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-import os
-from collections.abc import AsyncIterator, Sequence
-from contextlib import asynccontextmanager
+from collections import Counter
+from collections.abc import Sequence
 from datetime import UTC, datetime, timedelta
 from inspect import isawaitable
 from typing import Any, TypeVar, cast
@@ -12,30 +11,29 @@ from typing import Any, TypeVar, cast
 import anyio
 
 from secure_queue import names
-from secure_queue.background import beside
 from secure_queue.clock import now_ms
-from secure_queue.coalesce import Coalescer
+from secure_queue.durability import Durability
 from secure_queue.errors import (
     Rejected,
     ResultTimeout,
     ResultUnavailable,
     TaskNotFound,
 )
-from secure_queue.inbox import Inbox
 from secure_queue.outcomes import abort_mark, aborted_result, read_result
+from secure_queue.partitions import is_generated, slices
 from secure_queue.payload.codec import Codec, Sealed
 from secure_queue.payload.envelope import Purpose
-from secure_queue.payload.records import TaskHead
+from secure_queue.payload.records import Outcome, ResultHead, TaskHead
 from secure_queue.retry import seconds
-from secure_queue.settings import DEFAULT_LIFETIME_S, QueueSettings
-from secure_queue.storage import UNKNOWN, NewTask, Record, Standing, Storage
+from secure_queue.routing import Routes
+from secure_queue.schedule_records import serialized
+from secure_queue.settings import QueueSettings, lifetime_of
+from secure_queue.storage import UNKNOWN, Counts, Evidence, NewTask, Record, Scannable, Standing, Storage, Stored
 from secure_queue.tasks import Task, TaskInfo, TaskResult, TaskStatus
 
 R = TypeVar("R")
 
-ENQUEUE_DEADLINE_S = 20.0
 ABORTED_TTL_MS = 300_000
-BATCH = 500
 
 _STATUS = {
     Standing.NOT_FOUND: TaskStatus.NOT_FOUND,
@@ -47,45 +45,55 @@ _STATUS = {
 
 
 class Client:
-    """Everything that can be asked about tasks of one queue; open it with ``open_client``."""
+    """Everything that can be asked about tasks of one queue, while its *routes* are open."""
 
-    def __init__(self, storage: Storage, codec: Codec, queue: QueueSettings, known_errors: dict[str, type]) -> None:
-        self.storage = storage
-        self._codec = codec
+    def __init__(self, routes: Routes, codec: Codec, queue: QueueSettings, known_errors: dict[str, type]) -> None:
+        self.routes = routes
+        self.codec = codec
         self._queue = queue
         self._known_errors = known_errors
-        self._singles: Coalescer[NewTask, bool] = Coalescer(self._send, limit=BATCH)
-        self.inbox = Inbox(storage, os.urandom(8).hex())
 
-    async def run(self) -> None:
-        """The background work of the client, for ever."""
-        async with anyio.create_task_group() as group:
-            group.start_soon(self._singles.run)
-            group.start_soon(self.inbox.looks.run)
-            group.start_soon(self.inbox.run)
+    async def storage_of(self, task_id: str) -> Storage:
+        """The partition of one task; raises ``ConfigurationError`` for what is no id."""
+        return (await self.routes.of(names.task_id(task_id))).storage
 
     async def enqueue_many(self, tasks: Sequence[Task[Any]]) -> None:
-        """Enqueue all of *tasks*, in order, in as few calls as possible; one task is one call or a part of one."""
-        if len(tasks) == 1:
-            tasks[0].existed = not await self._singles.ask(await self.seal(tasks[0]))
-            return
-        sealed = [await self.seal(task) for task in tasks]
-        for task, new in zip(tasks, await self._send(sealed), strict=True):
-            task.existed = not new
+        """Enqueue all of *tasks*, in the order of each partition, in as few calls as possible.
 
-    async def _send(self, tasks: list[NewTask]) -> list[bool]:
-        return await self.storage.enqueue(tasks, ENQUEUE_DEADLINE_S)
+        One task is one call or a part of one. Tasks of different levels of durability go in different calls; raises
+        ``ConfigurationError`` before anything is sent if a level cannot be had here. All partitions are told at once; if
+        one does not answer, the others have theirs.
+        """
+        level_of = {wanted: self.routes.level(wanted) for wanted in {task.wanted for task in tasks}}
+        sealed = [await self.seal(task) for task in tasks]
+        if len(tasks) == 1:
+            route = self.routes.at(await self.routes.for_new(tasks[0].id))
+            _note(tasks, [await route.enqueue_one(level_of[tasks[0].wanted], sealed[0])])
+            return
+        for level in dict.fromkeys(level_of.values()):
+            places = [place for place, task in enumerate(tasks) if level_of[task.wanted] is level]
+            await self._enqueue([tasks[place] for place in places], level, [sealed[place] for place in places])
+
+    async def _enqueue(self, tasks: Sequence[Task[Any]], level: Durability, sealed: Sequence[NewTask]) -> None:
+        """Enqueue tasks of one level."""
+        groups = await self.routes.grouped([task.id for task in tasks])
+        answers, problems = await self.routes.enqueue(
+            level, {partition: [sealed[place] for place in places] for partition, places in groups.items()}
+        )
+        for partition, stored in answers.items():
+            _note([tasks[place] for place in groups[partition]], stored)
+        for problem in problems.values():
+            raise problem
 
     async def seal(self, task: Task[Any]) -> NewTask:
         """Serialize the arguments and seal the task for its place."""
-        serialized = self._codec.serializer.dumps([list(task.args), task.kwargs])
-        arguments = serialized if isinstance(serialized, bytes) else await serialized
-        return self._seal(task, arguments)
+        return self._seal(task, await serialized(self.codec, task.args, task.kwargs))
 
     def _seal(self, task: Task[Any], arguments: bytes) -> NewTask:
         now = now_ms()
-        if task.id != task.jti.hex():  # an id of one's own
-            names.task_id(task.id)
+        task_id = task.id
+        if not is_generated(task_id, task.jti):  # an id of one's own
+            names.task_id(task_id)
         if task.at_ms and not task.delay_ms:
             delay, at = max(task.at_ms - now, 0), task.at_ms
         else:
@@ -93,22 +101,24 @@ class Client:
         lowest = self._queue.default_priority
         priority = task.priority or lowest
         head = b"" if priority == lowest else TaskHead(priority=priority).pack()
-        sealed = self._codec.seal(
+        sealed = self.codec.seal(
             Purpose.TASK,
-            task.id,
+            task_id,
             task.fn_name,
             head,
             arguments,
             now_ms=now,
             jti=task.jti,
             delay_ms=delay,
-            lifetime_s=_lifetime(task),
+            lifetime_s=lifetime_of(task.settings),
+            encrypt=task.settings.encrypt,
+            compress=task.settings.compress,
         )
-        return NewTask(task.id.encode(), sealed, at, priority)
+        return NewTask(task_id.encode(), sealed, at, priority)
 
     async def result_of(self, task: Task[R], timeout: float | timedelta | None) -> TaskResult[R]:
         """The result of exactly this enqueue: an older result of the same id is refused."""
-        genuine = not task.existed or task.id == task.jti.hex()  # a generated id can only be this very enqueue
+        genuine = not task.existed or is_generated(task.id, task.jti)  # a generated id can only be this very enqueue
         ref = task.jti if genuine else None
         return await self.result(task.id, timeout, function=task.fn_name, ref=ref)
 
@@ -121,18 +131,18 @@ class Client:
         ref: bytes | None = None,
     ) -> TaskResult[Any]:
         """Wait for a result; raises ``ResultTimeout``, ``ResultUnavailable``, ``TaskNotFound`` or ``Rejected``."""
-        names.task_id(task_id)
+        inbox = (await self.routes.of(names.task_id(task_id))).inbox
 
         def genuine(untrusted: bytes) -> bool:
             try:
-                self._codec.verify(untrusted, Purpose.RESULT, task_id, now_ms=now_ms(), function=function, ref=ref)
+                self.codec.verify(untrusted, Purpose.RESULT, task_id, now_ms=now_ms(), function=function, ref=ref)
             except Rejected:
                 return False
             return True
 
         try:
             with anyio.fail_after(None if timeout is None else seconds(timeout)):
-                untrusted = await self.inbox.wait(task_id.encode(), genuine)
+                untrusted = await inbox.wait(task_id.encode(), genuine)
         except TimeoutError:
             raise ResultTimeout("the result did not arrive in time; the task goes on and can be asked again") from None
         if untrusted is UNKNOWN:
@@ -142,12 +152,16 @@ class Client:
         if untrusted == b"":
             raise ResultUnavailable("the task has finished, but its result was not kept (ttl=0)")
         return await read_result(
-            self._codec, cast("bytes", untrusted), task_id, self._known_errors, function=function, ref=ref
+            self.codec, cast("bytes", untrusted), task_id, self._known_errors, function=function, ref=ref
         )
+
+    async def look_up(self, task_id: str) -> Record:
+        """All that is stored of one task."""
+        return await (await self.storage_of(task_id)).look_up(task_id.encode())
 
     async def status(self, task_id: str) -> TaskStatus:
         """Where a task stands; a finished one is verified first (``Rejected``)."""
-        record = await self.storage.look_up(names.task_id(task_id).encode())
+        record = await self.look_up(task_id)
         if record.standing is not Standing.DONE:
             return _STATUS[record.standing]
         if record.untrusted_result == b"":
@@ -156,26 +170,58 @@ class Client:
 
     async def read(self, task_id: str, untrusted: bytes | int | None) -> TaskResult[Any]:
         """Open a sealed result or failure; raises ``Rejected``."""
-        return await read_result(self._codec, _bytes(untrusted), task_id, self._known_errors)
+        return await read_result(self.codec, _bytes(untrusted), task_id, self._known_errors)
 
-    async def ids(self, standing: Standing, priority: str | None, offset: int, limit: int) -> list[bytes]:
-        """One page of the (untrusted) ids in a state; without *priority* of all priorities together, highest first."""
-        if standing not in (Standing.QUEUED, Standing.SCHEDULED) or priority is not None:
-            name = priority or self._queue.default_priority
-            return await self.storage.list_ids(standing, priority=name, offset=offset, limit=limit)
-        found: list[bytes] = []
-        for name in self._queue.priorities:
-            found += await self.storage.list_ids(standing, priority=name, offset=0, limit=offset + limit)
-        return found[offset : offset + limit]
+    async def ids(
+        self, standing: Standing, priority: str | None, offset: int, limit: int
+    ) -> list[tuple[Storage, bytes]]:
+        """One page of the (untrusted) ids in a state, each with the partition that holds it.
 
-    def reseal(self, task_id: str, untrusted: bytes | int | None, *, now_ms: int) -> NewTask:
-        """A genuine task, expired or not, under a fresh seal; its arguments stay sealed bytes. Raises ``Rejected``."""
-        task = self._codec.verify_late(_bytes(untrusted), Purpose.TASK, task_id, now_ms=now_ms)
+        Without *priority* of all priorities together, highest first; of each, one partition after the other.
+        """
+        by_priority = standing in (Standing.QUEUED, Standing.SCHEDULED) and priority is None
+        wanted = self._queue.priorities if by_priority else (priority or self._queue.default_priority,)
+        partitions = await self.routes.in_use()
+        lists = [(self.routes.at(partition).storage, name) for name in wanted for partition in partitions]
+        sizes = [offset + limit]
+        if len(lists) > 1:
+            counts = await self.routes.everywhere(_counted, partitions)
+            sizes = [_size(one, standing, name) for name in wanted for one in counts]
+        found: list[tuple[Storage, bytes]] = []
+        for which, first, count in slices(sizes, offset, limit):
+            storage, name = lists[which]
+            page = await storage.list_ids(standing, priority=name, offset=first, limit=count)
+            found += [(storage, untrusted_id) for untrusted_id in page]
+        return found
+
+    async def scannables(self) -> list[Scannable]:
+        """What every partition holds, to be looked at one by one."""
+        return [self.routes.at(partition).storage.scannable() for partition in await self.routes.in_use()]
+
+    def evidence(self, partition: int = 0) -> Evidence:
+        """What stands beside the tasks of a partition; the audit log and who lives are kept in partition 0."""
+        return self.routes.at(partition).storage.evidence()
+
+    async def counts(self) -> Counts:
+        """How many tasks of the whole queue stand in each state."""
+        return _together(await self.routes.everywhere(_counted))
+
+    def reseal(self, task_id: str, letter: Record, *, now_ms: int) -> NewTask:
+        """The task of a dead letter, expired or not, under a fresh seal; its arguments stay sealed bytes.
+
+        Raises ``Rejected`` also when its failure is not the genuine one of this very enqueue: else whoever writes to Redis
+        could lay out an old task as a dead letter and have it run again.
+        """
+        task = self.codec.verify_late(_bytes(letter.untrusted_task), Purpose.TASK, task_id, now_ms=now_ms)
+        death = _bytes(letter.untrusted_death)
+        failure = self.codec.verify(death, Purpose.RESULT, task_id, now_ms=now_ms, function=task.function, ref=task.jti)
+        if ResultHead.unpack(failure.head).outcome is not Outcome.FAILED:
+            raise Rejected("wrong-purpose")
         return self.seal_again(task, now_ms=now_ms)
 
     def seal_again(self, task: Sealed, *, now_ms: int) -> NewTask:
         """The same enqueue under a fresh seal with a new lifetime; *task* must be known to be genuine."""
-        sealed = self._codec.seal(
+        sealed = self.codec.seal(
             Purpose.TASK,
             task.task_id,
             task.function,
@@ -183,8 +229,9 @@ class Client:
             task.value,
             now_ms=now_ms,
             jti=task.jti,  # handles and idempotency keys stay good
-            lifetime_s=DEFAULT_LIFETIME_S,
+            lifetime_s=self.codec.habits.lifetime_s,
             serializer_id=task.serializer_id,
+            encrypt=task.is_encrypted or None,
         )
         priority = TaskHead.unpack(task.head).priority if task.head else None
         if priority not in self._queue.priorities:
@@ -193,14 +240,14 @@ class Client:
 
     async def info(self, task_id: str) -> TaskInfo | None:
         """What is stored of an unfinished task; None if there is none. Raises ``Rejected``."""
-        record = await self.storage.look_up(names.task_id(task_id).encode())
+        record = await self.look_up(task_id)
         if record.untrusted_task is None:
             return None
         return await self.describe(task_id, record)
 
     async def describe(self, task_id: str, record: Record) -> TaskInfo:
         """Open the task of a record."""
-        opened = self._codec.open(_bytes(record.untrusted_task), Purpose.TASK, task_id, now_ms=now_ms())
+        opened = self.codec.open(_bytes(record.untrusted_task), Purpose.TASK, task_id, now_ms=now_ms())
         value = await opened.value if isawaitable(opened.value) else opened.value
         try:
             args, kwargs = value
@@ -212,15 +259,16 @@ class Client:
 
     async def abort(self, task_id: str, timeout: float | timedelta) -> bool:
         """Stop a task wherever it is; True once it is known to have stopped without finishing."""
-        record = await self.storage.look_up(names.task_id(task_id).encode())
+        storage = await self.storage_of(task_id)
+        record = await storage.look_up(task_id.encode())
         if record.standing not in (Standing.QUEUED, Standing.SCHEDULED, Standing.RUNNING):
             return False
-        task = self._codec.verify_late(_bytes(record.untrusted_task), Purpose.TASK, task_id, now_ms=now_ms())
-        answer = await self.storage.abort(
+        task = self.codec.verify_late(_bytes(record.untrusted_task), Purpose.TASK, task_id, now_ms=now_ms())
+        answer = await storage.abort(
             task_id.encode(),
-            sealed=aborted_result(self._codec, task, record.tries, worker=""),
+            sealed=aborted_result(self.codec, task, record.tries, worker=""),
             ttl_ms=ABORTED_TTL_MS,
-            mark=abort_mark(self._codec, task),
+            mark=abort_mark(self.codec, task),
         )
         if answer != "running":
             return answer == "aborted"
@@ -231,14 +279,41 @@ class Client:
         return result.status is TaskStatus.ABORTED
 
 
-@asynccontextmanager
-async def open_client(client: Client) -> AsyncIterator[Client]:
-    """Run the background work of *client* as long as the context is open."""
-    async with beside(client.run):
-        try:
-            yield client
-        finally:
-            client.inbox.close()
+async def _counted(storage: Storage) -> Counts:
+    return await storage.counts()
+
+
+def _together(counts: Sequence[Counts]) -> Counts:
+    """The counts of a whole queue from those of its partitions; every worker shows itself in all of them."""
+    ready, due = Counter[str](), Counter[str]()
+    for one in counts:
+        ready.update(one.ready)
+        due.update(one.due)
+    return Counts(
+        dict(ready),
+        dict(due),
+        sum(one.running for one in counts),
+        sum(one.results for one in counts),
+        sum(one.dead for one in counts),
+        sum(one.quarantined for one in counts),
+        max(one.workers for one in counts),
+    )
+
+
+def _size(counts: Counts, standing: Standing, priority: str) -> int:
+    sizes = {
+        Standing.QUEUED: counts.ready.get(priority, 0),
+        Standing.SCHEDULED: counts.due.get(priority, 0),
+        Standing.RUNNING: counts.running,
+        Standing.DONE: counts.results,
+        Standing.DEAD: counts.dead,
+    }
+    return sizes.get(standing, 0)
+
+
+def _note(tasks: Sequence[Task[Any]], answers: Sequence[Stored]) -> None:
+    for task, (new, durability) in zip(tasks, answers, strict=True):
+        task.existed, task.durability = not new, durability
 
 
 def _moment(untrusted_ms: int) -> datetime:
@@ -246,11 +321,6 @@ def _moment(untrusted_ms: int) -> datetime:
         return datetime.fromtimestamp(untrusted_ms / 1000, UTC)
     except (ValueError, OverflowError, OSError):  # no calendar goes so far
         return datetime.max.replace(tzinfo=UTC)
-
-
-def _lifetime(task: Task[Any]) -> int:
-    expire = task.settings.expire_s
-    return DEFAULT_LIFETIME_S if expire is None else max(1, round(expire))
 
 
 def _bytes(untrusted: bytes | int | None) -> bytes:

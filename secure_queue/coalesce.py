@@ -1,7 +1,8 @@
 """Makes one call out of the many that are asked for while the last one is in flight.
 
-There is no timer: when nothing is in flight a request goes out at once and alone; whatever accumulates meanwhile goes
-out together next. So an idle system answers without added delay and a busy one works in batches.
+When nothing is in flight a request goes out at once and alone; whatever accumulates meanwhile goes out together next. So
+an idle system answers without added delay and a busy one works in batches. Only a call that takes much longer than any
+should (a failover, a missing replica) is not waited for: what came after it would begin its own deadline behind it.
 """
 
 from __future__ import annotations
@@ -11,11 +12,14 @@ from typing import Generic, TypeVar
 
 import anyio
 
+from secure_queue.clock import monotonic
 from secure_queue.errors import Unavailable
 
 Item = TypeVar("Item")
 Answer = TypeVar("Answer")
 
+OVERDUE_S = 0.5
+"""After so long what waits goes out beside the call in flight."""
 _CLOSED = "the client was closed before the call was confirmed"
 
 
@@ -40,7 +44,8 @@ class Coalescer(Generic[Item, Answer]):
         self._call = call
         self._limit = limit
         self._waiting: list[_Batch[Item, Answer]] = []
-        self._in_flight = False
+        self._in_flight = 0
+        self._begun = 0.0
         self._wanted = anyio.Event()
 
     async def ask(self, item: Item) -> Answer:
@@ -49,6 +54,7 @@ class Coalescer(Generic[Item, Answer]):
             return await self._go_alone(item)
         if not self._waiting or len(self._waiting[-1].items) >= self._limit:
             self._waiting.append(_Batch())
+            self._wanted.set()
         batch = self._waiting[-1]
         place = len(batch.items)
         batch.items.append(item)
@@ -58,29 +64,45 @@ class Coalescer(Generic[Item, Answer]):
         return batch.answers[place]
 
     async def _go_alone(self, item: Item) -> Answer:
-        self._in_flight = True
+        self._begin()
         try:
             return (await self._call([item]))[0]
         finally:
-            self._in_flight = False
-            self._wanted.set()
+            self._end()
+
+    def _begin(self) -> None:
+        self._in_flight += 1
+        self._begun = monotonic()
+
+    def _end(self) -> None:
+        self._in_flight -= 1
+        self._wanted.set()
 
     async def run(self) -> None:
         """Send what accumulates, for ever; belongs into the task group of whoever owns this object."""
         try:
-            while True:
-                if self._in_flight or not self._waiting:
-                    await self._wanted.wait()
-                    self._wanted = anyio.Event()
-                    continue
-                await self._send(self._waiting.pop(0))
+            async with anyio.create_task_group() as calls:
+                while True:
+                    await self._until_a_call_may_go()
+                    self._begin()
+                    calls.start_soon(self._send, self._waiting.pop(0))
         finally:
             for batch in self._waiting:
                 batch.fail(Unavailable(_CLOSED))
             self._waiting.clear()
 
+    async def _until_a_call_may_go(self) -> None:
+        while not self._waiting:
+            await self._until_something_changes(None)
+        while self._in_flight and (left := self._begun + OVERDUE_S - monotonic()) > 0:
+            await self._until_something_changes(left)
+
+    async def _until_something_changes(self, seconds: float | None) -> None:
+        self._wanted = anyio.Event()
+        with anyio.move_on_after(seconds):
+            await self._wanted.wait()
+
     async def _send(self, batch: _Batch[Item, Answer]) -> None:
-        self._in_flight = True
         try:
             batch.answers = await self._call(batch.items)
             batch.done.set()
@@ -90,4 +112,4 @@ class Coalescer(Generic[Item, Answer]):
             batch.fail(Unavailable(_CLOSED))
             raise
         finally:
-            self._in_flight = False
+            self._end()

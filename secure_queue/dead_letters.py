@@ -34,9 +34,9 @@ class DeadLetters:
         self._client = client
 
     async def page(self, *, offset: int, limit: int) -> list[DeadLetter | BrokenTask]:
-        """One page, oldest first; what does not open comes as a row that says why."""
+        """One page, oldest first in each partition; what does not open comes as a row that says why."""
         rows: list[DeadLetter | BrokenTask] = []
-        for untrusted_id in await self._client.ids(Standing.DEAD, None, offset, limit):
+        for _, untrusted_id in await self._client.ids(Standing.DEAD, None, offset, limit):
             task_id = names.stored_task_id(untrusted_id)
             try:
                 if task_id is None:
@@ -66,19 +66,21 @@ class DeadLetters:
         )
 
     async def retry(self, task_id: str) -> None:
-        """Verify the task and put it back with all its tries and a new lifetime; its arguments are not opened."""
+        """Verify task and failure and put the task back with all its tries and a new lifetime; its arguments stay closed."""
         record = await self._record(task_id)
-        fresh = self._client.reseal(task_id, record.untrusted_task, now_ms=now_ms())
-        if not await self._client.storage.revive(task_id.encode(), sealed=fresh.sealed, priority=fresh.priority):
+        fresh = self._client.reseal(task_id, record, now_ms=now_ms())
+        storage = await self._client.storage_of(task_id)
+        if not await storage.revive(task_id.encode(), sealed=fresh.sealed, priority=fresh.priority):
             raise TaskNotFound(f"no dead letter {task_id}; somebody else has retried or deleted it")
 
     async def delete(self, task_id: str) -> None:
         """Delete a dead letter for ever."""
-        if not await self._client.storage.forget(names.task_id(task_id).encode()):
+        storage = await self._client.storage_of(task_id)
+        if not await storage.forget(task_id.encode()):
             raise TaskNotFound(f"no dead letter {task_id}; see `secure-queue dlq list`")
 
     async def _record(self, task_id: str) -> Record:
-        record = await self._client.storage.look_up(names.task_id(task_id).encode())
+        record = await self._client.look_up(task_id)
         if record.standing is not Standing.DEAD:
             raise TaskNotFound(f"no dead letter {task_id}; see `secure-queue dlq list`")
         return record

@@ -30,6 +30,8 @@ class Declarations(Publisher):
 
     def __init__(self) -> None:
         self.registry: dict[str, RegisteredTask[..., Any, Any]] = {}
+        self.default_expire_s: float | None = None
+        """For how long after it is due a task may start, if the task does not say."""
 
     @overload
     def task(self, fn: Callable[P, Awaitable[R]], /) -> RegisteredTask[P, R, Awaitable[R]]: ...
@@ -49,6 +51,8 @@ class Declarations(Publisher):
         retry_policy: Backoff = ...,
         retry_on: Sequence[type[Exception]] = ...,
         no_retry_on: Sequence[type[Exception]] = ...,
+        encrypt: bool | None = ...,
+        compress: bool | None = ...,
     ) -> TaskDecorator: ...
     def task(
         self,
@@ -64,6 +68,8 @@ class Declarations(Publisher):
         retry_policy: Backoff = DEFAULT_POLICY,
         retry_on: Sequence[type[Exception]] = (Exception,),
         no_retry_on: Sequence[type[Exception]] = (),
+        encrypt: bool | None = None,
+        compress: bool | None = None,
     ) -> Any:
         """Register a function, async or sync (which then runs in a thread), as a task of this queue.
 
@@ -71,6 +77,8 @@ class Declarations(Publisher):
         kept (0: not at all, None: for ever), no try starts later than ``expire`` after the task is due; all in seconds or
         as timedeltas. Ordinary exceptions in ``retry_on`` and not in ``no_retry_on`` are retried after
         ``retry_policy(tries)`` seconds, timeouts only with ``retry_timeouts``. ``silent`` keeps the task out of the log.
+        ``encrypt`` hides arguments and results from whoever reads Redis, ``compress`` makes large ones smaller (None: as
+        the worker object does).
         Raises ``ConfigurationError`` for options out of range and for a second function of the same name.
         """
 
@@ -83,12 +91,14 @@ class Declarations(Publisher):
                 max_tries=max_tries,
                 timeout_s=None if timeout is None else positive_seconds("timeout", timeout),
                 ttl_s=None if ttl is None else positive_seconds("ttl", ttl, zero=True),
-                expire_s=None if expire is None else positive_seconds("expire", expire),
+                expire_s=self.default_expire_s if expire is None else positive_seconds("expire", expire),
                 retry_timeouts=retry_timeouts,
                 silent=silent,
                 backoff=retry_policy,
                 retry_on=exception_classes("retry_on", retry_on),
                 no_retry_on=exception_classes("no_retry_on", no_retry_on),
+                encrypt=encrypt,
+                compress=compress,
             )
             return self._register(RegisteredTask(function, settings, self))
 

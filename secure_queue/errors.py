@@ -9,6 +9,7 @@
     │   └── UnserializableValue   a value cannot be turned into bytes by the chosen serializer
     ├── ServerError               the server behind the queue
     │   ├── Unavailable           an operation was not confirmed before its deadline; it may or may not have happened
+    │   │   └── PartitionUnavailable   the same, said of one partition of a queue that has several
     │   ├── Backpressure          the server refuses new work (memory limit); nothing was written
     │   └── EmbeddedServerError   the private redis-server could not be found, started or joined
     ├── TaskError                 one task, seen by its caller
@@ -72,6 +73,14 @@ class Unavailable(ServerError):
 
     It may or may not have happened. Repeating it with the same task id is safe.
     """
+
+
+class PartitionUnavailable(Unavailable):
+    """One partition of the queue did not answer; ``partition`` is its number. The others may be well."""
+
+    def __init__(self, partition: int, cause: object) -> None:
+        super().__init__(f"partition {partition} does not answer; the others may be well: {cause}")
+        self.partition = partition
 
 
 class Backpressure(ServerError):

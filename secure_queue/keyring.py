@@ -11,7 +11,8 @@ from pathlib import Path
 
 from secure_queue.errors import KeyRingError
 from secure_queue.payload.escrow import read_public
-from secure_queue.payload.key_files import StoredKey, load_key_ring, own_key_ring, read_key_file, ring_of
+from secure_queue.payload.key_files import load_key_ring, own_key_ring, read_key_file, ring_of
+from secure_queue.payload.key_tables import StoredKey
 from secure_queue.payload.keys import KeyRing
 from secure_queue.redis.topology import Embedded, Memory, Topology
 from secure_queue.settings import Environment
@@ -37,7 +38,7 @@ class LiveKeys:
         self._stamp: Stamp | None = None  # so the first look reads once more what may have changed since the start
 
     def tell(self, listener: Callable[[KeyRing], object]) -> None:
-        """Call *listener* with every new ring."""
+        """Call *listener* with every new ring; one that it cannot use (``KeyRingError``) is not taken."""
         self._listeners.append(listener)
 
     def look(self) -> bool:
@@ -50,14 +51,14 @@ class LiveKeys:
         self._stamp = stamp
         try:
             ring = self._read(self.file)
+            if _facts(ring) == _facts(self.ring):
+                return False
+            for listener in self._listeners:
+                listener(ring)
         except KeyRingError as error:
             _audit_log.error("the key file has changed and cannot be used; the keys stay as they were: %s", error)
             return False
-        if _facts(ring) == _facts(self.ring):
-            return False
         self.ring = ring
-        for listener in self._listeners:
-            listener(ring)
         _audit_log.warning("the keys have changed: %r", ring)
         return True
 
@@ -116,5 +117,5 @@ def _facts_of_file(path: Path) -> tuple[int, ...]:
     return found.st_mtime_ns, found.st_ino, found.st_size, found.st_mode, found.st_uid
 
 
-def _facts(ring: KeyRing) -> list[tuple[str, bytes, str]]:
-    return [(key.name, key.key_id, key.state.value) for key in ring.keys]
+def _facts(ring: KeyRing) -> list[tuple[object, ...]]:
+    return [(key.name, key.key_id, key.state, key.kind, key.scope, key.grants) for key in ring.keys]

@@ -8,7 +8,7 @@ from typing import Any
 from secure_queue import names
 from secure_queue.client import Client
 from secure_queue.errors import Rejected
-from secure_queue.storage import Standing
+from secure_queue.storage import Standing, Storage
 from secure_queue.tasks import TaskInfo, TaskResult, TaskStatus
 
 _STANDING = {
@@ -36,21 +36,20 @@ async def list_tasks(
     standing = _STANDING.get(status)
     if standing is None:
         return []
-    rows = [
-        await _row(client, untrusted, standing) for untrusted in await client.ids(standing, priority, offset, limit)
-    ]
+    found = await client.ids(standing, priority, offset, limit)
+    rows = [await _row(client, storage, untrusted_id, standing) for storage, untrusted_id in found]
     if standing is Standing.DONE:
         return [row for row in rows if isinstance(row, BrokenTask) or (row is not None and row.status is status)]
     return [row for row in rows if row is not None]
 
 
 async def _row(
-    client: Client, untrusted_id: bytes, standing: Standing
+    client: Client, storage: Storage, untrusted_id: bytes, standing: Standing
 ) -> TaskInfo | TaskResult[Any] | BrokenTask | None:
     task_id = names.stored_task_id(untrusted_id)
     if task_id is None:
         return BrokenTask(names.printable(untrusted_id), "bad-id")
-    record = await client.storage.look_up(untrusted_id)
+    record = await storage.look_up(untrusted_id)
     if record.standing is not standing:
         return None
     try:

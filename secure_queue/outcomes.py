@@ -1,6 +1,7 @@
 """Between the end of a run and the sealed bytes that tell of it, both ways.
 
-A result is bound to its task by id, function and ``ref``, the message id of the task that it answers. Failures travel as
+A result is bound to its task by id, function and ``ref``, the message id of the task that it answers; the answer to an
+encrypted task is encrypted, whatever the settings here say. Failures travel as
 plain data in msgpack, whatever serializer the values use.
 """
 
@@ -16,6 +17,7 @@ from secure_queue.payload.envelope import NO_EXPIRY, Purpose
 from secure_queue.payload.failures import Failure, from_plain, rebuild
 from secure_queue.payload.records import Outcome, ResultHead
 from secure_queue.payload.serializers import MSGPACK_ID, pack_plain
+from secure_queue.settings import TaskSettings
 from secure_queue.tasks import TaskResult, TaskStatus
 
 RESULT_LIFETIME_S = 7 * 86_400
@@ -23,6 +25,8 @@ FAILURE_LIFETIME_S = 31 * 86_400
 """A failure can be read as long as its dead letter is kept."""
 
 ABORT_LIFETIME_S = 86_400
+PLAIN = TaskSettings("")
+"""The settings of a task of which only the message is known."""
 
 _STATUS = {Outcome.DONE: TaskStatus.DONE, Outcome.FAILED: TaskStatus.FAILED, Outcome.ABORTED: TaskStatus.ABORTED}
 ABORTED = Failure("secure_queue.TaskAborted", "the task was aborted")
@@ -39,6 +43,8 @@ class OpenedTask(Protocol):
     def jti(self) -> bytes: ...
     @property
     def issued_ms(self) -> int: ...
+    @property
+    def is_encrypted(self) -> bool: ...
 
 
 def lifetime_s(ttl_ms: int) -> int:
@@ -46,16 +52,21 @@ def lifetime_s(ttl_ms: int) -> int:
     return NO_EXPIRY if ttl_ms < 0 else max(RESULT_LIFETIME_S, -(-ttl_ms // 1000) + 60)
 
 
-def seal_done(codec: Codec, task: OpenedTask, head: ResultHead, value: bytes, ttl_ms: int) -> bytes:
+def seal_done(
+    codec: Codec, task: OpenedTask, head: ResultHead, value: bytes, ttl_ms: int, settings: TaskSettings = PLAIN
+) -> bytes:
     """Seal a returned value, already serialized; raises ``UnserializableValue`` if it is too large."""
-    return _answer(codec, Purpose.RESULT, task, head.pack(), value, head.finished_ms, lifetime_s(ttl_ms), None)
+    return _answer(
+        codec, Purpose.RESULT, task, head.pack(), value, head.finished_ms, lifetime_s(ttl_ms), None, settings
+    )
 
 
-def seal_failure(codec: Codec, task: OpenedTask, head: ResultHead, failure: Failure, ttl_ms: int) -> bytes:
+def seal_failure(
+    codec: Codec, task: OpenedTask, head: ResultHead, failure: Failure, ttl_ms: int, settings: TaskSettings = PLAIN
+) -> bytes:
     """Seal a failure as data."""
-    value = pack_plain(failure.to_plain())
-    lifetime = max(FAILURE_LIFETIME_S, lifetime_s(ttl_ms))
-    return _answer(codec, Purpose.RESULT, task, head.pack(), value, head.finished_ms, lifetime, MSGPACK_ID)
+    value, lifetime = pack_plain(failure.to_plain()), max(FAILURE_LIFETIME_S, lifetime_s(ttl_ms))
+    return _answer(codec, Purpose.RESULT, task, head.pack(), value, head.finished_ms, lifetime, MSGPACK_ID, settings)
 
 
 def aborted_result(codec: Codec, task: OpenedTask, tries: int, worker: str, started_ms: int = 0) -> bytes:
@@ -67,7 +78,7 @@ def aborted_result(codec: Codec, task: OpenedTask, tries: int, worker: str, star
 
 def abort_mark(codec: Codec, task: OpenedTask) -> bytes:
     """Seal the order to stop one run of one task."""
-    return _answer(codec, Purpose.CONTROL, task, b"", b"", now_ms(), ABORT_LIFETIME_S, MSGPACK_ID)
+    return _answer(codec, Purpose.CONTROL, task, b"", b"", now_ms(), ABORT_LIFETIME_S, MSGPACK_ID, PLAIN)
 
 
 def _answer(
@@ -79,6 +90,7 @@ def _answer(
     issued_ms: int,
     lifetime: int,
     serializer_id: int | None,
+    settings: TaskSettings,
 ) -> bytes:
     """Seal what is said about exactly this enqueue: ``ref`` is its message id."""
     return codec.seal(
@@ -92,6 +104,8 @@ def _answer(
         ref=task.jti,
         lifetime_s=lifetime,
         serializer_id=serializer_id,
+        encrypt=True if purpose is Purpose.RESULT and task.is_encrypted else settings.encrypt,
+        compress=settings.compress,
     )
 
 

@@ -11,6 +11,7 @@ from typing import cast
 
 from secure_queue import names
 from secure_queue.errors import ConfigurationError
+from secure_queue.partitions import MOST_PARTITIONS
 from secure_queue.retry import DEFAULT_POLICY, Backoff, seconds
 
 URL_VARIABLE = "SECURE_QUEUE_URL"
@@ -49,10 +50,14 @@ def default_keys_file() -> Path:
 
 @dataclass(frozen=True, slots=True)
 class QueueSettings:
-    """What both sides of a queue must agree on; ``priorities`` stand highest first."""
+    """What both sides of a queue must agree on; ``priorities`` stand highest first.
+
+    The number of partitions may differ: the largest that anybody uses is served by all.
+    """
 
     queue_name: str
     priorities: tuple[str, ...]
+    partitions: int = 1
 
     @property
     def default_priority(self) -> str:
@@ -90,6 +95,9 @@ class TaskSettings:
     backoff: Backoff = DEFAULT_POLICY
     retry_on: tuple[type[Exception], ...] = (Exception,)
     no_retry_on: tuple[type[Exception], ...] = ()
+    encrypt: bool | None = None
+    """Whether arguments and results are encrypted; None: as the worker object does."""
+    compress: bool | None = None
 
     @property
     def ttl_ms(self) -> int:
@@ -97,22 +105,28 @@ class TaskSettings:
         return -1 if self.ttl_s is None else round(min(self.ttl_s, LONGEST_TTL_S) * 1000)
 
 
-def queue_settings(queue_name: str, priorities: Sequence[str] | None) -> QueueSettings:
-    """Check the name and the priorities, which the caller lists lowest first."""
+def lifetime_of(settings: TaskSettings) -> int:
+    """For how many seconds after it is due a task of this kind may still be started."""
+    return DEFAULT_LIFETIME_S if settings.expire_s is None else max(1, round(settings.expire_s))
+
+
+def queue_settings(queue_name: str, priorities: Sequence[str] | None, partitions: int = 1) -> QueueSettings:
+    """Check the name, the number of partitions and the priorities, which the caller lists lowest first."""
     listed = ["normal"] if priorities is None else [names.priority_name(name) for name in priorities]
     if not listed or len(set(listed)) != len(listed):
         raise ConfigurationError("priorities must be different names, lowest first, for example ['low', 'high']")
-    return QueueSettings(names.queue_name(queue_name), tuple(reversed(listed)))
+    number = _whole_number("partitions", partitions, MOST_PARTITIONS)
+    return QueueSettings(names.queue_name(queue_name), tuple(reversed(listed)), number)
 
 
 def worker_settings(
-    *,
     worker_id: str | None,
     concurrency: int,
     sync_concurrency: int | None,
     prefetch: int | None,
     idle_timeout: float | timedelta,
     grace_period: float | timedelta,
+    *,
     handle_signals: bool,
     redact_failures: bool = True,
 ) -> WorkerSettings:
@@ -124,8 +138,8 @@ def worker_settings(
         raise ConfigurationError("prefetch must be 0 (claim for free seats only), a number, or None (adaptive)")
     return WorkerSettings(
         worker_id=names.worker_id(worker_id) if worker_id else os.urandom(6).hex(),
-        concurrency=_at_least_one("concurrency", concurrency),
-        sync_concurrency=_at_least_one("sync_concurrency", sync_concurrency or concurrency),
+        concurrency=_whole_number("concurrency", concurrency, MOST_SEATS),
+        sync_concurrency=_whole_number("sync_concurrency", sync_concurrency or concurrency, MOST_SEATS),
         prefetch=prefetch,
         idle_timeout_s=idle,
         grace_period_s=positive_seconds("grace_period", grace_period, zero=True),
@@ -139,7 +153,7 @@ def with_concurrency(settings: WorkerSettings, concurrency: int) -> WorkerSettin
     own = settings.sync_concurrency != settings.concurrency
     return replace(
         settings,
-        concurrency=_at_least_one("concurrency", concurrency),
+        concurrency=_whole_number("concurrency", concurrency, MOST_SEATS),
         sync_concurrency=settings.sync_concurrency if own else concurrency,
     )
 
@@ -161,7 +175,7 @@ def exception_classes(name: str, given: object) -> tuple[type[Exception], ...]:
     return cast("tuple[type[Exception], ...]", listed)
 
 
-def _at_least_one(name: str, number: int) -> int:
-    if not isinstance(number, int) or not 1 <= number <= MOST_SEATS:
-        raise ConfigurationError(f"{name} must be a whole number from 1 to {MOST_SEATS:,}, not {number!r}")
+def _whole_number(name: str, number: int, most: int) -> int:
+    if not isinstance(number, int) or not 1 <= number <= most:
+        raise ConfigurationError(f"{name} must be a whole number from 1 to {most:,}, not {number!r}")
     return number

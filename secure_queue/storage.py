@@ -13,7 +13,9 @@ from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import NamedTuple, Protocol
 
+from secure_queue.durability import AT_PRIMARY, Assurance, Durability
 from secure_queue.names import printable
+from secure_queue.timetable import TimetableStorage
 
 UNKNOWN = object()
 """What ``watch`` answers for a task that is not stored."""
@@ -42,6 +44,13 @@ class NewTask(NamedTuple):
         return f"<NewTask {printable(self.task_id)}>"
 
 
+class Stored(NamedTuple):
+    """What became of a new task: whether its id is *new*, and the level of durability that holds now."""
+
+    new: bool
+    durability: Durability
+
+
 class Claim(NamedTuple):
     """A task handed to a worker under a lease; nothing of it is verified yet."""
 
@@ -51,6 +60,10 @@ class Claim(NamedTuple):
     tries: int
     priority: str
     token: bytes
+    may_be_answered: bool = False
+    """Whether there seems to be a result of this id already: a hint, to be looked after."""
+    has_begun: bool = False
+    """Whether the try before this one has really begun, as far as that was noted (``begin``)."""
 
     def __repr__(self) -> str:
         return f"<Claim {printable(self.untrusted_id)} try {self.tries}>"
@@ -83,6 +96,8 @@ class Tick:
     next_due_ms: int | None
     promoted: int
     taken_back: int
+    generation: bytes
+    """A mark of this very dataset: a queue that was emptied or replaced has another one."""
     untrusted_aborts: Mapping[bytes, bytes]
 
 
@@ -96,6 +111,17 @@ class Record:
     due_ms: int
     untrusted_result: bytes | int | None = field(repr=False)
     untrusted_death: bytes | int | None = field(repr=False)
+
+
+@dataclass(frozen=True, slots=True)
+class Register:
+    """What is known of a queue as a whole; ``untrusted_workers`` are those that have shown themselves lately."""
+
+    partitions: int
+    """The largest number that anybody uses; all of them are served."""
+    key_partitions: int
+    """Over how many the ids of one's own are spread: fixed with the first use of the queue, so that they stay in place."""
+    untrusted_workers: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -117,6 +143,7 @@ class Structure(StrEnum):
     BUCKET = "tasks"
     RESULT = "result"
     ABORTS = "aborts"
+    SCHEDULES = "schedules"
     QUARANTINE = "quarantine"
     READY = "ready"
     DUE = "due"
@@ -230,7 +257,7 @@ class Evidence(Protocol):
         ...
 
     async def reseal(self, kind: Structure, task_id: bytes, untrusted: bytes, sealed: bytes, mark: bytes = b"") -> bool:
-        """Put *sealed* in the place of *untrusted*: a result, or the field of a bucket; False if it has changed."""
+        """Put *sealed* in the place of *untrusted*: a result, or the field of a hash; False if it has changed."""
         ...
 
     async def note(self, records: Sequence[bytes]) -> int:
@@ -246,8 +273,13 @@ class Evidence(Protocol):
         ...
 
 
-class Storage(Protocol):
-    """The verbs. ``RedisStorage`` implements them by one script each."""
+class Storage(TimetableStorage, Protocol):
+    """The verbs of one partition. ``RedisStorage`` implements them by one script each."""
+
+    @property
+    def in_trouble(self) -> bool:
+        """Whether the last that was heard from the server is a fault."""
+        ...
 
     def scannable(self) -> Scannable:
         """The same stored values, to be looked at one by one."""
@@ -257,8 +289,13 @@ class Storage(Protocol):
         """What stands beside the tasks."""
         ...
 
-    async def enqueue(self, tasks: Sequence[NewTask], deadline: float) -> list[bool]:
-        """Store new tasks; say for each whether it is new. Raises ``Backpressure`` when the server is full."""
+    async def enqueue(
+        self, tasks: Sequence[NewTask], deadline: float, assurance: Assurance = AT_PRIMARY
+    ) -> list[Stored]:
+        """Store new tasks and wait until *assurance* holds. Raises ``Backpressure`` when the server is full.
+
+        What was acknowledged lately is enqueued again, in the background, when the server may have lost it.
+        """
         ...
 
     async def claim(self, worker: str, token: bytes, count: int, lease_ms: int) -> tuple[bool, list[Claim]]:
@@ -282,6 +319,10 @@ class Storage(Protocol):
 
     async def release(self, priority: str, runs: Sequence[GiveBack]) -> list[bool]:
         """Hand claimed tasks back without using a try: to the front of the queue, or until their time."""
+        ...
+
+    async def begin(self, runs: Sequence[GiveBack]) -> list[bool]:
+        """Note that runs really begin, before their last permitted try; False where the lease was lost."""
         ...
 
     async def renew(self, lease_ms: int, held: Sequence[GiveBack]) -> list[bool]:
@@ -335,4 +376,24 @@ class Storage(Protocol):
 
     async def forget(self, task_id: bytes) -> bool:
         """Delete a dead letter; False if there is none."""
+        ...
+
+    async def register(self, partitions: int, key_partitions: int | None) -> Register:
+        """Asked of partition 0 only: note how many *partitions* the caller uses, and tell what is known of the queue.
+
+        With 0 partitions nothing is noted. *key_partitions* is what the caller was told before; it counts if the register
+        was lost.
+        """
+        ...
+
+    async def shrink(self, partitions: int, fewer: int) -> bool:
+        """Asked of partition 0 only: *fewer* are used from now on; False if it is not *partitions* any more."""
+        ...
+
+
+class Storages(Protocol):
+    """The partitions of one queue; none is connected before it is used."""
+
+    def at(self, partition: int) -> Storage:
+        """One of them."""
         ...

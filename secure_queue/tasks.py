@@ -7,13 +7,16 @@ import os
 from collections.abc import Callable, Generator, Iterable
 from contextvars import ContextVar
 from dataclasses import dataclass, field
-from datetime import datetime, timedelta
+from datetime import datetime, timedelta, tzinfo
 from enum import StrEnum
 from typing import Any, Generic, ParamSpec, Protocol, Self, TypeVar, cast
 
 from secure_queue import names
 from secure_queue.clock import now_ms
+from secure_queue.cron import Cron, Every, as_rule
+from secure_queue.durability import Durability, level_of
 from secure_queue.errors import ConfigurationError, SecureQueueError
+from secure_queue.plans import Plan, plan
 from secure_queue.settings import LONGEST_S, TaskSettings, positive_seconds
 
 P = ParamSpec("P")
@@ -35,7 +38,10 @@ class TaskStatus(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class TaskContext:
-    """What a running task may know about its own run; ``idempotency_key`` is equal for every run of one enqueue."""
+    """What a running task may know about its own run; ``idempotency_key`` is equal for every run of one enqueue.
+
+    ``fire_time`` is the moment of the firing that a schedule runs it for, None for other tasks.
+    """
 
     task_id: str
     fn_name: str
@@ -46,6 +52,7 @@ class TaskContext:
     priority: str
     idempotency_key: str
     worker_id: str
+    fire_time: datetime | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -99,11 +106,15 @@ class TaskResult(Generic[R]):
 class Publisher(Protocol):
     """What a handle needs of the worker object that it belongs to."""
 
+    tz: str | tzinfo
+
+    def generated_id(self, jti: bytes) -> str: ...
     async def enqueue_many(self, tasks: Iterable[Task[Any]]) -> None: ...
     async def result_of(self, task: Task[R], timeout: float | timedelta | None) -> TaskResult[R]: ...
     async def status_by_id(self, task_id: str) -> TaskStatus: ...
     async def info_by_id(self, task_id: str) -> TaskInfo | None: ...
     async def abort_by_id(self, task_id: str, timeout: float | timedelta = 5) -> bool: ...
+    async def unschedule_by_id(self, schedule_id: str) -> bool: ...
 
 
 @dataclass(slots=True, eq=False)
@@ -111,6 +122,7 @@ class Task(Generic[R]):
     """One run of a function, on its way into the queue or in it; awaiting it enqueues it.
 
     ``existed`` is True after enqueueing if a task of this id was stored already: then that one stays as it is.
+    ``durability`` is the level that was really met; before enqueueing it is None. ``wanted`` is the one asked for.
     """
 
     fn_name: str
@@ -118,32 +130,54 @@ class Task(Generic[R]):
     kwargs: dict[str, Any] = field(repr=False)
     settings: TaskSettings = field(repr=False)
     publisher: Publisher = field(repr=False)
-    id: str
     jti: bytes = field(repr=False)
     delay_ms: int = 0
     at_ms: int = 0
     priority: str | None = None
+    plan: Plan | None = None
+    wanted: Durability | None = field(default=None, repr=False)
     existed: bool | None = None
+    durability: Durability | None = None
+    _id: str | None = None
+
+    @property
+    def id(self) -> str:
+        """The id; one that is not set by then is fixed when it is first looked at, and names a partition that is well."""
+        if self._id is None:
+            self._id = self.publisher.generated_id(self.jti)
+        return self._id
+
+    @id.setter
+    def id(self, task_id: str) -> None:
+        self._id = task_id
 
     def start(
         self,
         *,
         delay: float | timedelta | None = None,
-        schedule: datetime | None = None,
+        schedule: datetime | timedelta | str | Cron | Every | None = None,
         priority: str | None = None,
+        durability: str | None = None,
     ) -> Self:
-        """Say when and how urgently it runs: ``delay`` in seconds or as a timedelta, ``schedule`` an aware datetime.
+        """Say when and how urgently it runs.
 
-        Raises ``ConfigurationError`` for both at once, a negative delay or a naive datetime.
+        ``delay`` is in seconds or a timedelta. ``schedule`` is an aware datetime, or else it makes the call a schedule that
+        is repeated until ``unschedule``: a crontab expression (in the zone of the worker), ``Cron``, ``Every``, or a
+        timedelta. ``durability`` is what the enqueue waits for: "primary", "replicated", "all" or "fsync". Raises
+        ``ConfigurationError`` for both times at once, a negative delay, a naive datetime, a bad expression or level.
         """
         if delay is not None and schedule is not None:
             raise ConfigurationError("a task takes either delay= or schedule=, not both")
         if delay is not None:
             self.delay_ms = round(positive_seconds("delay", delay, zero=True) * 1000)
-        if schedule is not None:
+        if isinstance(schedule, datetime):
             self.at_ms = moment_ms(schedule)
+        elif schedule is not None:
+            self.plan = plan(as_rule(schedule, self.publisher.tz))
         if priority is not None:
             self.priority = names.priority_name(priority)
+        if durability is not None:
+            self.wanted = level_of(durability)
         return self
 
     def __await__(self) -> Generator[Any, None, Self]:
@@ -169,10 +203,14 @@ class Task(Generic[R]):
         """Stop the task wherever it is, and wait at most *timeout* seconds to learn whether it stopped."""
         return await self.publisher.abort_by_id(self.id, timeout)
 
+    async def unschedule(self) -> bool:
+        """Stop repeating; False if there is no such schedule. Runs that it has enqueued already stay."""
+        return await self.publisher.unschedule_by_id(self.id)
+
 
 def moment_ms(moment: datetime) -> int:
     """An aware datetime in milliseconds since the epoch; raises ``ConfigurationError`` for a naive one."""
-    if not isinstance(moment, datetime) or moment.utcoffset() is None:
+    if moment.utcoffset() is None:
         raise ConfigurationError(
             "schedule= needs an aware datetime, for example datetime.now(UTC) + timedelta(hours=1)"
         )
@@ -223,8 +261,7 @@ class RegisteredTask(Generic[P, R, C]):
 
     def enqueue(self, *args: P.args, **kwargs: P.kwargs) -> Task[R]:
         """A handle of one run with these arguments; await it to enqueue it, or pass it to ``enqueue_many``."""
-        jti = os.urandom(16)
-        return Task(self.settings.name, args, kwargs, self.settings, self.publisher, jti.hex(), jti)
+        return Task(self.settings.name, args, kwargs, self.settings, self.publisher, os.urandom(16))
 
     def __call__(self, *args: P.args, **kwargs: P.kwargs) -> C:
         return self.fn(*args, **kwargs)

@@ -5,11 +5,12 @@ One object declares tasks, enqueues them (``async with worker:``) and runs them 
 
 from __future__ import annotations
 
+import os
 import threading
 from collections import Counter
-from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
-from contextlib import AbstractAsyncContextManager, AsyncExitStack, ExitStack, asynccontextmanager, nullcontext
-from datetime import timedelta
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
+from contextlib import AbstractAsyncContextManager, AsyncExitStack, ExitStack, asynccontextmanager
+from datetime import timedelta, tzinfo
 from functools import partial
 from typing import Any, Generic, Self, cast
 
@@ -19,30 +20,37 @@ from anyio.abc import TaskStatus
 from typing_extensions import TypeVar
 
 from secure_queue.access import Access
-from secure_queue.background import beside
-from secure_queue.client import Client, open_client
-from secure_queue.errors import ConfigurationError, SecureQueueError
+from secure_queue.background import beside, to_its_end
+from secure_queue.client import Client
+from secure_queue.clock import monotonic
+from secure_queue.cron import zone_name
+from secure_queue.durability import durability_policy
+from secure_queue.errors import SecureQueueError
 from secure_queue.execution.engine import DRAIN, STOP, Engine
 from secure_queue.execution.shutdown import received_signals
-from secure_queue.execution.ticker import every
-from secure_queue.keyring import LOOK_S, LiveKeys, auditor_of, keys_for
+from secure_queue.keyring import auditor_of, keys_for
+from secure_queue.lifespan import made_by, no_lifespan
 from secure_queue.oversight import Oversight
+from secure_queue.partitions import Rota, generated_id
 from secure_queue.payload.choice import choose_serializer
-from secure_queue.payload.codec import Codec
+from secure_queue.payload.codec import Codec, Habits
 from secure_queue.payload.failures import type_name
 from secure_queue.payload.serializers import Serializer
-from secure_queue.presence import INTERVAL_S, PRODUCER, WORKER, Announcer
-from secure_queue.redis.connect import open_link
+from secure_queue.presence import PRODUCER, WORKER
+from secure_queue.redis.connect import open_links
 from secure_queue.redis.groups import Node
 from secure_queue.redis.host import Host
-from secure_queue.redis.keys import QueueKeys
-from secure_queue.redis.storage import RedisStorage
+from secure_queue.redis.partitioned import RedisStorages
+from secure_queue.redis.reach import reach_of
 from secure_queue.redis.topology import Topology
 from secure_queue.redis.urls import which_servers
+from secure_queue.routing import Routes, open_routes
 from secure_queue.settings import (
+    DEFAULT_LIFETIME_S,
     DEFAULT_URL,
     environment,
     exception_classes,
+    positive_seconds,
     queue_settings,
     with_concurrency,
     worker_settings,
@@ -60,6 +68,20 @@ class Worker(Access, Oversight, Generic[C]):
     for anything that cannot work: a bad URL, a missing or weak secret, a name with a hostile character.
     """
 
+    when_stuck: Callable[[], None] = staticmethod(lambda: None)
+    """Called at the end when tasks ignore their cancellation; the command line ends the process then."""
+    left_behind: int = 0
+    """How many sync tasks outlived the last run in their threads; a process ends only after they have ended."""
+    burst: bool = False
+    """Whether ``run_async`` ends when the queue is empty; the command line sets it for ``--burst``."""
+    announces: bool = True
+    """Whether ``keys status`` shows this process; the command line, which only asks, does not want to be shown."""
+
+    _producer: AsyncExitStack | None = None
+    _engine: Engine | None = None
+    _is_running: bool = False
+    _asked: int = 0
+
     def __init__(
         self,
         redis_url: str | None = None,
@@ -72,6 +94,7 @@ class Worker(Access, Oversight, Generic[C]):
         concurrency: int = 16,
         sync_concurrency: int | None = None,
         queue_name: str = "default",
+        partitions: int = 1,
         priorities: Sequence[str] | None = None,
         prefetch: int | None = None,
         lifespan: Callable[[], AbstractAsyncContextManager[C]] | None = None,
@@ -85,9 +108,20 @@ class Worker(Access, Oversight, Generic[C]):
         anyio_kwargs: Mapping[str, Any] | None = None,
         known_errors: Sequence[type[Exception]] = (),
         redact_failures: bool = True,
+        encrypt: bool = False,
+        require_encryption: bool = False,
+        compress: bool = False,
+        expire: Duration = DEFAULT_LIFETIME_S,
+        tz: str | tzinfo = "UTC",
         id: str | None = None,
+        durability: str | None = None,
+        replicas: int | None = None,
+        on_degraded: str | None = None,
+        degrade_after: Duration = 5,
+        deadline: Duration = 20,
     ) -> None:
         super().__init__()
+        self.tz, self.default_expire_s = zone_name(tz), positive_seconds("expire", expire)
         found = environment()
         self._topology = which_servers(
             redis_url,
@@ -98,40 +132,41 @@ class Worker(Access, Oversight, Generic[C]):
             cluster_nodes=cluster_nodes,
             default_url=found.url or DEFAULT_URL,
         )
-        self._queue = queue_settings(queue_name, priorities)
+        self._queue = queue_settings(queue_name, priorities, partitions)
         self._settings = worker_settings(
-            worker_id=id,
-            concurrency=concurrency,
-            sync_concurrency=sync_concurrency,
-            prefetch=prefetch,
-            idle_timeout=idle_timeout,
-            grace_period=grace_period,
+            id,
+            concurrency,
+            sync_concurrency,
+            prefetch,
+            idle_timeout,
+            grace_period,
             handle_signals=handle_signals,
             redact_failures=redact_failures,
         )
+        self._durability = durability_policy(
+            reach_of(self._topology, replicas),
+            durability=durability,
+            replicas=replicas,
+            on_degraded=on_degraded,
+            degrade_after=degrade_after,
+            deadline=deadline,
+        )
         self._live_keys, self._audit_key = keys_for(self._topology, signing_secret, found), auditor_of(found)
-        self._codec = _codec(self._live_keys, self.queue_name, choose_serializer(serializer, deserializer))
-        self._keys = QueueKeys(self._queue.queue_name, self._queue.priorities)
+        habits = Habits(encrypt, compress, max(1, round(self.default_expire_s)), require_encryption)
+        self._codec = Codec(
+            self._live_keys.ring, self.queue_name, choose_serializer(serializer, deserializer), habits=habits
+        )
+        self._live_keys.tell(self._codec.use)
+        self._rota = Rota(partitions, int.from_bytes(os.urandom(2)))
         self._known_errors = {type_name(error): error for error in exception_classes("known_errors", known_errors)}
-        self._lifespan = cast("Callable[[], AbstractAsyncContextManager[C]]", lifespan or _no_lifespan)
+        self._lifespan = cast("Callable[[], AbstractAsyncContextManager[C]]", lifespan or no_lifespan)
         self._context: list[C] = []
         self._host = Host(self._topology)
         self._clients: dict[int, list[Client]] = {}
-        self._producer: AsyncExitStack | None = None
         self._counters: Counter[str] = Counter()
-        self._engine: Engine | None = None
+        self._storage_counters: Counter[str] = Counter()
         self.anyio_backend = anyio_backend
         self.anyio_kwargs = dict(anyio_kwargs or {})
-        self._asked = 0
-        self._is_running = False
-        self.when_stuck: Callable[[], None] = _do_nothing
-        """Called at the end when tasks ignore their cancellation; the command line ends the process then."""
-        self.left_behind = 0
-        """How many sync tasks outlived the last run in their threads; a process ends only after they have ended."""
-        self.burst = False
-        """Whether ``run_async`` ends when the queue is empty; the command line sets it for ``--burst``."""
-        self.announces = True
-        """Whether ``keys status`` shows this process; the command line, which only asks, does not want to be shown."""
 
     def __repr__(self) -> str:
         return f"<Worker {self.id} of queue {self.queue_name} at {self._topology}>"
@@ -171,30 +206,43 @@ class Worker(Access, Oversight, Generic[C]):
         return await producer.__aexit__(*error) if producer is not None else None
 
     @asynccontextmanager
-    async def _connected(self, role: str) -> AsyncIterator[RedisStorage]:
-        """A link and a client of its own for the time of the context."""
+    async def _connected(self, role: str) -> AsyncIterator[RedisStorages]:
+        """Links and a client of its own for the time of the context."""
         clients = self._clients.setdefault(threading.get_ident(), [])
-        async with self._host as topology, self._open_storage(topology) as storage:
-            client = Client(storage, self._codec, self._queue, self._known_errors)
-            announcer = Announcer(storage.evidence(), self._codec, self._live_keys, self.id, role)
-            shown = (partial(every, INTERVAL_S, announcer.tick),) if self.announces else ()
-            async with open_client(client), beside(*shown, partial(every, LOOK_S, self._look_at_keys)):
-                clients.append(client)
-                try:
-                    yield storage
-                finally:
-                    clients.remove(client)
+        async with (
+            self._host as topology,
+            self._open_storages(topology) as storages,
+            open_routes(Routes(storages, self._queue.partitions, self._durability)) as routes,
+            beside(*self._told_and_looked_at(storages.at(0).evidence(), role)),
+        ):
+            client = Client(routes, self._codec, self._queue, self._known_errors)
+            clients.append(client)
+            try:
+                yield storages
+            finally:
+                clients.remove(client)
 
     @asynccontextmanager
-    async def _open_storage(self, topology: Topology) -> AsyncIterator[RedisStorage]:
-        async with open_link(topology, tag=self._keys.tag) as link:
-            yield RedisStorage(link, self._keys, settle_s=self._settings.idle_timeout_s)  # as long as a lease may hold
+    async def _open_storages(self, topology: Topology) -> AsyncIterator[RedisStorages]:
+        deadline_s, lease_s = self._durability.deadline_s, self._settings.idle_timeout_s
+        async with open_links(topology, deadline=deadline_s) as links, beside() as group:
+            yield RedisStorages(
+                links, self._queue, group, settle_s=lease_s, deadline_s=deadline_s, counters=self._storage_counters
+            )
 
     def _client(self) -> Client:
         clients = self._clients.get(threading.get_ident())
         if not clients:
             raise SecureQueueError("this worker is not open here; do it inside `async with worker:` or inside a task")
         return clients[0]  # the one that lives longest: the running side must not take a producer's waiters down
+
+    def generated_id(self, jti: bytes) -> str:
+        """The id of a handle that was given none."""
+        if self._queue.partitions == 1:
+            return jti.hex()
+        clients = self._clients.get(threading.get_ident())
+        in_trouble = clients[0].routes.is_in_trouble if clients else _never
+        return generated_id(jti, self._rota.next(monotonic(), in_trouble))
 
     def _priorities(self) -> tuple[str, ...]:
         return self._queue.priorities
@@ -226,45 +274,26 @@ class Worker(Access, Oversight, Generic[C]):
         self._is_running = True
         try:
             with ExitStack() as handlers:
-                await self._to_its_end(partial(self._run, handlers, task_status))
+                await to_its_end(partial(self._run, handlers, task_status), self.stop)
         finally:
             self._is_running, self._asked = False, 0  # what was asked of this run is not asked of the next
 
-    async def _to_its_end(self, work: Callable[[anyio.CancelScope], Awaitable[None]]) -> None:
-        """Do *work*, which shields the scope that it is given when it should be asked to stop instead of cancelled."""
-        problems: list[BaseException] = []
-
-        async def shielded(finished: anyio.CancelScope) -> None:
-            with anyio.CancelScope() as scope:
-                try:
-                    await work(scope)
-                except Exception as error:  # kept out of the group, which would wrap it
-                    problems.append(error)
-            finished.cancel()
-
-        async with anyio.create_task_group() as group:
-            group.start_soon(shielded, group.cancel_scope)
-            try:
-                await anyio.sleep_forever()
-            finally:
-                self.stop()
-        if problems:
-            raise _plain(problems[0])
-
     async def _run(self, handlers: ExitStack, ready: TaskStatus[None], scope: anyio.CancelScope) -> None:
-        async with self._host as topology, self._connected(WORKER) as storage, self._entered_lifespan() as context:
+        self._codec.check_answers()
+        async with self._host as topology, self._connected(WORKER) as storages, made_by(self._lifespan) as context:
             scope.shield = True  # from here on a cancellation is an order to wind down
             engine = self._engine = Engine(
-                storage,
-                lambda: self._open_storage(topology),
+                storages,
+                lambda: self._open_storages(topology),
                 self._codec,
                 self.registry,
                 self._queue,
                 self._settings,
+                self.declared_schedules,
                 burst=self.burst,
                 signals=handlers.enter_context(received_signals(self._settings.handle_signals, self.reads_keys_again)),
                 on_hangup=self._live_keys.look,
-                journal=self._journal(storage.evidence()),
+                journal=self._journal(storages.at(0).evidence()),
                 when_stuck=self.when_stuck,
             )
             self._counters = engine.desk.counters
@@ -272,19 +301,11 @@ class Worker(Access, Oversight, Generic[C]):
             engine.ask(self._asked)
             ready.started()
             try:
-                await self._to_its_end(partial(_shielded, engine))  # also when the lifespan itself is cancelled
+                await to_its_end(partial(_shielded, engine), self.stop)  # also when the lifespan itself is cancelled
             finally:
                 self.left_behind = engine.left_behind
                 self._context.pop()
                 self._engine = None
-
-    def _entered_lifespan(self) -> AbstractAsyncContextManager[C]:
-        lifespan = self._lifespan()
-        if not hasattr(lifespan, "__aenter__"):
-            raise ConfigurationError(
-                "lifespan= must return an async context manager; decorate it with @asynccontextmanager"
-            )
-        return lifespan
 
     def drain(self) -> None:
         """Ask a running worker to stop in peace: running tasks have their ``grace_period``, the others are handed back.
@@ -307,21 +328,8 @@ class Worker(Access, Oversight, Generic[C]):
 
     @property
     def counters(self) -> Mapping[str, int]:
-        """What the running worker has done so far: completed, failed, retried, aborted, quarantined, and so on."""
-        return self._counters
-
-
-def _codec(keys: LiveKeys, queue_name: str, serializer: Serializer) -> Codec:
-    codec = Codec(keys.ring, queue_name, serializer)
-    keys.tell(codec.use)
-    return codec
-
-
-def _plain(error: BaseException) -> BaseException:
-    """The one error in a group of one: who catches by meaning should not need to know how many tasks ran."""
-    while isinstance(error, BaseExceptionGroup) and len(error.exceptions) == 1:
-        error = error.exceptions[0]
-    return error
+        """What was done so far: completed, failed, retried, aborted, quarantined, degraded, replayed, and so on."""
+        return self._counters + self._storage_counters
 
 
 async def _shielded(engine: Engine, scope: anyio.CancelScope) -> None:
@@ -329,9 +337,6 @@ async def _shielded(engine: Engine, scope: anyio.CancelScope) -> None:
     await engine.run()
 
 
-def _do_nothing() -> None:
-    """A program of its own may have better ideas than ending its process."""
-
-
-def _no_lifespan() -> AbstractAsyncContextManager[Any]:
-    return nullcontext()
+def _never(_: int) -> bool:
+    """Without a client nobody knows how the partitions are."""
+    return False

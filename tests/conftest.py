@@ -13,7 +13,10 @@ from secure_queue.local.groups import ClusterGroup, SentinelGroup
 from secure_queue.redis.connect import open_link
 from secure_queue.redis.link import Link
 from secure_queue.redis.topology import Memory, Topology
+from tests.attack_list import pytest_collection_modifyitems, pytest_terminal_summary
 from tests.servers import Server, server_binary, started, wait_until
+
+__all__ = ["pytest_collection_modifyitems", "pytest_terminal_summary"]
 
 
 @pytest.hookimpl(tryfirst=True)

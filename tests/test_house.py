@@ -22,13 +22,13 @@ SCRIPTS = sorted(path.stem for path in (ROOT / "secure_queue/redis/lua").glob("[
 DEFINITIONS = (ast.FunctionDef, ast.AsyncFunctionDef, ast.ClassDef)
 TABLES = {"extensions.py"}  # pairs of tiny functions, one for each type; the table at its end tells what they are
 
-LONGEST_MODULE = 340
+LONGEST_MODULE = 350
 LONGEST_FUNCTION = 45
 
 
 def test_the_front_door_is_short_and_complete() -> None:
     assert sorted(secure_queue.__all__) == secure_queue.__all__
-    assert len(secure_queue.__all__) <= 25
+    assert len(secure_queue.__all__) <= 28
     for name in secure_queue.__all__:
         assert getattr(secure_queue, name) is not None
     public = {name for name in vars(secure_queue) if not name.startswith("_") and name[0].isupper()}
@@ -85,8 +85,13 @@ def test_scripts_touch_only_keys_that_are_declared() -> None:
 DOORS = {
     "coredis": "redis/",
     "fakeredis": "redis/",
-    "cryptography": ("payload/ciphers.py", "payload/escrow.py"),
+    "cryptography": (
+        "payload/ciphers.py",
+        "payload/escrow.py",
+        "local/certificates.py",
+    ),  # payloads; the way to the servers
     "pickle": "payload/restricted_pickle.py",
+    "cronsim": "cron.py",
     "msgpack": "payload/serializers.py",
     "signal": ("execution/shutdown.py", "cli/", "redis/keeper.py", "local/node.py"),
     "os.environ": ("settings.py", "cli/"),

@@ -63,6 +63,8 @@ class Contestant(ABC):
 
     def __init__(self) -> None:
         self.tally = Tally()
+        self.waits_for_replica = False
+        """Whether an enqueue returns only when a replica has the task too, in a library that can do so."""
 
     @abstractmethod
     def connected(self) -> AbstractAsyncContextManager[Any]:
@@ -133,6 +135,18 @@ async def enqueue_concurrent(contestant: Contestant, count: int) -> dict[str, An
         return _rate(contestant, count, time.perf_counter() - started)
 
 
+async def enqueue_batch_replicated(contestant: Contestant, count: int) -> dict[str, Any]:
+    """``enqueue_batch`` to a primary with a replica."""
+    contestant.waits_for_replica = True
+    return await enqueue_batch(contestant, count)
+
+
+async def enqueue_one_replicated(contestant: Contestant, count: int) -> dict[str, Any]:
+    """``enqueue_one`` to a primary with a replica."""
+    contestant.waits_for_replica = True
+    return await enqueue_one(contestant, count)
+
+
 async def fill(contestant: Contestant, count: int) -> dict[str, Any]:
     """Leave exactly *count* tasks in the queue, for the drain."""
     async with contestant.connected():
@@ -156,6 +170,8 @@ MEASUREMENTS: dict[str, Callable[[Contestant, int], Coroutine[Any, Any, dict[str
     "enqueue_batch": enqueue_batch,
     "enqueue_one": enqueue_one,
     "enqueue_concurrent": enqueue_concurrent,
+    "enqueue_batch_replicated": enqueue_batch_replicated,
+    "enqueue_one_replicated": enqueue_one_replicated,
     "fill": fill,
     "latency": latency,
     "verify": verify,

@@ -8,7 +8,7 @@ from contextlib import asynccontextmanager
 from typing import Any
 
 from benchmarks.contestants.contest import CONCURRENCY, PATIENCE_S, QUEUE, Contestant, Count, RoundTrip, main
-from secure_queue import TaskResult, TaskStatus, Worker
+from secure_queue import Task, TaskResult, TaskStatus, Worker
 from secure_queue.redis.keys import QueueKeys
 
 PRIORITY = "normal"
@@ -24,6 +24,7 @@ class Ours(Contestant):
             concurrency=CONCURRENCY,
             queue_name=QUEUE,
             signing_secret=secret,
+            replicas=1,  # of which only the replicated measurements make use
             anyio_kwargs={"use_uvloop": True},
         )
         self.keys = QueueKeys(QUEUE, [PRIORITY])
@@ -41,10 +42,22 @@ class Ours(Contestant):
             yield
 
     async def enqueue_batch(self, count: int) -> None:
-        await self.worker.enqueue_many([self.noop.enqueue() for _ in range(count)])
+        tasks = [self._task() for _ in range(count)]
+        await self.worker.enqueue_many(tasks)
+        self._check(tasks)
 
     async def enqueue_one(self) -> Any:
-        return await self.noop.enqueue()
+        task = await self._task()
+        self._check([task])
+        return task
+
+    def _task(self) -> Task[None]:
+        task = self.noop.enqueue()
+        return task.start(durability="replicated") if self.waits_for_replica else task
+
+    def _check(self, tasks: list[Task[None]]) -> None:
+        if self.waits_for_replica and any(task.durability != "replicated" for task in tasks):
+            raise RuntimeError("what was acknowledged at less does not count")
 
     def round_trips(self) -> dict[str, RoundTrip]:
         return {"result": self._result}

@@ -13,13 +13,14 @@ from secure_queue.audit.classify import Classifier, Stored
 from secure_queue.audit.findings import Finding, Kind
 from secure_queue.clock import now_ms
 from secure_queue.errors import Rejected, TaskNotFound
-from secure_queue.payload.codec import Purpose, Sealed
+from secure_queue.payload.ciphers import Suite
+from secure_queue.payload.codec import Purpose, Sealed, split_body
+from secure_queue.payload.compression import FLAG_ZLIB, decompress
 from secure_queue.payload.envelope import parse_envelope
 from secure_queue.payload.keys import KeyState
 from secure_queue.storage import Evidence, NewTask, PutAside, Scannable
 
 _SIZE_DIGITS: Final = 15
-_HEAD_BYTES: Final = 2
 
 Reseal = Callable[[str, bytes], NewTask]
 """Verify a task as of the moment when it was in time, and put it under a fresh seal; raises ``Rejected``."""
@@ -39,10 +40,11 @@ class Kept:
 class Quarantine:
     """The quarantine of one partition."""
 
-    def __init__(self, store: Scannable, evidence: Evidence, classifier: Classifier) -> None:
+    def __init__(self, store: Scannable, evidence: Evidence, classifier: Classifier, partition: int = 0) -> None:
         self._store = store
         self._evidence = evidence
         self._classifier = classifier
+        self._before = f"{partition}/" if partition else ""
 
     async def all(self) -> AsyncIterator[Kept]:
         """Every entry, oldest first."""
@@ -80,24 +82,29 @@ class Quarantine:
 
     async def destroy(self, entry: str) -> None:
         """Delete one entry for ever; raises ``TaskNotFound``."""
-        if not await self._evidence.destroy(entry):
-            raise TaskNotFound(f"no entry {names.printable(entry)} in the quarantine; see `audit quarantine list`")
+        if not await self._evidence.destroy(self._stored_name(entry)):
+            raise _unknown(entry)
 
     async def _find(self, entry: str) -> PutAside:
-        milliseconds, dash, number = entry.partition("-")
-        found = None
-        if dash and milliseconds.isdecimal() and number.isdecimal() and len(entry) <= 2 * _SIZE_DIGITS:
-            found = await self._evidence.put_aside(entry)
+        found = await self._evidence.put_aside(self._stored_name(entry))
         if found is None:
-            raise TaskNotFound(f"no entry {names.printable(entry)} in the quarantine; see `audit quarantine list`")
+            raise _unknown(entry)
         return found
+
+    def _stored_name(self, entry: str) -> str:
+        """The name of an entry in its partition; raises ``TaskNotFound`` for what is no name."""
+        name = entry.removeprefix(self._before)
+        milliseconds, dash, number = name.partition("-")
+        if dash and milliseconds.isdecimal() and number.isdecimal() and len(name) <= 2 * _SIZE_DIGITS:
+            return name
+        raise _unknown(entry)
 
     def _kept(self, entry: PutAside) -> Kept:
         stored = Stored(Kind.QUARANTINED, entry.untrusted_id, entry.untrusted)
         noted, name = entry.untrusted_size, entry.entry.decode()
         size = int(noted) if noted.isdigit() and len(noted) <= _SIZE_DIGITS else 0
         finding = self._classifier.put_aside(stored, reason=entry.untrusted_reason, whole_size=size, now_ms=now_ms())
-        return Kept(name, int(name.partition("-")[0]), finding)
+        return Kept(self._before + name, int(name.partition("-")[0]), finding)
 
     def _whole(self, entry: PutAside) -> tuple[str, bytes]:
         task_id = names.stored_task_id(entry.untrusted_id)
@@ -116,8 +123,11 @@ class Quarantine:
         place = (parsed.purpose, parsed.queue.decode("ascii", "replace"), parsed.task_id.decode("ascii", "replace"))
         if place != (Purpose.TASK, self._classifier.queue, task_id):
             raise Rejected("wrong-task")
+        if parsed.suite == Suite.AES_256_GCM:
+            raise Rejected("encrypted")  # the key that is revoked is known by its id only, and its bytes are gone
         body = untrusted[parsed.body_start : parsed.body_end]
-        head_end = _HEAD_BYTES + int.from_bytes(body[:_HEAD_BYTES], "big")
+        if parsed.flags & FLAG_ZLIB:
+            body = decompress(body, self._classifier.limits.decompressed_bytes)
         return Sealed(
             parsed.purpose,
             task_id,
@@ -128,16 +138,29 @@ class Quarantine:
             parsed.not_before_ms,
             parsed.expires_ms,
             parsed.key_id,
+            parsed.suite,
             parsed.serializer_id,
-            body[_HEAD_BYTES:head_end],
-            body[head_end:],
+            *split_body(body),
         )
 
     async def _readmit(self, entry: str, task: NewTask) -> str:
         task_id = task.task_id.decode()
-        match await self._evidence.readmit(entry, task):
+        match await self._evidence.readmit(self._stored_name(entry), task):
             case "released":
                 return task_id
             case "known":
                 raise Rejected("known")
         raise TaskNotFound(f"no entry {names.printable(entry)} in the quarantine; somebody else was faster")
+
+
+def partition_of(entry: str, partitions: range) -> int:
+    """The partition that an entry names, partition 0 where it names none; raises ``TaskNotFound``."""
+    partition, slash, _ = entry.partition("/")
+    found = next((number for number in partitions if str(number) == partition), None) if slash else 0
+    if found is None:
+        raise _unknown(entry)
+    return found
+
+
+def _unknown(entry: str) -> TaskNotFound:
+    return TaskNotFound(f"no entry {names.printable(entry)} in the quarantine; see `audit quarantine list`")

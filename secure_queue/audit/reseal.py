@@ -13,9 +13,8 @@ from typing import Final
 from secure_queue import names
 from secure_queue.audit.scan import Pace
 from secure_queue.clock import now_ms
-from secure_queue.errors import Rejected
+from secure_queue.errors import KeyRingError, Rejected
 from secure_queue.payload.codec import NO_EXPIRY, Codec, Purpose, Sealed
-from secure_queue.payload.keys import KeyRing
 from secure_queue.storage import Evidence, Scannable, StoredKey, Structure
 
 YOUNG_MS: Final = 60_000
@@ -29,11 +28,10 @@ RESEALED, CURRENT, YOUNG, LEFT = "resealed", "current", "too young", "left alone
 class Resealer:
     """Walks one partition; what became of each payload is counted in ``counts``."""
 
-    def __init__(self, store: Scannable, evidence: Evidence, codec: Codec, ring: KeyRing) -> None:
+    def __init__(self, store: Scannable, evidence: Evidence, codec: Codec) -> None:
         self._store = store
         self._evidence = evidence
         self._codec = codec
-        self._active = ring.active.key_id
         self.counts: Counter[str] = Counter()
 
     async def run(self, rate: float) -> AsyncIterator[int]:
@@ -45,8 +43,8 @@ class Resealer:
 
     async def _steps(self) -> AsyncIterator[int]:
         for key in await self._store.fixed_keys():
-            if key.structure is Structure.BUCKET and key.sound:
-                async for step in self._bucket(key):
+            if key.structure in (Structure.BUCKET, Structure.SCHEDULES) and key.sound:
+                async for step in self._hash(key):
                     yield step
         cursor = _START
         while True:
@@ -59,7 +57,7 @@ class Resealer:
             if cursor == _START:
                 return
 
-    async def _bucket(self, key: StoredKey) -> AsyncIterator[int]:
+    async def _hash(self, key: StoredKey) -> AsyncIterator[int]:
         cursor = _START
         while True:
             cursor, fields = await self._store.fields(key.untrusted_key, cursor)
@@ -68,7 +66,9 @@ class Resealer:
                 untrusted = field.untrusted
                 if untrusted is None:
                     untrusted = await self._store.peek(key.untrusted_key, name)
-                if name.startswith(_DEATH):
+                if key.structure is Structure.SCHEDULES:
+                    await self._payload(key.structure, Purpose.SCHEDULE, name, untrusted)
+                elif name.startswith(_DEATH):
                     await self._payload(key.structure, Purpose.RESULT, name[2:], untrusted, mark=_DEATH)
                 elif not name.startswith(b"!"):
                     await self._payload(key.structure, Purpose.TASK, name, untrusted)
@@ -90,9 +90,10 @@ class Resealer:
             return LEFT
         try:
             sealed = self._codec.verify(untrusted, purpose, task_id, now_ms=now)
-        except Rejected:
+            current = self._codec.key_id_for(purpose, sealed.is_encrypted or None)
+        except (Rejected, KeyRingError):  # not genuine, or for another side to seal
             return LEFT
-        if sealed.key_id == self._active:
+        if sealed.key_id == current:
             return CURRENT
         if now - sealed.issued_ms < YOUNG_MS:
             return YOUNG
@@ -115,4 +116,5 @@ def same_message(codec: Codec, purpose: Purpose, sealed: Sealed) -> bytes:
         delay_ms=start - sealed.issued_ms,
         lifetime_s=NO_EXPIRY if expires is None else (expires - start) // 1000,
         serializer_id=sealed.serializer_id,
+        encrypt=sealed.is_encrypted or None,
     )

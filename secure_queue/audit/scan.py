@@ -18,9 +18,13 @@ _START: Final = b"0"
 _DEATH: Final = b"!d"
 _GHOST: Final = b"!g"
 _BESIDE_A_TASK: Final = {b"!r": "a run record", b"!w": "a list of waiting clients", _DEATH: "a failure"}
+_ONE_KIND: Final = {Structure.ABORTS: Kind.ABORT_MARK, Structure.SCHEDULES: Kind.SCHEDULE}
 _NOT_KEPT: Final = re.compile(rb"-[A-Za-z0-9_.-]{0,200}")
 """Stands in the place of a result that was not kept."""
-_SHORT_LIVED: Final = (b"meta", b"workers", b"claim", b"aborts", b"misfit", b"presence", b"present")
+_SHORT_LIVED: Final = (
+    *(b"meta", b"config", b"workers", b"claim", b"aborts", b"schedules", b"fired", b"misfit"),
+    *(b"presence", b"present"),
+)
 _SIZE_DIGITS: Final = 15
 
 Steps = AsyncIterator[list[Finding]]
@@ -42,7 +46,7 @@ class Pace:
 
 
 async def scan(stores: Sequence[Scannable], classifier: Classifier, rate: float = 0) -> AsyncIterator[Finding]:
-    """Everything that *stores* hold, good or bad, as it is found. Raises ``Unavailable``."""
+    """Everything that is stored in *stores*, good or bad, as it is found. Raises ``Unavailable``."""
     pace = Pace(rate)
     for store in stores:
         async for step in _Walk(store, classifier).steps():
@@ -79,7 +83,7 @@ class _Walk:
 
     def _inside(self, key: StoredKey) -> Steps:
         match key.structure:
-            case Structure.BUCKET | Structure.ABORTS | Structure.PRESENCE:
+            case Structure.BUCKET | Structure.ABORTS | Structure.SCHEDULES | Structure.PRESENCE:
                 return self._hash(key)
             case Structure.QUARANTINE:
                 return self._quarantine()
@@ -100,10 +104,10 @@ class _Walk:
                 return
 
     async def _field(self, key: StoredKey, field: StoredField) -> list[Finding]:
-        """A field of a bucket is a task, or something beside a task under a mark; one of the aborts is a mark."""
+        """A field of a bucket is a task, or something beside a task under a mark; other hashes hold one kind of payload."""
         name = field.untrusted_name
-        if key.structure is Structure.ABORTS:
-            return await self._payload(key, field, Kind.ABORT_MARK, name)
+        if key.structure in _ONE_KIND:
+            return await self._payload(key, field, _ONE_KIND[key.structure], name)
         if key.structure is Structure.PRESENCE:
             told = await self._payload(key, field, Kind.PRESENCE, name)
             return [finding for finding in told if finding.severity is not Severity.OK]  # a process is no payload

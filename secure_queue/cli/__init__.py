@@ -1,7 +1,7 @@
 """The command line ``secure-queue``: one file per noun, and here the way from an error to one line and an exit code.
 
-Exit codes: 0 done, 1 no or not found, 2 it could not be tried (arguments, configuration, server); ``audit`` and
-``demo`` say more about theirs.
+Exit codes: 0 done, 1 no or not found, 2 it could not be tried (arguments, configuration, server); ``audit``,
+``doctor`` and ``demo`` say more about theirs.
 """
 
 from __future__ import annotations
@@ -13,12 +13,18 @@ import typer
 
 from secure_queue.cli.acl import acl
 from secure_queue.cli.audit import audit
+from secure_queue.cli.certs import certs
 from secure_queue.cli.demo import demo
 from secure_queue.cli.dlq import dlq
+from secure_queue.cli.doctor import doctor
+from secure_queue.cli.key_parts import public, scope
 from secure_queue.cli.keys import keys
 from secure_queue.cli.output import fail, hint
 from secure_queue.cli.run import run
+from secure_queue.cli.schedules import schedules
 from secure_queue.cli.status import status
+from secure_queue.cli.up import up
+from secure_queue.cli.users import users
 from secure_queue.errors import SecureQueueError, TaskNotFound
 
 __all__ = ["app", "main"]
@@ -33,11 +39,18 @@ app = typer.Typer(
 )
 app.command()(run)
 app.command()(demo)
+keys.command()(public)
+keys.command()(scope)
 app.add_typer(keys, name="keys")
 app.add_typer(audit, name="audit")
+app.command()(doctor)
 app.command()(status)
 app.command()(acl)
 app.add_typer(dlq, name="dlq")
+app.add_typer(schedules, name="schedules")
+app.command()(up)
+app.command()(certs)
+app.command()(users)
 
 
 def main() -> None:

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import asdict
+from dataclasses import asdict, replace
+from enum import StrEnum
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -12,15 +13,28 @@ from secure_queue.cli.output import fail, hint, say, say_json, show, table
 from secure_queue.cli.rotate import File, Name, named, rotate, state_in, states_of, today, when_to_delete
 from secure_queue.cli.target import Target, ask
 from secure_queue.errors import KeyRingError
+from secure_queue.payload.grants import Grants
 from secure_queue.payload.key_files import add_key, entries_of_text, read_key_file, set_key_state
-from secure_queue.payload.keys import Key, KeyEntry, KeyRing, KeyState, format_key, generate_key
+from secure_queue.payload.keys import Key, KeyEntry, KeyKind, KeyRing, KeyState, format_key, generate_key, parse_purpose
 from secure_queue.presence import Process
 from secure_queue.rotation import agrees
 from secure_queue.settings import KEYS_FILE_VARIABLE, KEYS_VARIABLE, default_keys_file, environment
 from secure_queue.worker import Worker
 
+
+class Kind(StrEnum):
+    """The kinds of keys that can be made."""
+
+    HMAC = "hmac"
+    ED25519 = "ed25519"
+
+
+_KINDS = {Kind.HMAC: KeyKind.ROOT, Kind.ED25519: KeyKind.SEED}
+
 keys = typer.Typer(
-    help="Signing keys: generate, list, rotate, revoke, status.", no_args_is_help=True, rich_markup_mode=None
+    help="Signing keys: generate, list, rotate, revoke, status; parts of keys for others.",
+    no_args_is_help=True,
+    rich_markup_mode=None,
 )
 keys.add_typer(rotate, name="rotate")
 
@@ -33,9 +47,16 @@ def generate(
         typer.Option("--file", metavar="PATH", help="Write it into this new key file (mode 0600), and print nothing."),
     ] = None,
     raw: Annotated[bool, typer.Option("--raw", help="Print the key alone, without the shell's export.")] = False,
+    kind: Annotated[
+        Kind, typer.Option("--kind", help="hmac: signs and encrypts; ed25519: signs, and others only verify.")
+    ] = Kind.HMAC,
+    purposes: Annotated[
+        list[str] | None,
+        typer.Option("--purpose", metavar="WORD", help="What an Ed25519 key in a file is for. [default: task]"),
+    ] = None,
 ) -> None:
     """Make a signing key of 32 random bytes; whoever has it can sign tasks."""
-    entry = generate_key(name or today())
+    entry = _generate(name or today(), kind, file, purposes)
     if file is None:
         say(format_key(entry) if raw else f"export {KEYS_VARIABLE}={format_key(entry)}")
         hint("give it to every producer and worker, and to nobody else: whoever has it can sign tasks")
@@ -48,17 +69,27 @@ def generate(
     hint(f"wrote {file} (mode 0600) with the active key {named(entry)}\nnext: export {KEYS_FILE_VARIABLE}={file}")
 
 
+def _generate(name: str, kind: Kind, file: Path | None, purposes: list[str] | None) -> KeyEntry:
+    if kind is Kind.HMAC or file is None:
+        if purposes:
+            raise KeyRingError("--purpose goes with --kind ed25519 and --file: only there can a key say what it is for")
+        return generate_key(name, kind=_KINDS[kind])
+    words = frozenset(parse_purpose(word) for word in purposes or ["task"])
+    return replace(generate_key(name, kind=KeyKind.SEED), grants=Grants(words))
+
+
 @keys.command("list")
 def list_(
     file: File = None, json: Annotated[bool, typer.Option("--json", help="Print one JSON object.")] = False
 ) -> None:
     """List the keys that are configured, without their secrets."""
-    source, entries = _configured(file)
-    rows = [(entry.name, entry.key_id.hex(), entry.state.value) for entry in entries]
+    source, entries = configured(file)
+    columns = ("name", "id", "state", "kind")
+    rows = [(entry.name, entry.key_id.hex(), entry.state.value, entry.kind.value) for entry in entries]
     if json:
-        say_json({"source": source, "keys": [{"name": name, "id": id_, "state": state} for name, id_, state in rows]})
+        say_json({"source": source, "keys": [dict(zip(columns, row, strict=True)) for row in rows]})
         return
-    made = table(f"keys of {source}", "name", "id", "state")
+    made = table(f"keys of {source}", *columns)
     for row in rows:
         made.add_row(*row)
     show(made)
@@ -152,7 +183,7 @@ def _only_successor(states: dict[str, KeyState], path: Path) -> str:
     return waiting[0]
 
 
-def _configured(file: Path | None) -> tuple[str, list[KeyEntry]]:
+def configured(file: Path | None) -> tuple[str, list[KeyEntry]]:
     """The keys and where they come from, by the rule of ``Worker``: the variable goes before the file."""
     found = environment().keys
     if file is None and found is not None:

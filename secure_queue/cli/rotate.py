@@ -15,7 +15,7 @@ from secure_queue.cli.target import ask
 from secure_queue.clock import now_ms
 from secure_queue.errors import KeyRingError
 from secure_queue.payload.key_files import add_key, read_key_file, set_key_state
-from secure_queue.payload.keys import KeyEntry, KeyState, generate_key
+from secure_queue.payload.keys import KeyEntry, KeyState, next_key
 from secure_queue.presence import INTERVAL_S
 from secure_queue.rotation import must_distribute, must_promote, must_retire, not_ready, still_needed
 from secure_queue.settings import DEFAULT_LIFETIME_S, KEYS_FILE_VARIABLE, default_keys_file
@@ -49,13 +49,13 @@ rotate = typer.Typer(
 
 @rotate.command()
 def distribute(name: Name = None, file: File = None) -> None:
-    """Step 1: make a key that verifies, for every process to know before anything is signed with it."""
+    """Step 1: make a key like the active one that verifies, for every process to know before anything is signed with it."""
     path = file or default_keys_file()
     if not path.exists():
         raise KeyRingError(f"there is no key file {path}; make one with `secure-queue keys generate --file {path}`")
     name = name or today()
     if must_distribute(states_of(path).get(name), name):
-        entry = generate_key(name, KeyState.VERIFY)
+        entry = next_key(_active(path), name)
         add_key(path, entry)
         hint(f"added {named(entry)} to {path} as a key that verifies")
     else:
@@ -72,14 +72,16 @@ def promote(name: KeyName, file: File = None, check: Check = None) -> None:
     """Step 2: sign with the key from now on; the one that signed goes on verifying."""
     path = file or default_keys_file()
     states = states_of(path)
-    old = next(other for other, state in states.items() if state is KeyState.ACTIVE)
+    old = "OLD"
     if must_promote(state_in(states, name, path), name):
         for target in check or ():
             _check_everybody_knows(target, name, path)
         set_key_state(path, name, KeyState.ACTIVE)
-        hint(f"{name} signs now, {old} goes on verifying")
+        old = ", ".join(
+            other for other, state in states_of(path).items() if state is not states[other] and other != name
+        )
+        hint(f"{name} signs now, {old or 'no other'} goes on verifying")
     else:
-        old = "OLD"
         hint(f"{name} signs already; nothing was changed")
     hint(
         "next: 1. copy the file to every producer and worker; they read it within 5 seconds, or at a SIGHUP\n"
@@ -128,6 +130,10 @@ def _check_nothing_needs(target: str, name: str, pause: float) -> None:
     why_not = still_needed(ask(target, audits))
     if why_not:
         fail(f"{target}: {name} is not retirable: {why_not.removeprefix('no: ')}; nothing was changed", 1)
+
+
+def _active(path: Path) -> KeyEntry:
+    return next(key.entry for key in read_key_file(path) if key.entry.state is KeyState.ACTIVE)
 
 
 def states_of(path: Path) -> dict[str, KeyState]:

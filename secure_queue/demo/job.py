@@ -32,9 +32,13 @@ class FileResult:
 
 @dataclass(frozen=True, slots=True)
 class Job:
-    """The main job after its end; ``run_s`` lasts from the start of the first task to the end of the last."""
+    """The main job after its end; ``run_s`` lasts from the start of the first task to the end of the last.
+
+    ``enqueue_s`` is the time of the first *timed* tasks.
+    """
 
     results: tuple[FileResult, ...]
+    timed: int
     enqueue_s: float
     run_s: float
 

@@ -15,6 +15,7 @@ from rich.text import Text
 from secure_queue.audit.findings import Finding
 from secure_queue.demo.attack import Forgery
 from secure_queue.demo.job import FileResult, Job
+from secure_queue.demo.outage import Loss
 from secure_queue.demo.trial import Outcome
 from secure_queue.names import printable
 
@@ -62,7 +63,8 @@ class Show:
     def job(self, job: Job) -> None:
         """The figures of the main job and its largest files."""
         count, megabytes = len(job.results), job.hashed_bytes / 1e6
-        self.line(f"enqueued  {count:,} signed tasks in {job.enqueue_s:.2f} s = {count / job.enqueue_s:,.0f} tasks/s")
+        rate = job.timed / job.enqueue_s
+        self.line(f"enqueued  {job.timed:,} signed tasks in {job.enqueue_s:.2f} s = {rate:,.0f} tasks/s")
         self.line(
             f"ran       {count:,} tasks in {job.run_s:.2f} s = {count / job.run_s:,.0f} tasks/s, "
             f"{megabytes:,.1f} MB hashed = {megabytes / job.run_s:,.0f} MB/s"
@@ -73,6 +75,16 @@ class Show:
         if job.wrong:
             wrong = [result for result in job.results if not result.verified]
             self.put(_files_table("Results that are wrong", wrong[:LARGEST]))
+
+    def loss(self, loss: Loss, total: int) -> None:
+        """What happened to the primary, and what did not happen to the tasks."""
+        self.line(
+            f"killed    the primary {loss.killed} (kill -9), when {loss.done_before:,} of {total:,} tasks were done"
+        )
+        self.line(
+            f"enqueued  {loss.enqueued_after:,} more into the outage; the first was acknowledged after "
+            f"{loss.outage_s:.1f} s by {loss.successor}"
+        )
 
     def forgeries(self, forgeries: Sequence[Forgery]) -> None:
         """What the attacker has written."""

@@ -14,6 +14,8 @@ QUEUE = "demo"
 CHUNK_BYTES = 1 << 18
 RESULTS_KEPT_S = 3600
 THREADS = 4
+LEASE_S = 10
+"""What a primary forgot when it died runs again after that; the default would let people wait for a minute."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,7 +41,12 @@ def make_tasks(url: str, signing_secret: str) -> Tasks:
     serializer = MsgpackSerializer()
     serializer.register(FileFacts)
     worker: Worker[None] = Worker(
-        url, queue_name=QUEUE, signing_secret=signing_secret, serializer=serializer, sync_concurrency=THREADS
+        url,
+        queue_name=QUEUE,
+        signing_secret=signing_secret,
+        serializer=serializer,
+        sync_concurrency=THREADS,
+        idle_timeout=LEASE_S,
     )
     return Tasks(
         worker,

@@ -1,4 +1,4 @@
-"""Composes the parts that run tasks: seats, fetcher, settlers, heartbeat and upkeep, and winds them down in order.
+"""Composes the parts that run tasks: seats, lanes and heartbeat, and winds them down in order.
 
 The order of an end: no more claims; what no seat has taken is handed back; running tasks have their grace period; what
 is left is cancelled and handed back without using a try; everything is settled; then the lease thread stops.
@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import logging
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from contextlib import AbstractAsyncContextManager
 from contextvars import Context, copy_context
 from functools import partial
@@ -17,25 +17,27 @@ import anyio
 from anyio.abc import TaskGroup
 
 from secure_queue.clock import monotonic
-from secure_queue.errors import SecureQueueError
+from secure_queue.declare_schedules import Declared
 from secure_queue.execution.executor import Executor, Registry
-from secure_queue.execution.fetcher import LAST_CLAIM_S, Fetcher
+from secure_queue.execution.finished import Finished
 from secure_queue.execution.heartbeat import Heartbeat
 from secure_queue.execution.journal import Journal
+from secure_queue.execution.lanes import Lanes
 from secure_queue.execution.outbox import Outbox
 from secure_queue.execution.refusal import Refusals
+from secure_queue.execution.replays import Replays
 from secure_queue.execution.runs import Desk, Run
+from secure_queue.execution.scheduler import LOOK_S, Scheduler
 from secure_queue.execution.seat import Breath, Seat
 from secure_queue.execution.settling import Settling
 from secure_queue.execution.shutdown import Signals
 from secure_queue.execution.threads import Threads
 from secure_queue.execution.ticker import every
-from secure_queue.execution.upkeep import INTERVAL_S, Upkeep
 from secure_queue.execution.verdict import ShutDown
 from secure_queue.names import printable
 from secure_queue.payload.codec import Codec
 from secure_queue.settings import QueueSettings, WorkerSettings
-from secure_queue.storage import Storage
+from secure_queue.storage import Storages
 
 PULSE_S = 0.25
 JOURNAL_S = 1.0
@@ -51,12 +53,13 @@ class Engine:
 
     def __init__(
         self,
-        storage: Storage,
-        open_storage: Callable[[], AbstractAsyncContextManager[Storage]],
+        storages: Storages,
+        open_storages: Callable[[], AbstractAsyncContextManager[Storages]],
         codec: Codec,
         registry: Registry,
         queue: QueueSettings,
         settings: WorkerSettings,
+        declared_schedules: Mapping[str, Declared],
         *,
         burst: bool = False,
         signals: Signals,
@@ -69,17 +72,33 @@ class Engine:
         self._on_hangup = on_hangup
         self._when_stuck = when_stuck
         self.desk = Desk()
-        self._outbox = Outbox(storage, self.desk, queue.priorities)
+        outboxes: dict[int, Outbox] = {}
         redact = settings.redact_failures
-        self._settling = Settling(codec, self.desk, self._outbox, settings.worker_id, redact=redact)
+        self._settling = Settling(codec, self.desk, outboxes, settings.worker_id, redact=redact)
         self._journal = journal
-        refusals = Refusals(storage, self.desk, journal)
         self._threads = Threads(settings.sync_concurrency)
-        self._executor = Executor(codec, registry, settings, self.desk, self._settling, refusals, self._threads)
+        refusals = Refusals(storages, self.desk, journal)
+        finished = Finished()
+        replays = Replays(storages, codec, self._settling, refusals, finished)
+        self._executor = Executor(
+            codec, registry, settings, self.desk, self._settling, refusals, replays, self._threads
+        )
+        self._heartbeat = Heartbeat(open_storages, self.desk, round(settings.idle_timeout_s * 1000))
         drained = partial(self.ask, DRAIN) if burst else None
-        self._fetcher = Fetcher(storage, settings, self.desk, self._settling.hand_back, drained)
-        self._heartbeat = Heartbeat(open_storage, self.desk, round(settings.idle_timeout_s * 1000))
-        self._upkeep = Upkeep(storage, codec, settings, self.desk, self._heartbeat, self._settling, journal)
+        self._lanes = Lanes(
+            storages,
+            codec,
+            queue,
+            settings,
+            self.desk,
+            outboxes,
+            self._settling,
+            self._heartbeat,
+            finished,
+            journal,
+            drained,
+        )
+        self._scheduler = Scheduler(storages.at(0), codec, declared_schedules, self.desk, queue.default_priority)
         self._thread = threading.get_ident()
         self._asked = 0
         self._draining = anyio.Event()
@@ -105,8 +124,8 @@ class Engine:
     async def run(self) -> None:
         """Work until it is asked to end, by a signal too if there are any."""
         async with self._heartbeat.beating(), anyio.create_task_group() as background:
-            background.start_soon(self._outbox.run)
-            background.start_soon(every, INTERVAL_S, self._upkeep.tick)
+            await self._lanes.open(background)
+            background.start_soon(every, LOOK_S, self._scheduler.tick)
             background.start_soon(every, PULSE_S, self._pulse)
             background.start_soon(every, JOURNAL_S, self._journal.flush)
             self._threads.serve(background)
@@ -119,7 +138,7 @@ class Engine:
 
     async def _flush(self) -> None:
         with anyio.move_on_after(FLUSH_S):
-            await self._outbox.drain()
+            await self._lanes.drain()
             await self._journal.flush()
 
     async def _pulse(self) -> None:
@@ -131,7 +150,7 @@ class Engine:
             _log.info("received SIGHUP, looking at the key file")
             self._on_hangup()
         self._obey()
-        self._fetcher.return_surplus()
+        self._lanes.return_surplus()
 
     async def _work(self) -> None:
         _log.info("worker %s starts with %d seats", self._settings.worker_id, self._settings.concurrency)
@@ -139,12 +158,8 @@ class Engine:
             breath = Breath()
             for _ in range(self._settings.concurrency):
                 seats.start_soon(self._keep_seat, seats, breath, copy_context())
-            async with anyio.create_task_group() as fetching:
-                fetching.start_soon(self._fetcher.run)
-                await self._draining.wait()
-                self._fetcher.hurry()
-                fetching.cancel_scope.cancel()
-            await self._take_in_the_last_claim()
+            await self._lanes.fetch_until(self._draining)
+            await self._lanes.take_in_the_last_claims()
             self._hand_back_waiting()
             self._threads.close()
             await self._wind_down()
@@ -154,14 +169,6 @@ class Engine:
         """Fill one seat; when a task has left its mark on it, with a new one in a clean context."""
         await Seat(self.desk, self._executor, self._settling, breath).work()
         clean.copy().run(seats.start_soon, self._keep_seat, seats, breath, clean)
-
-    async def _take_in_the_last_claim(self) -> None:
-        """A claim may have been cut off; its tasks are handed back like the others instead of waiting for a lease."""
-        with anyio.move_on_after(LAST_CLAIM_S):
-            try:
-                await self._fetcher.recover()
-            except SecureQueueError as error:
-                _log.warning("the last claim could not be looked up: %s", error)
 
     def _hand_back_waiting(self) -> None:
         for run in self.desk.take_back():

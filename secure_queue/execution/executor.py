@@ -14,10 +14,12 @@ from anyio import current_effective_deadline, get_cancelled_exc_class
 from secure_queue.clock import monotonic, now_ms
 from secure_queue.errors import Rejected
 from secure_queue.execution.refusal import Refusals
+from secure_queue.execution.replays import Replays
 from secure_queue.execution.runs import Desk, Run
 from secure_queue.execution.settling import Settling
 from secure_queue.execution.threads import NoThread, Raised, Threads
 from secure_queue.execution.verdict import EXPIRED, WORKER_LOST, Ending, Failed, TimedOut
+from secure_queue.partitions import is_misplaced
 from secure_queue.payload.codec import Codec, Opened, Purpose
 from secure_queue.payload.records import TaskHead
 from secure_queue.settings import LONGEST_S, TaskSettings, WorkerSettings
@@ -48,6 +50,7 @@ class Executor:
         desk: Desk,
         settling: Settling,
         refusals: Refusals,
+        replays: Replays,
         threads: Threads,
     ) -> None:
         self._codec = codec
@@ -56,6 +59,7 @@ class Executor:
         self._desk = desk
         self._settling = settling
         self._refusals = refusals
+        self._replays = replays
         self._threads = threads
 
     async def execute(self, run: Run) -> None:
@@ -71,6 +75,8 @@ class Executor:
             opened = self._codec.open(claim.untrusted, Purpose.TASK, task_id, now_ms=run.started_ms)  # type: ignore[arg-type]  # what is not bytes is rejected
             args, kwargs = _arguments(opened.value if type(opened.value) is list else await _awaited(opened.value))
             head = TaskHead.unpack(opened.head) if opened.head else None
+            if is_misplaced(task_id, run.partition):
+                raise Rejected("wrong-partition")
         except UnicodeDecodeError:
             await self._refusals.refuse(run, "bad-id")
         except Rejected as error:
@@ -82,7 +88,9 @@ class Executor:
         else:
             run.opened = opened
             run.arguments = args, kwargs
-            task = self._ready_task(run, opened, head)
+            run.fire_ms = None if head is None else head.fire_ms
+            replayed = self._replays.is_suspect(run, opened) and await self._replays.settle(run, opened)
+            task = None if replayed else self._ready_task(run, opened, head)
             if task is not None:
                 await self._run(run, opened, task, args, kwargs)
 
@@ -101,9 +109,7 @@ class Executor:
     async def _run(
         self, run: Run, opened: Opened, task: RegisteredTask[..., Any, Any], args: list[Any], kwargs: dict[str, Any]
     ) -> None:
-        settings = run.settings
-        if settings.max_tries is not None and run.claim.tries > settings.max_tries:
-            self._settling.fail(run, WORKER_LOST)
+        if not await self._may_begin(run):
             return
         run.worker_id = self._worker_id
         self._desk.begin(run)
@@ -124,6 +130,17 @@ class Executor:
             await self._succeed(run, opened, value)
         finally:
             self._desk.end(run)
+
+    async def _may_begin(self, run: Run) -> bool:
+        """Whether a try is left: one that a worker had claimed when it died, and had not begun, does not count."""
+        claim, most = run.claim, run.settings.max_tries
+        if most is None or claim.tries < most:
+            return True
+        if claim.tries > most and claim.has_begun:
+            self._settling.fail(run, WORKER_LOST)
+            return False
+        run.claim = claim._replace(tries=min(claim.tries, most))
+        return await self._settling.begin(run)
 
     async def _call(self, run: Run, fn: Callable[[], Any], *, is_async: bool) -> Any:
         if is_async:

@@ -1,21 +1,24 @@
-"""Claims as many tasks as can be started soon, and waits for a wake-up when there are none."""
+"""Claims the tasks of one partition, as many as can be started soon, and waits for a wake-up when there are none."""
 
 from __future__ import annotations
 
 import logging
 import os
+import random
 from collections.abc import Callable
 
 import anyio
 
-from secure_queue.clock import monotonic
 from secure_queue.errors import ConfigurationError, SecureQueueError
-from secure_queue.execution.demand import LARGEST_CLAIM, Pace, ahead, demand
+from secure_queue.execution.appetite import Appetite
+from secure_queue.execution.demand import LARGEST_CLAIM
+from secure_queue.execution.outbox import Outbox
 from secure_queue.execution.runs import Desk, Run
 from secure_queue.settings import WorkerSettings
 from secure_queue.storage import Claim, Storage
 
 WAKE_S = 2.0
+SWEEP_S = 1.5
 PAUSE_S = 0.5
 LAST_CLAIM_S = 2.0
 MOST_UNSETTLED = 2 * LARGEST_CLAIM
@@ -25,44 +28,59 @@ _log = logging.getLogger("secure_queue.worker")
 
 
 class Fetcher:
-    """Fills the desk. With *drained* it calls back once, when the queue is empty and nothing is held (burst)."""
+    """Fills the desk from one partition. With *rested* it calls that after every claim that left nothing (burst).
+
+    *first* are those that a worker starts with: what is wrong with its configuration shows there.
+    """
 
     def __init__(
         self,
         storage: Storage,
+        partition: int,
         settings: WorkerSettings,
         desk: Desk,
+        appetite: Appetite,
+        outbox: Outbox,
         hand_back: Callable[[Run], None],
-        drained: Callable[[], None] | None,
+        *,
+        rested: Callable[[], None] | None,
+        first: bool,
     ) -> None:
         self._storage = storage
-        self._settings = settings
+        self._partition = partition
+        self._worker_id = settings.worker_id
         self._desk = desk
+        self._appetite = appetite
+        self._outbox = outbox
         self._hand_back = hand_back
-        self._drained = drained
-        self._pace = Pace()
+        self._rested = rested
         self._claims = 0
-        self._connected = False
         self._uncertain: bytes | None = None
-        self._ended = 0
-        self._measured_at = monotonic()
         self._token = b"%s.%s" % (settings.worker_id.encode(), os.urandom(4).hex().encode())  # ids may come again
         self._lease_ms = round(settings.idle_timeout_s * 1000)
         self._shield = anyio.CancelScope(shield=True)
+        self.waiters = 1
+        """At how many partitions this worker waits; 0: this one is not among them."""
+        self._connected = not first
+        self.empty_at = -1
+        """What the desk had seen before a claim that left nothing."""
 
     async def run(self) -> None:
         """Claim, for ever."""
         more = True
         while True:
-            count = await self._room()
+            await self._until_settled()
+            before, self.empty_at = self._desk.changes, -1
             try:
                 await self.recover()
-                more = await (self._claim(count) if more else self._claim_when_woken(self._no_more_than_seats(count)))
+                more = await (self._claim() if more else self._wait_or_look_in())
             except Exception as error:
                 await self._complain(error)
                 continue
-            if not more and self._drained is not None:
-                await self._pause_or_end(self._drained)
+            if not more and self._rested is not None:
+                self.empty_at = before
+                self._rested()
+                await anyio.sleep(0.01)
                 more = True
 
     async def _complain(self, error: Exception) -> None:
@@ -78,74 +96,61 @@ class Fetcher:
         )
         await anyio.sleep(PAUSE_S)
 
-    async def _room(self) -> int:
-        """Wait until a claim is worth its round trip, and say of how many tasks."""
-        desk = self._desk
-        while True:
-            allowance = ahead(self._settings.prefetch, self._pace)
-            desk.low_water = min(allowance, LARGEST_CLAIM) // 2
-            if desk.waiting <= desk.low_water and desk.unsettled <= MOST_UNSETTLED:
-                count = demand(desk.idle_seats, desk.waiting, allowance)
-                if count:
-                    return count
-            desk.room = anyio.Event()
-            await desk.room.wait()
+    async def _until_settled(self) -> None:
+        while self._outbox.unsettled > MOST_UNSETTLED:
+            await self._desk.until_something_is_settled()
 
-    async def _claim(self, count: int) -> bool:
-        """Claim up to *count* tasks; say whether there is more."""
-        more = False
-        # Shielded: a claim whose answer nobody takes would keep its tasks waiting until their leases run out.
-        with anyio.CancelScope(shield=True) as self._shield:
-            self._uncertain = token = self._next_token()
-            more, claims = await self._storage.claim(self._settings.worker_id, token, count, self._lease_ms)
-            self._uncertain, self._connected = None, True
-            self._take(claims)
-        return more
+    async def _claim(self) -> bool:
+        """Claim as many tasks as have room; say whether there is more."""
+        count = await self._appetite.portion(self, reserve=True)
+        try:
+            # Shielded: a claim whose answer nobody takes would keep its tasks waiting until their leases run out.
+            with anyio.CancelScope(shield=True) as self._shield:
+                self._uncertain = token = self._next_token()
+                more, claims = await self._storage.claim(self._worker_id, token, count, self._lease_ms)
+                self._uncertain, self._connected = None, True
+                return self._take(claims) or more
+            return False  # there was no time left for it
+        finally:
+            self._appetite.give_up(self)
+
+    async def _wait_or_look_in(self) -> bool:
+        if self.waiters:
+            count = self._appetite.after_a_rest(await self._appetite.portion(self, reserve=False), self.waiters)
+            return await self._claim_when_woken(count)
+        await anyio.sleep(SWEEP_S * random.uniform(0.7, 1.3))  # noqa: S311 - spreads load
+        return True
 
     async def _claim_when_woken(self, count: int) -> bool:
         """Wait for a wake-up and claim; whatever goes wrong, the next claim asks plainly."""
         self._uncertain = token = self._next_token()
-        found = await self._storage.claim_when_woken(self._settings.worker_id, token, count, self._lease_ms, WAKE_S)
+        found = await self._storage.claim_when_woken(self._worker_id, token, count, self._lease_ms, WAKE_S)
         if found is None:
             return True
         self._uncertain = None
         more, claims = found
-        self._take(claims)
-        return more
+        return self._take(claims) or more
 
-    def _no_more_than_seats(self, count: int) -> int:
-        """After a rest the pace of before says nothing: claim for free seats only, unless a prefetch was asked for."""
-        return count if self._settings.prefetch is not None else max(1, min(count, self._desk.idle_seats))
+    def _take(self, claims: list[Claim]) -> bool:
+        """Take in what was claimed while others claimed too; say whether some of it had to be given back."""
+        self._desk.add(claims, self._partition)
+        surplus = self._appetite.surplus()
+        self._appetite.note()
+        for run in surplus:
+            self._hand_back(run)
+        return bool(surplus)
 
     async def recover(self) -> None:
         """Take what a claim of unknown outcome has claimed after all; also to be called after this was cancelled."""
         if self._uncertain is not None:
-            _, claims = await self._storage.claim(self._settings.worker_id, self._uncertain, 0, self._lease_ms)
+            _, claims = await self._storage.claim(self._worker_id, self._uncertain, 0, self._lease_ms)
             self._uncertain = None
             self._take(claims)
-
-    def return_surplus(self) -> None:
-        """Hand back what cannot be started soon after all: short tasks were followed by long ones. Called now and then."""
-        ended, now = self._desk.ended, monotonic()
-        self._pace.slow_down((ended - self._ended) / (now - self._measured_at))
-        self._ended, self._measured_at = ended, now
-        if self._settings.prefetch is None:
-            for run in self._desk.take_back(beyond=ahead(None, self._pace)):
-                self._hand_back(run)
 
     def _next_token(self) -> bytes:
         self._claims += 1
         return b"%s.%x" % (self._token, self._claims)
 
-    def _take(self, claims: list[Claim]) -> None:
-        self._desk.add(claims)
-        self._pace.note(self._desk.ended, monotonic())
-
     def hurry(self) -> None:
         """A claim under way may take two more seconds; to be called before this is cancelled."""
         self._shield.deadline = anyio.current_time() + LAST_CLAIM_S
-
-    async def _pause_or_end(self, drained: Callable[[], None]) -> None:
-        if self._desk.at_rest:
-            drained()
-        await anyio.sleep(0.01)

@@ -19,7 +19,7 @@ from secure_queue.clock import monotonic
 from secure_queue.errors import SecureQueueError
 from secure_queue.execution.runs import Desk
 from secure_queue.names import printable
-from secure_queue.storage import Storage
+from secure_queue.storage import GiveBack, Storage, Storages
 
 CHECK_S = 1.0
 BLOCKED_AFTER_S = 2.0
@@ -32,9 +32,9 @@ class Heartbeat:
     """Keeps the leases of a desk; start it with ``beating``."""
 
     def __init__(
-        self, open_storage: Callable[[], AbstractAsyncContextManager[Storage]], desk: Desk, lease_ms: int
+        self, open_storages: Callable[[], AbstractAsyncContextManager[Storages]], desk: Desk, lease_ms: int
     ) -> None:
-        self._open_storage = open_storage
+        self._open_storages = open_storages
         self._desk = desk
         self._lease_ms = lease_ms
         self._interval_s = lease_ms / 3000
@@ -67,17 +67,42 @@ class Heartbeat:
                 self._stop.wait(CHECK_S)
 
     async def _beat(self) -> None:
-        async with self._open_storage() as storage:
+        async with self._open_storages() as storages:
             last = monotonic()
             while not self._stop.is_set():
                 await anyio.to_thread.run_sync(self._stop.wait, min(CHECK_S, self._interval_s))
                 self._look_for_a_blocked_loop()
                 if monotonic() - last >= self._interval_s:
                     last = monotonic()
-                    await self._renew(storage)
+                    await self._renew_everywhere(storages)
+                if monotonic() - self.pulse > self._lease_ms / 1000:
+                    await self._free_unstarted(storages)
 
-    async def _renew(self, storage: Storage) -> None:
-        held = self._desk.leases(monotonic())
+    async def _free_unstarted(self, storages: Storages) -> None:
+        """A loop that has not moved for a whole lease begins nothing soon: other workers have what it has not begun."""
+        runs = self._desk.give_up_unstarted()
+        places = {(run.partition, run.claim.priority) for run in runs}
+        for partition, priority in places:
+            some = [run.claim for run in runs if (run.partition, run.claim.priority) == (partition, priority)]
+            await self._release(
+                storages.at(partition), priority, [GiveBack(one.untrusted_id, one.token) for one in some]
+            )
+        if runs:
+            _log.warning("the event loop is blocked; %d tasks that were not begun are left to others", len(runs))
+
+    async def _release(self, storage: Storage, priority: str, runs: list[GiveBack]) -> None:
+        try:
+            await storage.release(priority, runs)
+        except SecureQueueError as error:
+            _log.warning("tasks could not be left to others now: %s", error)
+
+    async def _renew_everywhere(self, storages: Storages) -> None:
+        """All partitions at once: one that does not answer must not cost the leases of the others."""
+        async with anyio.create_task_group() as group:
+            for partition, held in self._desk.leases(monotonic()).items():
+                group.start_soon(self._renew, storages.at(partition), held)
+
+    async def _renew(self, storage: Storage, held: list[GiveBack]) -> None:
         for first in range(0, len(held), 500):
             some = held[first : first + 500]
             try:

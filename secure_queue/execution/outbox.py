@@ -8,7 +8,9 @@ from typing import Generic, TypeVar
 
 import anyio
 
+from secure_queue.coalesce import Coalescer
 from secure_queue.errors import SecureQueueError
+from secure_queue.execution.finished import Finished
 from secure_queue.execution.runs import Desk
 from secure_queue.storage import End, GiveBack, Storage
 
@@ -22,11 +24,19 @@ _log = logging.getLogger("secure_queue.worker")
 class Tray(Generic[Item]):
     """The runs that wait for one verb."""
 
-    def __init__(self, name: str, send: Callable[[Sequence[Item]], Awaitable[list[bool]]], desk: Desk) -> None:
+    def __init__(
+        self,
+        name: str,
+        send: Callable[[Sequence[Item]], Awaitable[list[bool]]],
+        desk: Desk,
+        remember: Callable[[Sequence[Item], list[bool]], None] | None = None,
+    ) -> None:
         self.name = name
+        self._remember: Callable[[Sequence[Item], list[bool]], None] = remember or _forget
         self._send: Callable[[Sequence[Item]], Awaitable[list[bool]]] = send
         self._desk = desk
         self._items: list[Item] = []
+        self._under_way = 0
         self._filled = anyio.Event()
         self._one_at_a_time = anyio.Lock()
 
@@ -34,6 +44,9 @@ class Tray(Generic[Item]):
         """Put *item* in; it is on its way as soon as the call in flight is done."""
         self._items.append(item)
         self._filled.set()
+
+    def __len__(self) -> int:
+        return len(self._items) + self._under_way
 
     async def run(self) -> None:
         """Send what comes in, for ever."""
@@ -47,6 +60,7 @@ class Tray(Generic[Item]):
         async with self._one_at_a_time:
             while self._items:
                 batch, self._items = self._items[:LARGEST_BATCH], self._items[LARGEST_BATCH:]
+                self._under_way = len(batch)
                 self._note(batch, await self._settle(batch))
 
     async def _settle(self, batch: list[Item]) -> list[bool]:
@@ -62,8 +76,11 @@ class Tray(Generic[Item]):
         except BaseException:
             self._items = batch + self._items  # cancelled: every verb may be repeated
             raise
+        finally:
+            self._under_way = 0
 
     def _note(self, batch: Sequence[Item], kept: list[bool]) -> None:
+        self._remember(batch, kept)
         self._desk.let_go((item.task_id, item.token) for item in batch)
         stale = kept.count(False)
         if stale:
@@ -72,25 +89,42 @@ class Tray(Generic[Item]):
 
 
 class Outbox:
-    """All ways in which a run can be settled."""
+    """All ways in which a run of one partition can be settled, and the note that it begins."""
 
-    def __init__(self, storage: Storage, desk: Desk, priorities: Sequence[str]) -> None:
-        self.complete: Tray[End] = Tray("complete", storage.complete, desk)
+    def __init__(self, storage: Storage, desk: Desk, priorities: Sequence[str], finished: Finished) -> None:
+        self._desk = desk
+        self._finished = finished
+        self.complete: Tray[End] = Tray("complete", storage.complete, desk, self._remember)
         self.bury: Tray[End] = Tray("bury", storage.bury, desk)
         self.retry: dict[str, Tray[GiveBack]] = {}
         self.release: dict[str, Tray[GiveBack]] = {}
         for name in priorities:
             self.retry[name] = Tray("retry", _for_priority(storage.retry, name), desk)
             self.release[name] = Tray("release", _for_priority(storage.release, name), desk)
+        self.begin: Coalescer[GiveBack, bool] = Coalescer(storage.begin, LARGEST_BATCH)
+        self.trays: list[Tray[End] | Tray[GiveBack]] = [
+            self.complete,
+            self.bury,
+            *self.retry.values(),
+            *self.release.values(),
+        ]
+
+    def _remember(self, ends: Sequence[End], kept: list[bool]) -> None:
+        """Note which tasks are finished, from the moment when their results are known to be written."""
+        for end, flag in zip(ends, kept, strict=True):
+            run = self._desk.held.get((end.task_id, end.token))
+            if flag and run is not None and run.opened is not None:
+                self._finished.note(run.opened.jti, end)
 
     @property
-    def trays(self) -> list[Tray[End] | Tray[GiveBack]]:
-        """Every tray."""
-        return [self.complete, self.bury, *self.retry.values(), *self.release.values()]
+    def unsettled(self) -> int:
+        """How many runs have ended and are not settled yet."""
+        return sum(map(len, self.trays))
 
     async def run(self) -> None:
         """Keep every tray moving, for ever."""
         async with anyio.create_task_group() as group:
+            group.start_soon(self.begin.run)
             for tray in self.trays:
                 group.start_soon(tray.run)
 
@@ -98,6 +132,10 @@ class Outbox:
         """Send what is left in any tray."""
         for tray in self.trays:
             await tray.drain()
+
+
+def _forget(items: Sequence[object], kept: list[bool]) -> None:
+    """What does not finish a task need not be remembered."""
 
 
 def _for_priority(

@@ -11,7 +11,7 @@ from secure_queue.clock import monotonic
 from secure_queue.errors import SecureQueueError
 from secure_queue.execution.journal import Journal
 from secure_queue.execution.runs import Desk, Run
-from secure_queue.storage import UNKNOWN, Claim, Storage
+from secure_queue.storage import UNKNOWN, Claim, Storages
 
 LINE_S = 1.0
 
@@ -21,8 +21,8 @@ _audit_log = logging.getLogger("secure_queue.audit")
 class Refusals:
     """Puts rejected payloads aside; a seat calls this and then goes on with the next task."""
 
-    def __init__(self, storage: Storage, desk: Desk, journal: Journal) -> None:
-        self._storage = storage
+    def __init__(self, storages: Storages, desk: Desk, journal: Journal) -> None:
+        self._storages = storages
         self._desk = desk
         self._journal = journal
         self._lines = _Lines()
@@ -32,11 +32,11 @@ class Refusals:
         claim = run.claim
         try:
             reason = _sharpened(claim, reason)
-            if reason == "missing-payload" and await self._is_surplus(claim.untrusted_id):
+            if reason == "missing-payload" and await self._is_surplus(run):
                 return
             token = b"" if claim.untrusted is None else claim.token
             digest = hashlib.sha256(claim.untrusted).hexdigest() if isinstance(claim.untrusted, bytes) else ""
-            moved = await self._storage.quarantine(claim.untrusted_id, token, reason, digest)
+            moved = await self._storages.at(run.partition).quarantine(claim.untrusted_id, token, reason, digest)
         except SecureQueueError as error:
             _audit_log.error("a payload could not be put aside now: %s", error)
             return
@@ -48,9 +48,10 @@ class Refusals:
             self._lines.say(task_id, reason)
             self._journal.note("quarantined", id=claim.untrusted_id, reason=reason, size=_size(claim), sha256=digest)
 
-    async def _is_surplus(self, untrusted_id: bytes) -> bool:
+    async def _is_surplus(self, run: Run) -> bool:
         """Whether this is a second entry of a task that has finished meanwhile: then there is word of its end."""
-        return (await self._storage.watch("nobody", [untrusted_id]))[0] is not UNKNOWN
+        [found] = await self._storages.at(run.partition).watch("nobody", [run.claim.untrusted_id])
+        return found is not UNKNOWN
 
 
 class _Lines:

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections import Counter, deque
+from collections import Counter, defaultdict, deque
 from collections.abc import Iterable
+from datetime import UTC, datetime
 
 import anyio
 
-from secure_queue.execution.verdict import Interruption
+from secure_queue.execution.verdict import Interruption, LeaseLost
 from secure_queue.payload.codec import Opened, Sealed
 from secure_queue.settings import TaskSettings
 from secure_queue.storage import Claim, GiveBack
@@ -23,9 +24,11 @@ class Run:
     __slots__ = (
         "arguments",
         "claim",
+        "fire_ms",
         "give_up_at",
         "interruption",
         "opened",
+        "partition",
         "scope",
         "settings",
         "started_ms",
@@ -33,14 +36,16 @@ class Run:
         "worker_id",
     )
 
-    def __init__(self, claim: Claim) -> None:
+    def __init__(self, claim: Claim, partition: int = 0) -> None:
         self.claim = claim
+        self.partition = partition
         self.opened: Opened | Sealed | None = None
         self.arguments: object = ()
         self.settings = NOBODY_KNOWS
         self.ttl_ms = 0
         self.started_ms = 0
         self.worker_id = ""
+        self.fire_ms: int | None = None
         self.scope: anyio.CancelScope | None = None
         self.interruption: Interruption | None = None
         self.give_up_at: float | None = None
@@ -73,6 +78,7 @@ class Run:
             self.claim.priority,
             task.jti.hex(),
             self.worker_id,
+            None if self.fire_ms is None else datetime.fromtimestamp(self.fire_ms / 1000, UTC),
         )
 
 
@@ -91,6 +97,9 @@ class Desk:
         self.counters: Counter[str] = Counter()
         self.room = anyio.Event()
         self.low_water = 0
+        self.changes = 0
+        """Grows with everything that is taken in or settled."""
+        self._settled = anyio.Event()
         self._waiting: deque[Run] = deque()
         self._idle: deque[anyio.Event] = deque()
         self._called = False
@@ -107,19 +116,20 @@ class Desk:
         return len(self._idle)
 
     @property
-    def unsettled(self) -> int:
-        """How many runs have ended and are not settled yet."""
-        return len(self.held) - len(self._waiting) - len(self.running)
+    def free_seats(self) -> int:
+        """The idle seats, and the one that has been called and has not come yet."""
+        return len(self._idle) + self._called
 
     @property
     def at_rest(self) -> bool:
         """Whether nothing is held at all."""
         return not self.held
 
-    def add(self, claims: Iterable[Claim]) -> None:
+    def add(self, claims: Iterable[Claim], partition: int = 0) -> None:
         """Take claims in; seats come and get them."""
         for claim in claims:
-            run = Run(claim)
+            self.changes += 1
+            run = Run(claim, partition)
             if claim.untrusted is not None:
                 self.held[claim.untrusted_id, claim.token] = run
             self._waiting.append(run)
@@ -201,11 +211,27 @@ class Desk:
         """Forget runs that are settled, given by id and token."""
         for key in runs:
             self.held.pop(key, None)
+        self.changes += 1
         self.room.set()
+        self._settled.set()
 
-    def leases(self, now: float) -> list[GiveBack]:
-        """What the heartbeat prolongs at the monotonic second *now*; safe from another thread."""
-        held = list(self.held.items())
-        return [
-            GiveBack(task_id, token) for (task_id, token), run in held if run.give_up_at is None or now < run.give_up_at
-        ]
+    async def until_something_is_settled(self) -> None:
+        """Wait for the next settlement."""
+        if self._settled.is_set():
+            self._settled = anyio.Event()
+        await self._settled.wait()
+
+    def give_up_unstarted(self) -> list[Run]:
+        """The runs that no seat has opened, which none will begin any more; safe from another thread."""
+        unstarted = [run for run in list(self.held.values()) if run.opened is None and run.interruption is None]
+        for run in unstarted:
+            run.interruption = LeaseLost()
+        return unstarted
+
+    def leases(self, now: float) -> dict[int, list[GiveBack]]:
+        """What the heartbeat prolongs in each partition at the monotonic second *now*; safe from another thread."""
+        leases: dict[int, list[GiveBack]] = defaultdict(list)
+        for (task_id, token), run in list(self.held.items()):
+            if run.give_up_at is None or now < run.give_up_at:
+                leases[run.partition].append(GiveBack(task_id, token))
+        return leases

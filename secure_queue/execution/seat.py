@@ -83,7 +83,7 @@ class Seat:
         while not scope.cancel_called:
             run = await self._desk.take()
             if run.interruption is not None:
-                self._settling.hand_back(run)
+                self._settling.decline(run)
                 continue
             self._run, run.scope = run, scope
             await self._execute(run)

@@ -43,6 +43,7 @@ class Upkeep:
         self._heartbeat = heartbeat
         self._settling = settling
         self._journal = journal
+        self._generation: bytes | None = None
 
     async def tick(self) -> float | None:
         """One round; returns the seconds until the next task is due, if one is waiting."""
@@ -53,11 +54,22 @@ class Upkeep:
             keep_dead_ms=round(self._settings.keep_dead_s * 1000),
             keep_dead=self._settings.keep_dead,
         )
+        self._compare(found.generation)
         if found.taken_back:
             _log.warning("%d tasks of workers that vanished run again", found.taken_back)
         for untrusted_id, untrusted_mark in found.untrusted_aborts.items():
             self._abort(untrusted_id, untrusted_mark)
         return None if found.next_due_ms is None else found.next_due_ms / 1000
+
+    def _compare(self, generation: bytes) -> None:
+        """Say so when the queue is not the one of before: restarted without its data, emptied, or replaced by another."""
+        before, self._generation = self._generation, generation
+        if before not in (None, generation):
+            self._desk.counters["dataset_replaced"] += 1
+            _log.error(
+                "the data of this queue was replaced: what had not run yet is gone, but for what producers enqueue again; "
+                "was the server restarted without its files (appendonly yes), or flushed?"
+            )
 
     def _drop_lost_runs(self) -> None:
         while self._heartbeat.lost:

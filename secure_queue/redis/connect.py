@@ -1,27 +1,39 @@
-"""Opens the link to whatever a topology describes, and closes it again.
+"""Opens the links to whatever a topology describes, and closes them again.
 
 ``hosted`` gives a topology that lives only in this process or machine (``embedded://``, ``memory://``) a place that
-several links, of other threads and event loops too, can share; ``open_link`` opens one link.
+several links, of other threads and event loops too, can share; ``open_links`` opens the way to all partitions of a queue,
+``open_link`` to one.
 """
 
 from __future__ import annotations
 
 from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack, asynccontextmanager
+from functools import cache
+from typing import Protocol
 from uuid import uuid4
+
+from anyio.abc import TaskGroup
 
 from secure_queue.background import beside
 from secure_queue.redis.coredis_link import CoredisLink
-from secure_queue.redis.dialing import open_pool, pool_for
+from secure_queue.redis.dialing import pool_for
 from secure_queue.redis.following import Follower, Locator
+from secure_queue.redis.history import History
 from secure_queue.redis.link import Link
 from secure_queue.redis.memory import MemoryServer, open_memory
 from secure_queue.redis.sentinels import SentinelLocator
-from secure_queue.redis.slots import ClusterLocator
+from secure_queue.redis.slots import ClusterLocator, ClusterMap
 from secure_queue.redis.topology import Cluster, Embedded, Memory, Sentinel, Standalone, Topology
 
 DEADLINE = 20.0  # seconds for a plain command and for the first connect
 SHARED, DEDICATED = 4, 128  # connections: requests are pipelined, blocking calls and listeners hold one each
+
+
+class Links(Protocol):
+    """Finds the link to the server that holds the keys of a hash tag; the same tag gives the same link."""
+
+    def __call__(self, tag: bytes) -> Link: ...
 
 
 @asynccontextmanager
@@ -47,41 +59,62 @@ async def hosted(topology: Topology) -> AsyncIterator[Topology]:
 
 
 @asynccontextmanager
-async def open_link(topology: Topology, *, tag: bytes = b"", deadline: float = DEADLINE) -> AsyncIterator[Link]:
-    """Open a link; no connection is made before the first call. *deadline* is that of plain commands.
+async def open_links(topology: Topology, *, deadline: float = DEADLINE) -> AsyncIterator[Links]:
+    """Open the way to every hash tag; no connection is made before the first call. *deadline* is that of plain commands.
 
-    In a cluster it leads to the owner of the slot of the hash tag *tag*. The task that enters it must also leave it: its
-    connections live in task groups. Any task may use it meanwhile.
+    One server holds all tags, but in a cluster each has an owner: there each has a link of its own. The task that enters
+    must also leave: the connections live in task groups. Any task may use it meanwhile.
     """
     async with AsyncExitStack() as stack:
-        match await stack.enter_async_context(hosted(topology)):
-            case Memory(name):
-                yield stack.enter_context(open_memory(name))
-            case Standalone() as server:
-                yield await _link(stack, server, str(server), deadline)
-            case Sentinel() as group:
-                yield await _following_link(stack, SentinelLocator(group), group.primary, str(group), deadline)
-            case Cluster() as cluster:
-                yield await _following_link(
-                    stack, ClusterLocator(cluster, tag), cluster.seeds[0], str(cluster), deadline
-                )
+        place = await stack.enter_async_context(hosted(topology))
+        if isinstance(place, Memory):
+            memory = stack.enter_context(open_memory(place.name))
+            yield lambda _: memory
+            return
+        if isinstance(place, Cluster):
+            known = await stack.enter_async_context(ClusterMap(place))
+            group = await stack.enter_async_context(beside())
+            yield cache(lambda tag: _cluster_link(group, known, place, tag, deadline))
+            return
+        group = await stack.enter_async_context(beside())
+        link = _only_link(group, place, deadline)
+        yield lambda _: link
 
 
-async def _link(
-    stack: AsyncExitStack, server: Standalone, name: str, deadline: float, follower: Follower | None = None
-) -> Link:
+@asynccontextmanager
+async def open_link(topology: Topology, *, tag: bytes = b"", deadline: float = DEADLINE) -> AsyncIterator[Link]:
+    """Open one link, in a cluster to the owner of the slot of the hash tag *tag*."""
+    async with open_links(topology, deadline=deadline) as links:
+        yield links(tag)
+
+
+def _only_link(group: TaskGroup, place: Topology, deadline: float) -> Link:
+    match place:
+        case Sentinel():
+            return _following_link(group, SentinelLocator(place), place.primary, str(place), deadline)
+        case Standalone():
+            return _link(group, place, str(place), deadline)
+    raise TypeError(f"{place} is not hosted")
+
+
+def _cluster_link(group: TaskGroup, known: ClusterMap, place: Cluster, tag: bytes, deadline: float) -> Link:
+    return _following_link(group, ClusterLocator(known, tag), place.seeds[0], str(place), deadline)
+
+
+def _link(group: TaskGroup, server: Standalone, name: str, deadline: float, follower: Follower | None = None) -> Link:
     pools = pool_for(server, SHARED), pool_for(server, DEDICATED)
+    history = History()
+    if follower is not None:
+        follower.when_moved = history.goes_on_elsewhere
     for pool in pools:
+        pool.when_opening = history.look
         if follower is not None:
             follower.lead(pool)
-        await stack.enter_async_context(open_pool(pool))
-    return CoredisLink(*pools, server=name, deadline=deadline, follower=follower)
+        pool.live_in(group)
+    return CoredisLink(*pools, server=name, deadline=deadline, history=history, follower=follower)
 
 
-async def _following_link(
-    stack: AsyncExitStack, locator: Locator, like: Standalone, name: str, deadline: float
-) -> Link:
+def _following_link(group: TaskGroup, locator: Locator, like: Standalone, name: str, deadline: float) -> Link:
     follower = Follower(locator, name)
-    link = await _link(stack, like, name, deadline, follower)
-    await stack.enter_async_context(beside(follower.run))
-    return link
+    group.start_soon(follower.run)
+    return _link(group, like, name, deadline, follower)

@@ -17,9 +17,12 @@ from anyio import fail_after, move_on_after
 from coredis.connection import BaseConnection
 from coredis.exceptions import ConnectionError, NoScriptError, RedisError
 
+from secure_queue.durability import Assurance, Durability
 from secure_queue.errors import Unavailable
+from secure_queue.redis.copying import Copying
 from secure_queue.redis.dialing import REPLY_TIMEOUT
 from secure_queue.redis.following import Follower
+from secure_queue.redis.history import History
 from secure_queue.redis.link import Argument, Reply
 from secure_queue.redis.pools import SafePool
 from secure_queue.redis.retrying import is_server_fault, pause, repeat
@@ -36,14 +39,24 @@ class CoredisLink:
     """Implements ``Link`` over two open pools: *shared* for requests, *dedicated* for blocking calls and listeners."""
 
     def __init__(
-        self, shared: Pool, dedicated: Pool, *, server: str, deadline: float, follower: Follower | None = None
+        self,
+        shared: Pool,
+        dedicated: Pool,
+        *,
+        server: str,
+        deadline: float,
+        history: History,
+        follower: Follower | None = None,
     ) -> None:
         self._shared = shared
         self._dedicated = dedicated
         self._server = server
         self._deadline = deadline
-        self._on_fault = follower.look_soon if follower is not None else None
+        self._follower = follower
         self._failed_waits = 0
+        self._copying = Copying(dedicated, server, follower)
+        self.on_new_history = history.on_change
+        self.in_trouble = False
 
     async def run(self, script: Script, keys: Sequence[bytes], args: Sequence[Argument], deadline: float) -> Reply:
         """Run *script* by its hash; a server that does not know it (restart, failover, flush) is given it first."""
@@ -58,8 +71,24 @@ class CoredisLink:
 
         return await self._repeat(attempt, deadline)
 
+    async def run_assured(
+        self, script: Script, keys: Sequence[bytes], args: Sequence[Argument], deadline: float, assurance: Assurance
+    ) -> tuple[Reply, Durability]:
+        """Run *script* and wait for its copies; what is not confirmed in one attempt is done again."""
+        if assurance.level is Durability.PRIMARY:
+            return await self.run(script, keys, args, deadline), Durability.PRIMARY
+        parts = (script.sha, len(keys), *keys, *args)
+        return await self._repeat(lambda end: self._copying.attempt(script, parts, assurance, end), deadline)
+
     async def _repeat(self, attempt: Callable[[float], Awaitable[T]], deadline: float) -> T:
-        return await repeat(attempt, deadline=deadline, server=self._server, on_fault=self._on_fault)
+        answer = await repeat(attempt, deadline=deadline, server=self._server, on_fault=self._on_fault)
+        self.in_trouble = False
+        return answer
+
+    def _on_fault(self) -> None:
+        self.in_trouble = True
+        if self._follower is not None:
+            self._follower.look_soon()
 
     async def command(self, *parts: Argument) -> Reply:
         """Send one command; maps, sets, doubles and booleans of RESP3 come back as RESP2 would spell them."""
@@ -79,16 +108,13 @@ class CoredisLink:
             if not is_server_fault(error):
                 raise
             self._failed_waits += 1
-            if self._on_fault is not None:
-                self._on_fault()
+            self._on_fault()
             await anyio.sleep(pause(self._failed_waits, 1.0))
             return None
 
     async def _block_and_run(self, key: bytes, seconds: float, parts: Sequence[Argument]) -> Reply:
-        connection = self._dedicated.lease_nowait() or await _lease(self._dedicated, monotonic() + REPLY_TIMEOUT)
         limit = seconds + REPLY_TIMEOUT - BLOCK
-        settled = False
-        try:
+        async with self._dedicated.alone(monotonic() + REPLY_TIMEOUT) as connection:
             wait = connection.create_request(
                 b"BZPOPMIN", key, f"{max(seconds, 0.001):.3f}", decode=False, timeout=limit
             )
@@ -96,15 +122,8 @@ class CoredisLink:
             with suppress(RedisError):
                 await wait  # whatever became of it, the script behind it has run
             reply = cast(Reply, await request)
-            settled = True
-        except RedisError:
-            settled = True  # an answer too, or the connection is closed already
-            raise
-        finally:
-            if not settled:
-                connection.invalidate()  # else the server goes on blocking, and runs the script for nobody
-            self._dedicated.release(connection)
         self._failed_waits = 0
+        self.in_trouble = False
         return reply
 
     @asynccontextmanager
@@ -118,7 +137,7 @@ class CoredisLink:
             self._dedicated.release(connection)
 
     async def _request(self, command: bytes, parts: Sequence[Argument], end: float) -> Reply:
-        connection = self._shared.lease_nowait() or await _lease(self._shared, end)
+        connection = self._shared.lease_nowait() or await self._shared.lease(end)
         limit = _limit(end)
         try:
             request = connection.create_request(command, *parts, decode=False, timeout=limit)
@@ -131,7 +150,7 @@ class CoredisLink:
             raise
 
     async def _subscribe(self, channel: bytes, end: float) -> BaseConnection:
-        connection = await _lease(self._dedicated, end)
+        connection: BaseConnection = await self._dedicated.lease(end)
         confirmed = False
         try:
             connection.send_command(b"SUBSCRIBE", channel)
@@ -176,11 +195,6 @@ class _Subscription:
 async def _next_push(connection: BaseConnection) -> object:
     async with aclosing(connection.push_messages) as messages:
         return await anext(messages)
-
-
-async def _lease(pool: Pool, end: float) -> BaseConnection:
-    with fail_after(max(end - monotonic(), 0)):
-        return cast(BaseConnection, await pool.get_connection())
 
 
 def _limit(end: float) -> float:

@@ -9,6 +9,7 @@ from typing import Any, Final, cast
 from secure_queue.redis.keys import QueueKeys
 from secure_queue.redis.link import Argument, Link, Reply
 from secure_queue.redis.scanning import LONGEST_NAME
+from secure_queue.redis.timetable import nonce
 from secure_queue.storage import NewTask, PutAside, Structure
 
 DEADLINE_S: Final = 10.0
@@ -58,10 +59,16 @@ class RedisEvidence:
         return await self._run("destroy", keys, [entry], DEADLINE_S) == b"destroyed"
 
     async def reseal(self, kind: Structure, task_id: bytes, untrusted: bytes, sealed: bytes, mark: bytes = b"") -> bool:
-        is_result = kind is Structure.RESULT
-        place = self._keys.result(task_id) if is_result else self._keys.bucket(task_id)
         digest = hashlib.sha1(untrusted, usedforsecurity=False).hexdigest()
-        args: list[Argument] = [b"" if is_result else mark + task_id, digest, sealed]
+        place, field, version = self._keys.bucket(task_id), mark + task_id, b""
+        match kind:
+            case Structure.RESULT:
+                place, field = self._keys.result(task_id), b""
+            case Structure.SCHEDULES:
+                place, version = self._keys.schedules, nonce()
+            case _:
+                pass
+        args: list[Argument] = [field, digest, sealed, version]
         return await self._run("reseal", [self._keys.meta, place], args, DEADLINE_S) == b"resealed"
 
     async def note(self, records: Sequence[bytes]) -> int:

@@ -5,13 +5,21 @@ from __future__ import annotations
 from collections.abc import Awaitable, Callable, Sequence
 from contextlib import AsyncExitStack
 from types import TracebackType
-from typing import Any, Generic, Self, TypeAlias, TypeVar
+from typing import Any, Generic, NamedTuple, Self, TypeAlias, TypeVar
 
 import anyio
 
+from secure_queue.background import beside
 from secure_queue.errors import ConfigurationError
-from secure_queue.redis.dialing import open_pool, pool_for
-from secure_queue.redis.retrying import Fault, classify, is_server_fault, translate
+from secure_queue.redis.dialing import pool_for
+from secure_queue.redis.retrying import (
+    Fault,
+    classify,
+    is_refused_connection,
+    is_server_fault,
+    root_cause,
+    translate,
+)
 from secure_queue.redis.topology import Standalone
 
 T = TypeVar("T")
@@ -20,19 +28,22 @@ Address: TypeAlias = tuple[str, int]
 ANSWER_S = 1.0
 """One that hangs must not keep the others from being heard (HA.md, facts 5 and 6)."""
 
+LONGEST_REASON = 100
+
 
 class Informant:
-    """One server; *ask* sends one command to it."""
+    """One server; *ask* sends one command to it and waits *answer_s* seconds for the reply."""
 
-    def __init__(self, server: Standalone) -> None:
+    def __init__(self, server: Standalone, answer_s: float = ANSWER_S) -> None:
         self.server = server
+        self._answer_s = answer_s
         self.pool = pool_for(server, 1)
 
     async def ask(self, *parts: bytes | str) -> Any:
         """The reply to a command that only reads."""
         connection = self.pool.lease_nowait() or await self.pool.get_connection()
         try:
-            request = connection.create_request(_bytes(parts[0]), *parts[1:], decode=False, timeout=ANSWER_S)
+            request = connection.create_request(_bytes(parts[0]), *parts[1:], decode=False, timeout=self._answer_s)
         finally:
             self.pool.release(connection)
         try:
@@ -40,6 +51,13 @@ class Informant:
         except TimeoutError:
             connection.invalidate()
             raise
+
+
+class Heard(NamedTuple, Generic[T]):
+    """What a group says: the *answers*, and how many of the others *refused* the connection because they are down."""
+
+    answers: list[T]
+    refused: int
 
 
 class Informants(Generic[T]):
@@ -50,10 +68,12 @@ class Informants(Generic[T]):
         self._servers = list(servers)
         self._open: dict[Address, Informant] = {}
         self._stack = AsyncExitStack()
+        self.problem = ""
+        """Why one of them did not answer the last time."""
 
     async def __aenter__(self) -> Self:
-        for server in self._servers:
-            await self.add(server)
+        self._group = await self._stack.enter_async_context(beside())
+        self.add(*self._servers)
         return self
 
     async def __aexit__(
@@ -64,38 +84,45 @@ class Informants(Generic[T]):
     def __len__(self) -> int:
         return len(self._open)
 
-    async def add(self, server: Standalone) -> None:
-        """Ask *server* too from now on; call it from the task that entered the group."""
-        if (server.host, server.port) not in self._open:
-            informant = self._open[server.host, server.port] = Informant(server)
-            await self._stack.enter_async_context(open_pool(informant.pool))
+    def add(self, *servers: Standalone) -> None:
+        """Ask *servers* too from now on."""
+        for server in servers:
+            if (server.host, server.port) not in self._open:
+                informant = self._open[server.host, server.port] = Informant(server)
+                informant.pool.live_in(self._group)
 
-    async def answers(self) -> list[T]:
+    def because(self) -> str:
+        """The reason to add to a message when too few have answered."""
+        return f" ({self.problem[:LONGEST_REASON]}); check addresses and TLS" if self.problem else ""
+
+    async def hear(self) -> Heard[T]:
         """What those say that answer within a second; raises ``ConfigurationError`` if any refuses us for good."""
+        self.problem = ""
         heard: list[T] = []
-        refusals: list[ConfigurationError] = []
+        faults: list[tuple[Standalone, Exception]] = []
 
         async def ask(informant: Informant) -> None:
             try:
                 with anyio.fail_after(ANSWER_S):
                     heard.append(await self._question(informant))
-            except ConfigurationError as error:
-                refusals.append(error)
             except Exception as error:
-                if not is_server_fault(error):
+                if not (isinstance(error, ConfigurationError) or is_server_fault(error)):
                     raise
-                if classify(error) is Fault.FATAL:
-                    problem = translate(error, str(informant.server))
-                    refusals.append(
-                        problem if isinstance(problem, ConfigurationError) else ConfigurationError(str(problem))
-                    )
+                faults.append((informant.server, error))
+                self.problem = f"{informant.server}: {root_cause(error)}"
 
         async with anyio.create_task_group() as group:
             for informant in list(self._open.values()):
                 group.start_soon(ask, informant)
+        refusals = [_for_good(error, server) for server, error in faults if classify(error) is Fault.FATAL]
         if refusals and not heard:
             raise refusals[0]
-        return heard
+        return Heard(heard, sum(is_refused_connection(error) for _, error in faults))
+
+
+def _for_good(error: Exception, server: Standalone) -> ConfigurationError:
+    problem = error if isinstance(error, ConfigurationError) else translate(error, str(server))
+    return problem if isinstance(problem, ConfigurationError) else ConfigurationError(str(problem))
 
 
 def _bytes(part: bytes | str) -> bytes:

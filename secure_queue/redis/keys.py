@@ -24,11 +24,16 @@ def bucket_of(task_id: bytes) -> int:
 
 
 class QueueKeys:
-    """The keys of one partition of one queue; *priorities* stand highest first."""
+    """The keys of one partition of one queue; *priorities* stand highest first. Only partition 0 has a ``config``.
 
-    def __init__(self, queue: str, priorities: Sequence[str], partition: int = 0) -> None:
+    A *room* holds the same keys once more in the same slot, for rehearsals (``beside``).
+    """
+
+    def __init__(self, queue: str, priorities: Sequence[str], partition: int = 0, *, room: bytes = b"") -> None:
         self.tag = b"%s/%d" % (queue.encode(), partition)
-        self.prefix = b"sq:{%s}:" % self.tag
+        self._partition = queue, partition
+        self._base = b"sq:{%s}:" % self.tag
+        self.prefix = self._base + room
         self.meta = self.prefix + b"meta"
         self.leases = self.prefix + b"leases"
         self.wake = self.prefix + b"wake"
@@ -41,11 +46,19 @@ class QueueKeys:
         self.presence = self.prefix + b"presence"
         self.present = self.prefix + b"present"
         self.audit = self.prefix + b"audit"
+        self.schedules = self.prefix + b"schedules"
+        self.fired = self.prefix + b"fired"
+        self.config = self.prefix + b"config"
         self.priorities = tuple(priorities)
         self.ready = {name: self.prefix + b"ready:" + name.encode() for name in priorities}
         self.due = {name: self.prefix + b"due:" + name.encode() for name in priorities}
         self.buckets = tuple(self.prefix + b"tasks:%d" % number for number in range(BUCKETS))
         self._result_prefix = self.prefix + b"result:"
+
+    def beside(self, room: bytes) -> QueueKeys:
+        """The same keys once more, in a room of their own in the same slot, where no worker looks."""
+        queue, partition = self._partition
+        return QueueKeys(queue, self.priorities, partition, room=room)
 
     def bucket(self, task_id: bytes) -> bytes:
         """The hash that holds the record of this task."""
@@ -61,7 +74,7 @@ class QueueKeys:
 
     def done_channel(self, client: str) -> bytes:
         """The channel on which a client is told the results that it waits for (a channel, not a key)."""
-        return self.prefix + b"done:" + client.encode()
+        return self._base + b"done:" + client.encode()
 
     def misfit(self, key: bytes, nonce: bytes) -> bytes:
         """The name under which a key of the wrong type is kept as evidence."""
@@ -87,9 +100,10 @@ class QueueKeys:
     @cached_property
     def fixed(self) -> tuple[bytes, ...]:
         """Every key whose name depends on no task and no worker."""
-        indexes = (self.meta, self.leases, self.wake, self.results, self.dead, self.workers, self.finished)
-        beside = (self.aborts, self.quarantine, self.presence, self.present, self.audit)
-        return (*self.buckets, *beside, *self.both, *indexes)
+        indexes = (self.meta, self.leases, self.wake, self.results, self.dead, self.workers, self.finished, self.config)
+        hashes = (self.aborts, self.schedules, self.fired)
+        beside = (self.quarantine, self.presence, self.present, self.audit)
+        return (*self.buckets, *hashes, *beside, *self.both, *indexes)
 
     @cached_property
     def both(self) -> tuple[bytes, ...]:
@@ -100,9 +114,12 @@ class QueueKeys:
 _NAMED_BY_MORE = frozenset({"tasks", "ready", "due", "result", "claim", "misfit", "done"})
 _TYPES = {
     b"meta": b"hash",
+    b"config": b"hash",
     b"tasks": b"hash",
     b"aborts": b"hash",
     b"presence": b"hash",
+    b"schedules": b"hash",
+    b"fired": b"hash",
     b"ready": b"list",
     b"claim": b"list",
     b"audit": b"list",

@@ -7,10 +7,11 @@ a link leaves it as an error of ``errors.py``: ``Unavailable`` when a transient 
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import AbstractAsyncContextManager
 from typing import Protocol, TypeAlias
 
+from secure_queue.durability import Assurance, Durability
 from secure_queue.errors import ServerError
 from secure_queue.redis.scripts import Script
 
@@ -23,13 +24,32 @@ class WrongType(ServerError):
     """A key of the queue holds another Redis type than its structure; the storage moves it aside and tries again."""
 
 
+class NotConfirmed(ServerError):
+    """A write has too few copies yet, or who answered is not known to be the primary; doing it again may cure that."""
+
+
 class Link(Protocol):
-    """An open connection set to the server that holds a queue."""
+    """An open connection set to the server that holds a partition of a queue."""
+
+    @property
+    def in_trouble(self) -> bool:
+        """Whether the last that was heard from the server is a fault."""
+        ...
 
     async def run(self, script: Script, keys: Sequence[bytes], args: Sequence[Argument], deadline: float) -> Reply:
         """Run an idempotent script, repeated over transient faults for at most *deadline* seconds.
 
         Raises ``Unavailable``, ``Backpressure`` or ``WrongType``.
+        """
+        ...
+
+    async def run_assured(
+        self, script: Script, keys: Sequence[bytes], args: Sequence[Argument], deadline: float, assurance: Assurance
+    ) -> tuple[Reply, Durability]:
+        """Run a script that writes, even when it is repeated, until *assurance* holds; say which level does.
+
+        That is the wanted one, or ``PRIMARY`` if the shortage lasts and *assurance* puts up with it. Raises as ``run``
+        does, and ``ConfigurationError`` where the server cannot give what is wanted.
         """
         ...
 
@@ -53,4 +73,8 @@ class Link(Protocol):
 
         The iterator yields raw messages and raises ``Unavailable`` when the subscription is lost.
         """
+        ...
+
+    def on_new_history(self, listener: Callable[[], None]) -> None:
+        """Call *listener* whenever what was acknowledged last may be missing: another primary, or a restarted one."""
         ...

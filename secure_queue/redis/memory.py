@@ -18,6 +18,7 @@ import anyio
 from anyio.lowlevel import checkpoint, current_token
 from coredis.parser import Parser
 
+from secure_queue.durability import Assurance, Durability
 from secure_queue.errors import ServerError
 from secure_queue.redis.link import Argument, Link, Reply
 from secure_queue.redis.retrying import LONGEST_PAUSE, translate
@@ -114,15 +115,26 @@ class MemoryLink:
     def __init__(self, server: MemoryServer) -> None:
         self._server = server
 
+    in_trouble = False
+
     async def run(self, script: Script, keys: Sequence[bytes], args: Sequence[Argument], deadline: float) -> Reply:
         """Run *script* to its end; other tasks get their turn before it."""
         await checkpoint()
         return self._server.run(script, keys, args)
 
+    async def run_assured(
+        self, script: Script, keys: Sequence[bytes], args: Sequence[Argument], deadline: float, assurance: Assurance
+    ) -> tuple[Reply, Durability]:
+        """Run *script*; there is one copy, in this process."""
+        return await self.run(script, keys, args, deadline), Durability.PRIMARY
+
     async def command(self, *parts: Argument) -> Reply:
         """Send one command; other tasks get their turn before it."""
         await checkpoint()
         return self._server.send(*parts)
+
+    def on_new_history(self, listener: Callable[[], None]) -> None:
+        """Nothing here is ever restarted or replaced."""
 
     async def _wait_for_wake(self, key: bytes, timeout: float) -> bool:
         """Wait until some call has left a marker under *key*, and take it."""

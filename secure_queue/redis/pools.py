@@ -8,18 +8,20 @@ wake-up. ``SafePoolMixin`` repairs both for any pool with one queue of connectio
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Awaitable, Callable
-from time import perf_counter
+from collections.abc import AsyncIterator, Awaitable, Callable
+from time import monotonic, perf_counter
 from typing import TYPE_CHECKING, Any, Generic
 
 from anyio import TASK_STATUS_IGNORED, Event, fail_after
-from anyio.abc import TaskStatus
+from anyio.abc import TaskGroup, TaskStatus
 from anyio.lowlevel import checkpoint_if_cancelled
 from coredis._concurrency import Queue, QueueFull
 from coredis.connection import BaseConnection
 from coredis.connection._base import ConnectionT
 from coredis.exceptions import RedisError
 from coredis.pool import ConnectionPool
+
+from secure_queue.errors import Unavailable
 
 
 class SafeQueue(Queue[ConnectionT], Generic[ConnectionT]):
@@ -63,6 +65,12 @@ class SafePoolMixin(_Base[ConnectionT]):
         self._calm_at: dict[ConnectionT, float] = {}  # when a lease last found a connection without waiting requests
         self.before_opening: Callable[[], Awaitable[None]] | None = None
         """Called before each connect: where the server is may have to be found out first."""
+        self.when_opening: Callable[[ConnectionT], Awaitable[None]] | None = None
+        """Called with each connection before it serves anybody."""
+
+    def live_in(self, group: TaskGroup) -> None:
+        """Open the pool in *group*, from any task, instead of entering it; its connections end with the group."""
+        self._task_group = group
 
     def lease_nowait(self) -> ConnectionT | None:
         """A free, healthy, open connection, without waiting and without connecting; None if there is none."""
@@ -87,6 +95,30 @@ class SafePoolMixin(_Base[ConnectionT]):
                 connection = await self._open()
         self.statistics.connection_leased(connection)
         return connection
+
+    async def lease(self, end: float) -> ConnectionT:
+        """``get_connection`` until *end* (monotonic seconds) at the latest; TimeoutError then."""
+        with fail_after(max(end - monotonic(), 0)):
+            return await self.get_connection()
+
+    @contextlib.asynccontextmanager
+    async def alone(self, end: float) -> AsyncIterator[ConnectionT]:
+        """Lease a connection that serves nobody else meanwhile, and close it if the body is left without an answer.
+
+        Else the server would go on blocking, and run for nobody what was sent behind.
+        """
+        connection = self.lease_nowait() or await self.lease(end)
+        settled = False
+        try:
+            yield connection
+            settled = True
+        except RedisError:
+            settled = True  # an answer too, or the connection is closed already
+            raise
+        finally:
+            if not settled:
+                connection.invalidate()
+            self.release(connection)
 
     def release(self, connection: ConnectionT) -> None:
         """Give the slot back, with its connection if that is still good."""
@@ -131,7 +163,9 @@ class SafePoolMixin(_Base[ConnectionT]):
             if self.before_opening is not None:
                 await self.before_opening()
             connection = await self._construct_connection()
-            if error := await self.task_group.start(self._serve, connection):
+            if self.when_opening is not None:
+                connection.register_connect_callback(self.when_opening)
+            if error := await self._running_group().start(self._serve, connection):
                 await checkpoint_if_cancelled()  # coredis makes a ConnectionError of a cancelled handshake
                 raise error
             opened = True
@@ -141,6 +175,12 @@ class SafePoolMixin(_Base[ConnectionT]):
                 _close_buffers(connection)
         self.statistics.connection_created(connection)
         return connection
+
+    def _running_group(self) -> TaskGroup:
+        try:
+            return self.task_group
+        except RuntimeError:  # left while this call waited for its turn
+            raise Unavailable("the connection was closed before the call was confirmed") from None
 
     async def _serve(
         self, connection: ConnectionT, *, task_status: TaskStatus[Exception | None] = TASK_STATUS_IGNORED

@@ -36,7 +36,7 @@ from coredis.exceptions import (
 )
 
 from secure_queue.errors import Backpressure, ConfigurationError, SecureQueueError, ServerError, Unavailable
-from secure_queue.redis.link import WrongType
+from secure_queue.redis.link import NotConfirmed, WrongType
 
 T = TypeVar("T")
 
@@ -71,6 +71,7 @@ _TRANSIENT = (
     RedisClusterError,
     ReplicationError,
     ExecAbortError,
+    NotConfirmed,
     InvalidResponse,  # garbage on the wire; coredis has closed that connection
 )
 _TRANSIENT_CODES = """
@@ -111,6 +112,14 @@ def _by_code(message: str) -> Fault:
 def certificate_fault(error: BaseException) -> ssl.SSLError | None:
     """The refusal of a certificate that lies behind *error*, if any: trying again cannot cure it."""
     return next((cause for cause in _causes(error) if isinstance(cause, ssl.SSLCertVerificationError)), None)
+
+
+def is_refused_connection(error: BaseException) -> bool:
+    """Whether nobody listens there: the machine is up, and the program is not."""
+    *_, root = _causes(error)
+    if isinstance(root, BaseExceptionGroup):  # a name with several addresses
+        return all(is_refused_connection(one) for one in root.exceptions)
+    return isinstance(root, ConnectionRefusedError)
 
 
 def _causes(error: BaseException | None) -> Iterator[BaseException]:
@@ -170,6 +179,7 @@ async def repeat(
     """
     end = monotonic() + deadline
     failures = 0
+    told: Exception | None = None
     while True:
         try:
             return await attempt(end)
@@ -179,16 +189,23 @@ async def repeat(
             if classify(error) not in _REPEATED:
                 raise translate(error, server) from error
             failures += 1
+            told = _more_telling(told, error)
             if on_fault is not None:
                 on_fault()
             if failures == COMPLAIN_AT:
                 _complain(server, error)
             wait = pause(failures, random.random())  # noqa: S311 - spreads callers, hides nothing
             if monotonic() + wait >= end:
+                missing = "confirmation" if isinstance(error, NotConfirmed) else "answer"
                 raise Unavailable(
-                    f"no answer from {server} within {deadline:g} s ({_root(error)}); doing the same again is safe"
+                    f"no {missing} from {server} within {deadline:g} s ({root_cause(told)}); doing the same again is safe"
                 ) from error
         await anyio.sleep(wait)
+
+
+def _more_telling(before: Exception | None, error: Exception) -> Exception:
+    """The error that says more about an outage: that a reply is overdue says nothing about the reason."""
+    return before if before is not None and isinstance(error, TimeoutError) else error
 
 
 def _complain(server: str, error: BaseException) -> None:
@@ -196,7 +213,7 @@ def _complain(server: str, error: BaseException) -> None:
     now = monotonic()
     if now - _complained.get(server, -COMPLAIN_EVERY) >= COMPLAIN_EVERY:
         _complained[server] = now
-        _log.warning("%s does not answer, trying again: %s", server, _root(error))
+        _log.warning("%s does not answer, trying again: %s", server, root_cause(error))
 
 
 _complained: dict[str, float] = {}
@@ -209,6 +226,7 @@ def is_server_fault(error: BaseException) -> bool:
     return isinstance(error, _FROM_SERVER) or classify(error) is not Fault.FATAL
 
 
-def _root(error: BaseException) -> str:
+def root_cause(error: BaseException) -> str:
+    """What lies at the bottom of *error*, in one line."""
     *_, root = _causes(error)
     return _first_line(root)

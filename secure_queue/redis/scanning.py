@@ -19,6 +19,7 @@ KEYS_PER_STEP = 500
 FIELDS_PER_STEP = 200
 IDS_PER_STEP = 500
 PUT_ASIDE_PER_STEP = 100
+LAST_STREAM_ID = b"18446744073709551615-18446744073709551615"
 LONGEST_NAME = 300
 """More than any id and its mark have; what is longer is no id, and is cut."""
 
@@ -67,6 +68,8 @@ class RedisScan:
         return list(await self._run("lost_results", keys, list(task_ids)) or ())
 
     async def put_aside(self, after: bytes) -> tuple[bytes, list[PutAside]]:
+        if after == LAST_STREAM_ID:  # anybody may write that one, and nothing comes after it
+            return b"", []
         first = b"(" + after if after else b"-"
         args: list[Argument] = [first, PUT_ASIDE_PER_STEP, self._limit, LONGEST_NAME]
         reply = await self._run("put_aside", [self._keys.quarantine], args) or [b""]

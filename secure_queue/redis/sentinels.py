@@ -12,8 +12,9 @@ from typing import Any, NamedTuple, Self
 from coredis.exceptions import PrimaryNotFoundError, ResponseError
 
 from secure_queue.errors import TopologyError
+from secure_queue.redis.following import Found, Unwatched
 from secure_queue.redis.informants import Informant, Informants
-from secure_queue.redis.topology import Sentinel, Standalone, at
+from secure_queue.redis.topology import Sentinel, at
 
 
 class _Answer(NamedTuple):
@@ -22,6 +23,7 @@ class _Answer(NamedTuple):
     epoch: int
     host: str
     port: int
+    replicas: int
 
 
 class SentinelLocator:
@@ -40,19 +42,22 @@ class SentinelLocator:
     ) -> None:
         await self._sentinels.__aexit__(kind, error, trace)
 
-    async def locate(self) -> Standalone:
-        """The primary now; raises ``PrimaryNotFoundError`` for the moment and ``ConfigurationError`` for good."""
-        answers = await self._sentinels.answers()
+    async def locate(self) -> Found:
+        answers, refused = await self._sentinels.hear()
         heard, asked = len(answers), len(self._sentinels)
+        if refused == asked:
+            raise Unwatched(f"0 of {asked} sentinels answer: all refuse connections, so the last known primary is kept")
         if 2 * heard <= asked:
-            raise PrimaryNotFoundError(f"{heard} of {asked} sentinels answer, a majority is needed")
+            raise PrimaryNotFoundError(
+                f"{heard} of {asked} sentinels answer, a majority is needed{self._sentinels.because()}"
+            )
         best = max(answers)
         if best.epoch < 0:
             raise TopologyError(
                 f"the sentinels watch no primary named {self._topology.master!r}, but: {best.host or 'none'}; "
                 "correct the name in the URL or sentinel_master="
             )
-        return at(self._topology.primary, best.host, best.port)
+        return Found(at(self._topology.primary, best.host, best.port), best.replicas)
 
     async def _question(self, sentinel: Informant) -> _Answer:
         name = self._topology.master
@@ -60,12 +65,14 @@ class SentinelLocator:
         address = await sentinel.ask(b"SENTINEL", b"GET-MASTER-ADDR-BY-NAME", name)
         if address is None:
             masters = await sentinel.ask(b"SENTINEL", b"MASTERS")
-            return _Answer(-1, ", ".join(sorted(_fields(one)[b"name"].decode() for one in masters)), 0)
+            return _Answer(-1, ", ".join(sorted(_fields(one)[b"name"].decode() for one in masters)), 0, 0)
         try:
             facts = _fields(await sentinel.ask(b"SENTINEL", b"MASTER", name))
         except ResponseError as error:  # removed in between
             raise PrimaryNotFoundError(str(error)) from error
-        return _Answer(int(facts[b"config-epoch"]), address[0].decode(), int(address[1]))
+        return _Answer(
+            int(facts[b"config-epoch"]), address[0].decode(), int(address[1]), int(facts.get(b"num-slaves", 0))
+        )
 
 
 def _fields(reply: Any) -> dict[bytes, bytes]:

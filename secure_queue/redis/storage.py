@@ -8,16 +8,21 @@ from __future__ import annotations
 
 import logging
 import os
+from collections import Counter
 from collections.abc import AsyncGenerator, AsyncIterator, Iterator, Sequence
 from contextlib import aclosing, asynccontextmanager
 from typing import Any, TypeVar, cast
 
+from secure_queue.durability import AT_PRIMARY, Assurance, Durability
 from secure_queue.names import printable
+from secure_queue.partitions import MOST_PARTITIONS
 from secure_queue.redis.evidence import RedisEvidence
 from secure_queue.redis.keys import QueueKeys
 from secure_queue.redis.link import Argument, Link, Reply, WrongType
+from secure_queue.redis.replay import Replay
 from secure_queue.redis.scanning import RedisScan
 from secure_queue.redis.scripts import load
+from secure_queue.redis.timetable import READ_DEADLINE_S, RedisTimetable, nonce, word
 from secure_queue.storage import (
     UNKNOWN,
     Claim,
@@ -26,7 +31,9 @@ from secure_queue.storage import (
     GiveBack,
     NewTask,
     Record,
+    Register,
     Standing,
+    Stored,
     Tick,
 )
 
@@ -35,23 +42,40 @@ Sealed = TypeVar("Sealed", NewTask, End)
 _audit_log = logging.getLogger("secure_queue.audit")
 
 CLAIM_DEADLINE_S = 30.0
-READ_DEADLINE_S = 20.0
 BATCH, BATCH_BYTES = 500, 4 << 20
 ASIDE_MS = 30 * 86_400_000
 QUARANTINE_ENTRIES = 10_000
 QUARANTINE_BYTES = 256 << 20
+REGISTER_MS = 366 * 86_400_000
+"""After so long without anybody it is forgotten how many partitions a queue has."""
 
 
-class RedisStorage:
+class RedisStorage(RedisTimetable):
     """One partition of a queue behind a link."""
 
     def __init__(
-        self, link: Link, keys: QueueKeys, *, max_payload_bytes: int = 1 << 20, settle_s: float = 60.0
+        self,
+        link: Link,
+        keys: QueueKeys,
+        *,
+        max_payload_bytes: int = 1 << 20,
+        settle_s: float = 60.0,
+        deadline_s: float = READ_DEADLINE_S,
+        counters: Counter[str] | None = None,
     ) -> None:
         self._link = link
         self.keys = keys
         self._max_payload_bytes = max_payload_bytes
         self._settle_s = settle_s
+        self._deadline_s = deadline_s
+        self._counters = Counter() if counters is None else counters
+        self.replay = Replay(self._enqueue_again, lambda: link.command("PING"), self._counters)
+        """What this storage has acknowledged lately; somebody must run it."""
+        link.on_new_history(self.replay.begin_again)
+
+    @property
+    def in_trouble(self) -> bool:
+        return self._link.in_trouble
 
     def scannable(self) -> RedisScan:
         return RedisScan(self._link, self.keys, self._max_payload_bytes)
@@ -59,31 +83,43 @@ class RedisStorage:
     def evidence(self) -> RedisEvidence:
         return RedisEvidence(self._link, self._run, self.keys, self._max_payload_bytes)
 
-    async def enqueue(self, tasks: Sequence[NewTask], deadline: float) -> list[bool]:
-        created: list[bool] = []
+    async def enqueue(
+        self, tasks: Sequence[NewTask], deadline: float, assurance: Assurance = AT_PRIMARY
+    ) -> list[Stored]:
+        stored: list[Stored] = []
         for batch in _in_batches(tasks):
-            created += await self._enqueue_batch(batch, deadline)
-        return created
+            stored += await self._enqueue_batch(batch, deadline, assurance)
+        return stored
 
-    async def _enqueue_batch(self, tasks: Sequence[NewTask], deadline: float) -> list[bool]:
+    async def _enqueue_batch(self, tasks: Sequence[NewTask], deadline: float, assurance: Assurance) -> list[Stored]:
         names = {task.priority for task in tasks}
         if len(names) == 1:
-            return await self._enqueue_alike(tasks, names.pop(), deadline)
-        created = dict.fromkeys(range(len(tasks)), False)
+            return await self._enqueue_alike(tasks, names.pop(), deadline, assurance)
+        stored: dict[int, Stored] = {}
         for name in names:
             places = [place for place, task in enumerate(tasks) if task.priority == name]
-            replies = await self._enqueue_alike([tasks[place] for place in places], name, deadline)
-            created.update(zip(places, replies, strict=True))
-        return list(created.values())
+            replies = await self._enqueue_alike([tasks[place] for place in places], name, deadline, assurance)
+            stored.update(zip(places, replies, strict=True))
+        return [stored[place] for place in range(len(tasks))]
 
-    async def _enqueue_alike(self, tasks: Sequence[NewTask], priority: str, deadline: float) -> list[bool]:
+    async def _enqueue_alike(
+        self, tasks: Sequence[NewTask], priority: str, deadline: float, assurance: Assurance
+    ) -> list[Stored]:
         own = self.keys
         keys = [own.meta, own.wake, own.ready[priority], own.due[priority], own.finished]
         args: list[Argument] = []
         for task_id, sealed, at_ms, _ in tasks:
             keys += (self.keys.bucket(task_id), self.keys.result(task_id))
             args += (task_id, sealed, at_ms)
-        return _flags(await self._run("enqueue", keys, args, deadline))
+        reply, level = await self._run_assured("enqueue", keys, args, deadline, assurance)
+        self.replay.keep(keys, args)
+        if level is not assurance.level:
+            self._counters["degraded"] += len(tasks)
+        new, known = Stored(True, level), Stored(False, level)
+        return [new if flag else known for flag in _flags(reply)]
+
+    async def _enqueue_again(self, keys: Sequence[bytes], args: Sequence[Argument]) -> None:
+        await self._run("enqueue", keys, args, self._deadline_s)
 
     async def claim(self, worker: str, token: bytes, count: int, lease_ms: int) -> tuple[bool, list[Claim]]:
         args: list[Argument] = [count, lease_ms, token, self._max_payload_bytes, *self.keys.priorities]
@@ -99,7 +135,7 @@ class RedisStorage:
 
     def _claim_keys(self, worker: str) -> list[bytes]:
         own = self.keys
-        return [own.meta, own.leases, own.wake, own.last_claim(worker), *own.buckets, *own.ready.values()]
+        return [own.meta, own.leases, own.wake, own.last_claim(worker), *own.buckets, *own.ready.values(), own.results]
 
     def _claimed(self, token: bytes, reply: Reply) -> tuple[bool, list[Claim]]:
         fields = iter(cast("list[Any]", reply))
@@ -107,8 +143,8 @@ class RedisStorage:
         names = {name.encode(): name for name in self.keys.priorities}
         lowest = self.keys.priorities[-1]
         return more, [
-            Claim(task_id, sealed, tries, names.get(priority, lowest), token)
-            for task_id, sealed, tries, priority in zip(fields, fields, fields, fields, strict=True)
+            Claim(task_id, sealed, tries, names.get(priority, lowest), token, bool(hints & 1), bool(hints & 2))
+            for task_id, sealed, tries, priority, hints in zip(*[fields] * 5, strict=True)
         ]
 
     async def complete(self, ends: Sequence[End]) -> list[bool]:
@@ -143,6 +179,10 @@ class RedisStorage:
         args: list[Argument] = [used, *(part for run in runs for part in run)]
         return _flags(await self._run("give_back", keys, args, self._settle_s))
 
+    async def begin(self, runs: Sequence[GiveBack]) -> list[bool]:
+        args: list[Argument] = [part for run in runs for part in run[:2]]
+        return _flags(await self._run("begin", [self.keys.meta, *self._buckets(runs)], args, self._settle_s))
+
     async def renew(self, lease_ms: int, held: Sequence[GiveBack]) -> list[bool]:
         args: list[Argument] = [lease_ms, *(part for run in held for part in run[:2])]
         keys = [self.keys.meta, self.keys.leases, *self._buckets(held)]
@@ -154,27 +194,28 @@ class RedisStorage:
     async def tick(self, worker: str, *, gone_after_ms: int, keep_dead_ms: int, keep_dead: int) -> Tick:
         own = self.keys
         keys = [own.meta, own.leases, own.wake, own.results, own.dead, own.aborts, own.workers, *own.buckets, *own.both]
-        args: list[Argument] = [worker, gone_after_ms, keep_dead_ms, keep_dead, *own.priorities]
-        reply = cast("list[Any]", await self._run("tick", keys, args, READ_DEADLINE_S))
-        next_due, promoted, taken_back = reply[:3]
-        aborts = dict(zip(reply[3::2], reply[4::2], strict=True))
-        return Tick(next_due if next_due >= 0 else None, promoted, taken_back, aborts)
+        generation = os.urandom(16).hex()  # for a dataset that has none
+        args: list[Argument] = [worker, gone_after_ms, keep_dead_ms, keep_dead, generation, *own.priorities]
+        reply = cast("list[Any]", await self._run("tick", keys, args, self._deadline_s))
+        next_due, promoted, taken_back, generation = reply[:4]
+        aborts = dict(zip(reply[4::2], reply[5::2], strict=True))
+        return Tick(next_due if next_due >= 0 else None, promoted, taken_back, generation, aborts)
 
     async def abort(self, task_id: bytes, *, sealed: bytes, ttl_ms: int, mark: bytes) -> str:
         own = self.keys
         places = [own.bucket(task_id), own.result(task_id), *own.due.values()]
         keys = [own.meta, own.leases, own.results, own.aborts, own.dead, *places]
-        return _word(await self._run("abort", keys, [task_id, sealed, ttl_ms, mark], READ_DEADLINE_S))
+        return word(await self._run("abort", keys, [task_id, sealed, ttl_ms, mark], self._deadline_s))
 
     async def quarantine(self, untrusted_id: bytes, token: bytes, reason: str, sha256: str = "") -> bool:
         own = self.keys
         keys = [own.meta, own.leases, own.quarantine, own.bucket(untrusted_id), own.aborts]
         limits = (self._max_payload_bytes, QUARANTINE_ENTRIES, QUARANTINE_BYTES, ASIDE_MS)
         args: list[Argument] = [untrusted_id, token, reason, sha256, *limits]
-        answer = _word(await self._run("quarantine", keys, args, self._settle_s))
+        answer = word(await self._run("quarantine", keys, args, self._settle_s))
         if answer == "full":
             await self._move_aside([own.quarantine], [b"nothing that could stay"])
-            answer = _word(await self._run("quarantine", keys, args, self._settle_s))
+            answer = word(await self._run("quarantine", keys, args, self._settle_s))
         return answer == "moved"
 
     async def watch(self, client: str, task_ids: Sequence[bytes]) -> list[bytes | object | None]:
@@ -182,7 +223,7 @@ class RedisStorage:
         for task_id in task_ids:
             keys += (self.keys.bucket(task_id), self.keys.result(task_id))
         args: list[Argument] = [self.keys.done_channel(client), self._max_payload_bytes, *task_ids]
-        reply = cast("list[bytes | int]", await self._run("watch", keys, args, READ_DEADLINE_S))
+        reply = cast("list[bytes | int]", await self._run("watch", keys, args, self._deadline_s))
         return [_kept(found) if isinstance(found, bytes) else None if found == 0 else UNKNOWN for found in reply]
 
     @asynccontextmanager
@@ -193,7 +234,7 @@ class RedisStorage:
     async def look_up(self, task_id: bytes) -> Record:
         own = self.keys
         keys = [own.meta, own.dead, own.bucket(task_id), own.result(task_id), *own.due.values()]
-        reply = await self._run("look_up", keys, [task_id, self._max_payload_bytes], READ_DEADLINE_S)
+        reply = await self._run("look_up", keys, [task_id, self._max_payload_bytes], self._deadline_s)
         standing, task, tries, due, result, death = cast("list[Any]", reply)
         return Record(Standing(standing.decode()), task, tries, due, _kept(result), death)
 
@@ -207,12 +248,12 @@ class RedisStorage:
         }.get(standing)
         if key is None or limit <= 0:
             return []
-        return cast("list[bytes]", await self._run("list_ids", [key], [offset, limit], READ_DEADLINE_S))
+        return cast("list[bytes]", await self._run("list_ids", [key], [offset, limit], self._deadline_s))
 
     async def counts(self) -> Counts:
         own = self.keys
         keys = [own.leases, own.results, own.dead, own.quarantine, own.workers, *own.both]
-        reply = cast("list[int]", await self._run("counts", keys, [], READ_DEADLINE_S))
+        reply = cast("list[int]", await self._run("counts", keys, [], self._deadline_s))
         running, results, dead, quarantined, workers = reply[:5]
         ready = dict(zip(own.priorities, reply[5::2], strict=True))
         due = dict(zip(own.priorities, reply[6::2], strict=True))
@@ -222,11 +263,21 @@ class RedisStorage:
         own = self.keys
         places = [own.results, own.bucket(task_id), own.result(task_id)]
         keys = [own.meta, own.dead, own.wake, own.ready[priority], *places]
-        return _word(await self._run("revive", keys, [task_id, sealed], READ_DEADLINE_S)) == "revived"
+        return word(await self._run("revive", keys, [task_id, sealed], self._deadline_s)) == "revived"
 
     async def forget(self, task_id: bytes) -> bool:
         keys = [self.keys.meta, self.keys.dead, self.keys.bucket(task_id)]
-        return _word(await self._run("forget", keys, [task_id], READ_DEADLINE_S)) == "deleted"
+        return word(await self._run("forget", keys, [task_id], self._deadline_s)) == "deleted"
+
+    async def register(self, partitions: int, key_partitions: int | None) -> Register:
+        own = self.keys
+        keys = [own.config, own.meta, own.workers, own.results, own.dead, *own.both]
+        args: list[Argument] = [partitions, key_partitions or 0, MOST_PARTITIONS, REGISTER_MS]
+        used, fixed, *workers = cast("list[Any]", await self._run("register", keys, args, READ_DEADLINE_S))
+        return Register(used, fixed, tuple(printable(worker) for worker in workers))
+
+    async def shrink(self, partitions: int, fewer: int) -> bool:
+        return await self._run("shrink", [self.keys.config], [partitions, fewer], READ_DEADLINE_S) == 1
 
     async def _run(self, script: str, keys: Sequence[bytes], args: Sequence[Argument], deadline: float) -> Reply:
         try:
@@ -235,16 +286,25 @@ class RedisStorage:
             await self.repair(keys)
             return await self._link.run(load(script), keys, args, deadline)
 
+    async def _run_assured(
+        self, script: str, keys: Sequence[bytes], args: Sequence[Argument], deadline: float, assurance: Assurance
+    ) -> tuple[Reply, Durability]:
+        try:
+            return await self._link.run_assured(load(script), keys, args, deadline, assurance)
+        except WrongType:
+            await self.repair(keys)
+            return await self._link.run_assured(load(script), keys, args, deadline, assurance)
+
     async def repair(self, keys: Sequence[bytes]) -> list[bytes]:
         """Move aside those of *keys* that hold a wrong type; they are kept for 30 days. Returns what was moved."""
         unique = list(dict.fromkeys(keys))
         return await self._move_aside(unique, [self.keys.type_of(key) for key in unique])
 
     async def _move_aside(self, keys: Sequence[bytes], types: Sequence[bytes]) -> list[bytes]:
-        nonce = os.urandom(4).hex().encode()
-        pairs = [name for key in keys for name in (key, self.keys.misfit(key, nonce))]
+        mark = nonce()
+        pairs = [name for key in keys for name in (key, self.keys.misfit(key, mark))]
         args: list[Argument] = [ASIDE_MS, *types]
-        moved = cast("list[bytes]", await self._link.run(load("repair"), pairs, args, READ_DEADLINE_S))
+        moved = cast("list[bytes]", await self._link.run(load("repair"), pairs, args, self._deadline_s))
         for key in moved:
             _audit_log.error("a key that cannot be used was moved aside: %s", printable(key))
         return moved
@@ -269,10 +329,6 @@ def _flags(reply: Reply) -> list[bool]:
 def _kept(result: Any) -> Any:
     """A stored result, or b"" for the mark of one that was not kept."""
     return b"" if isinstance(result, bytes) and result.startswith(b"-") else result
-
-
-def _word(reply: Reply) -> str:
-    return cast("bytes", reply).decode()
 
 
 async def _split(messages: AsyncIterator[bytes]) -> AsyncGenerator[tuple[bytes, bytes], None]:

@@ -17,6 +17,7 @@ from secure_queue.redis.topology import DEFAULT_PORT, Embedded, Memory, Standalo
 
 _CREDENTIALS = re.compile(r"(?:(?<=://)|^(?!.*://)).*@")  # greedy: a password may hold what it should not
 _SECRET_OPTION = re.compile(r"((?:password|username)=)[^&#]*", re.IGNORECASE)
+_GROUP = re.compile(r"(rediss?\+[A-Za-z]+)://([^/?#]*)(.*)", re.IGNORECASE | re.DOTALL)
 _OPTIONS = ("db", "username", "password")
 
 
@@ -59,10 +60,14 @@ def redact(url: str) -> str:
 
 
 def _split(url: str) -> SplitResult:
+    group = _GROUP.fullmatch(url.strip())
     try:
-        parts = urlsplit(url.strip())
-        if "+" not in parts.scheme:  # a group of servers is read in ``groups.py``
+        if group is None:
+            parts = urlsplit(url.strip())
             _ = parts.port, parts.hostname  # both are checked only when asked for
+        else:  # several hosts, which ``groups.py`` reads: newer Pythons refuse brackets in the middle
+            scheme, netloc, rest = group.groups()
+            parts = urlsplit(f"{scheme}://group{rest}")._replace(netloc=netloc)
     except ValueError as error:  # the text of the error may quote the URL, so it is not kept as the cause
         kind = "port" if "ort" in str(error) else "host"
         raise TopologyError(

@@ -43,6 +43,7 @@ REFUSED = {
 }
 
 
+@pytest.mark.attack(42)
 @pytest.mark.parametrize("case", REFUSED)
 def test_a_bad_key_is_refused_with_a_named_reason(case: str) -> None:
     bad, reason = REFUSED[case]
@@ -66,10 +67,13 @@ def signed(body: str) -> str:
     return f"{body}:{sha256(body.encode()).hexdigest()[:8]}"
 
 
+@pytest.mark.attack(42)
 @pytest.mark.parametrize(
     ("body", "reason"),
     [
-        (BODY.replace(":hs:", ":es:"), "kind"),
+        (BODY.replace(":hs:", ":hx:"), "kind"),
+        (BODY.replace(":hs:", ":hq:"), "16 hex digits"),
+        (BODY.replace(":active:hs:", ":active:ep:"), "cannot sign|small order"),
         (BODY.replace(":active:", ":primary:"), "key state"),
         (BODY.replace(":good:", "::"), "key name"),
         (BODY.replace(":good:", ":go od:"), "key name"),

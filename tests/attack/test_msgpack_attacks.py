@@ -57,6 +57,7 @@ def test_sixty_four_levels_are_read(data: bytes) -> None:
     FULL.loads(data)
 
 
+@pytest.mark.attack(53)
 @pytest.mark.parametrize(
     "data",
     [
@@ -79,6 +80,7 @@ def test_the_sixty_fifth_level_is_too_deep_wherever_it_is(data: bytes) -> None:
     assert reason(data) == "too-deep"
 
 
+@pytest.mark.attack(53)
 @pytest.mark.parametrize("code", [7, 8, 9, 11, 12, 13, 14])
 def test_extensions_that_only_hold_extensions_do_not_recurse_without_end(code: int) -> None:
     assert reason(bare_ext(2_000, code)) == "too-deep"
@@ -89,6 +91,7 @@ def test_a_wide_list_of_extensions_is_read() -> None:
     assert FULL.loads(FULL.dumps(values)) == values
 
 
+@pytest.mark.attack(53)
 @pytest.mark.parametrize(
     "data",
     [
@@ -113,6 +116,7 @@ def test_broken_msgpack_is_malformed(data: bytes) -> None:
     assert reason(data) == "malformed"
 
 
+@pytest.mark.attack(53)
 @pytest.mark.parametrize("code", [0, 19, 20, 31, 33, 127, -2, -128])
 def test_an_unknown_extension_is_an_unknown_type(code: int) -> None:
     assert reason(ext(code, b"x")) == "unknown-type"
@@ -221,6 +225,7 @@ def test_a_constructor_s_error_leaves_no_trace_of_the_value() -> None:
     assert Checked(1).amount == 1
 
 
+@pytest.mark.attack(53)
 def test_duplicate_keys_keep_the_last_value() -> None:
     assert FULL.loads(b"\x82\xa1a\x01\xa1a\x02") == {"a": 2}
 

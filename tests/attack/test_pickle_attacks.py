@@ -52,6 +52,7 @@ SAMPLES = {
 }
 
 
+@pytest.mark.attack(55)
 @pytest.mark.parametrize("sample", SAMPLES)
 def test_the_scan_names_what_is_wrong(sample: str) -> None:
     data, reason = SAMPLES[sample]
@@ -59,6 +60,7 @@ def test_the_scan_names_what_is_wrong(sample: str) -> None:
     assert (report.ok, report.reason) == (False, reason)
 
 
+@pytest.mark.attack(55)
 @pytest.mark.parametrize("static_scan", [False, True])
 @pytest.mark.parametrize("sample", SAMPLES)
 def test_the_loader_refuses_it_with_and_without_the_scan(sample: str, static_scan: bool) -> None:
@@ -79,6 +81,7 @@ def test_a_warm_extension_cache_does_not_bypass_the_allowlist() -> None:
         copyreg._extension_cache.clear()
 
 
+@pytest.mark.attack(55)
 @pytest.mark.parametrize("index", [b"\xff\xff\xff\x7f", b"\x00\x2d\x31\x01"])
 def test_a_memo_bomb_is_refused_before_it_is_loaded(index: bytes) -> None:
     with pytest.raises(Rejected, match="pickle-refused"):

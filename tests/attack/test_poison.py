@@ -102,6 +102,7 @@ PAYLOADS: dict[str, tuple[bytes, bytes | None, str]] = {
 }
 
 
+@pytest.mark.attack(7, 27, 40, 57)
 @pytest.mark.parametrize("anyio_backend", ["asyncio"])
 @pytest.mark.parametrize("name", PAYLOADS)
 async def test_payloads_that_are_none_are_put_aside(place: Place, name: str, caplog: pytest.LogCaptureFixture) -> None:
@@ -112,6 +113,7 @@ async def test_payloads_that_are_none_are_put_aside(place: Place, name: str, cap
         assert "hello" not in record.getMessage()
 
 
+@pytest.mark.attack(27)
 async def test_all_of_them_at_once(place: Place) -> None:
     async def poison() -> None:
         for number, (task_id, payload, _) in enumerate(PAYLOADS.values()):
@@ -127,6 +129,7 @@ async def test_all_of_them_at_once(place: Place) -> None:
 STRUCTURES = ["meta", "leases", "wake", "results", "dead", "aborts", "workers", "quarantine", "ready", "due", "claim"]
 
 
+@pytest.mark.attack(27)
 @pytest.mark.parametrize("anyio_backend", ["asyncio"])
 @pytest.mark.parametrize("structure", STRUCTURES)
 async def test_a_string_where_a_structure_should_be_is_moved_aside(place: Place, structure: str) -> None:
@@ -150,6 +153,7 @@ async def put_list(place: Place, key: bytes) -> None:
     await place.link.command("RENAME", made, key)
 
 
+@pytest.mark.attack(27)
 @pytest.mark.parametrize("anyio_backend", ["asyncio"])
 async def test_lists_where_the_tasks_should_be_are_moved_aside(place: Place) -> None:
     async def poison() -> None:
@@ -159,6 +163,7 @@ async def test_lists_where_the_tasks_should_be_are_moved_aside(place: Place) -> 
     await survives(place, poison, {})
 
 
+@pytest.mark.attack(27)
 @pytest.mark.parametrize("anyio_backend", ["asyncio"])
 async def test_a_list_where_a_result_should_be_is_moved_aside(place: Place) -> None:
     worker, good = make_worker(place)
@@ -172,6 +177,7 @@ async def test_a_list_where_a_result_should_be_is_moved_aside(place: Place) -> N
         await still_works(worker, good)
 
 
+@pytest.mark.attack(27)
 async def test_a_string_under_every_key_at_once(place: Place) -> None:
     async def poison() -> None:
         keys = place.keys
@@ -182,6 +188,7 @@ async def test_a_string_under_every_key_at_once(place: Place) -> None:
     await survives(place, poison, {})
 
 
+@pytest.mark.attack(27)
 @pytest.mark.parametrize("anyio_backend", ["asyncio"])
 @pytest.mark.parametrize("entry", ["dead", "results", "leases", "aborts", "due"])
 async def test_entries_of_nobody_in_an_index_are_harmless(place: Place, entry: str) -> None:
@@ -209,6 +216,7 @@ async def test_entries_of_nobody_in_an_index_are_harmless(place: Place, entry: s
 RECORDS = [b"abc", b"99:x:y", b"-1", b"", b"1:normal:somebody", b"12345:normal:", b"1:normal", b"\xff:\n:\0", b"0::-x"]
 
 
+@pytest.mark.attack(29)
 @pytest.mark.parametrize("anyio_backend", ["asyncio"])
 @pytest.mark.parametrize("record", RECORDS)
 async def test_a_forged_run_record_delays_or_ends_its_own_task_only(place: Place, record: bytes) -> None:
@@ -294,6 +302,7 @@ async def test_a_task_with_many_entries_runs_once(place: Place) -> None:
     assert await place.quarantine() == {}
 
 
+@pytest.mark.attack(36)
 @pytest.mark.parametrize("anyio_backend", ["asyncio"])
 async def test_a_forged_abort_mark_is_ignored(place: Place, caplog: pytest.LogCaptureFixture) -> None:
     worker, good = make_worker(place)
@@ -348,6 +357,7 @@ async def test_a_forged_result_of_a_task_that_runs_is_replaced_by_the_true_one(p
         assert (await task.result(timeout=SOON)).result == 1
 
 
+@pytest.mark.attack(21)
 @pytest.mark.parametrize("anyio_backend", ["asyncio"])
 async def test_a_forged_result_that_is_pushed_is_ignored_and_the_stored_one_is_used(place: Place) -> None:
     worker, good = make_worker(place)
@@ -383,6 +393,7 @@ async def test_a_forged_result_that_is_pushed_is_ignored_and_the_stored_one_is_u
     assert got == ["genuine"]
 
 
+@pytest.mark.attack(1, 2)
 @pytest.mark.parametrize("anyio_backend", ["asyncio"])
 async def test_a_malicious_pickle_is_never_read(place: Place, tmp_path: Path) -> None:
     marker = tmp_path / "marker"
@@ -467,6 +478,7 @@ async def test_genuine_options_beyond_reason_concern_that_task_only(place: Place
         await still_works(worker, good)
 
 
+@pytest.mark.attack(27)
 @pytest.mark.parametrize("anyio_backend", ["asyncio"])
 @pytest.mark.parametrize("act", [object, lambda: (_ for _ in ()).throw(ValueError(object()))])
 async def test_what_a_task_returns_or_raises_and_nobody_can_serialize_fails_that_task(
@@ -483,6 +495,7 @@ async def test_what_a_task_returns_or_raises_and_nobody_can_serialize_fails_that
         await still_works(worker, good)
 
 
+@pytest.mark.attack(38)
 async def test_scripts_that_are_flushed_all_the_time_lose_nothing(real_server: Server) -> None:
     async with open_place("server", real_server) as place:
         worker, good = make_worker(place)

@@ -1,208 +1,192 @@
-"""Each role with exactly the rights that ``secure-queue acl`` prints: it does its own work, and fails at the others'."""
+"""Producers that can only sign and workers that can only verify: each does its own work, and none does another's."""
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
-from contextlib import AsyncExitStack, asynccontextmanager
+from pathlib import Path
 from typing import Any
 
 import anyio
 import pytest
 
-from secure_queue import ConfigurationError, TaskStatus, Worker
-from secure_queue.redis.connect import open_link
-from secure_queue.redis.keys import QueueKeys
-from secure_queue.redis.link import Link
-from secure_queue.redis.roles import Dialect, Role
-from secure_queue.redis.storage import RedisStorage
-from secure_queue.redis.topology import Standalone
-from secure_queue.secret import Secret
-from secure_queue.storage import NewTask
-from tests.servers import PATIENCE, Server, eventually
-from tests.worker.places import PRIORITY, QUEUE, SECRET, running
+from secure_queue import KeyRingError, Rejected, Task, Worker
+from secure_queue.payload.ciphers import Suite
+from secure_queue.payload.grants import Grants
+from secure_queue.payload.key_tables import StoredKey, table_text
+from secure_queue.payload.keys import KeyEntry, KeyKind, KeyState, format_key, generate_key, public_key, scoped_key
+from secure_queue.payload.purposes import Purpose
+from secure_queue.settings import KEYS_FILE_VARIABLE, KEYS_VARIABLE
+from secure_queue.tasks import RegisteredTask
+from tests.servers import PATIENCE, eventually
+from tests.worker.places import QUEUE, Place, running
 
-pytestmark = [pytest.mark.anyio, pytest.mark.attack(61)]
+pytestmark = [pytest.mark.anyio, pytest.mark.parametrize("anyio_backend", ["asyncio"])]
 
-PASSWORD = "a-password-for-tests"
-KEYS = QueueKeys(QUEUE, (PRIORITY,))
-
-
-@pytest.fixture(scope="module")
-def guarded(no_server_left: None) -> Iterator[Server]:
-    """A server that knows the five roles."""
-    with Server(appendonly="no") as server:
-        worker: Worker[None] = Worker("memory://", queue_name=QUEUE)
-        for role in Role:
-            rule = worker.access_rule(role, user=role.value, password=f">{PASSWORD}", dialect=dialect_of(server))
-            _set_user(server, rule)
-        yield server
+TASKS, RESULTS, ORDERS = (
+    Grants(frozenset({Purpose.TASK}), queues=(QUEUE,), functions=("send_*",)),
+    Grants(frozenset({Purpose.RESULT})),
+    Grants(frozenset({Purpose.CONTROL, Purpose.RESULT})),
+)
 
 
-def dialect_of(server: Server) -> Dialect:
-    info = server.command("INFO", "server")
-    if "valkey_version" in info:
-        return Dialect.REDIS_7_2
-    version = tuple(int(part) for part in info["redis_version"].split(".")[:2])
-    return next(each for each in reversed(Dialect) if version >= tuple(map(int, each.value.split("."))))
+class Company:
+    """A producer, a worker and an operator, each with the key file that it needs and no more."""
+
+    def __init__(self, place: Place, folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+        self.place, self.folder, self.monkeypatch = place, folder, monkeypatch
+        monkeypatch.delenv(KEYS_VARIABLE, raising=False)
+        web, crew, boss = (generate_key(name, kind=KeyKind.SEED) for name in ("web", "crew", "boss"))
+        signs = {"web": (web, TASKS), "crew": (crew, RESULTS), "boss": (boss, ORDERS)}
+        self.runs: list[int] = []
+        self.workers = {who: self._worker(who, signs) for who in signs}
+        self.send = {who: self._declare(worker, "send_mail") for who, worker in self.workers.items()}
+        self.pay = {who: self._declare(worker, "pay") for who, worker in self.workers.items()}
+
+    def _worker(self, who: str, signs: dict[str, tuple[KeyEntry, Grants]]) -> Worker[Any]:
+        file = self.folder / f"{who}.toml"
+        file.touch(mode=0o600)
+        own, grants = signs[who]
+        entries = [KeyEntry(own.name, own.state, own.material, own.kind, grants=grants)]
+        entries += [public_key(pair, granted) for name, (pair, granted) in signs.items() if name != who]
+        file.write_text("".join(table_text(StoredKey(entry)) for entry in entries))
+        self.monkeypatch.setenv(KEYS_FILE_VARIABLE, str(file))
+        return self.place.worker(signing_secret=None)
+
+    def _declare(self, worker: Worker[Any], name: str) -> RegisteredTask[..., Any, Any]:
+        @worker.task(name=name)
+        async def task(number: int) -> int:
+            self.runs.append(number)
+            return number
+
+        return task
 
 
-def _set_user(server: Server, rule: str) -> None:
-    """A selector in parentheses is one word of the command."""
-    head, bracket, selector = rule.partition(" (")
-    server.command("ACL", "SETUSER", *head.split(), *([f"({selector}"] if bracket else []))
+@pytest.fixture
+def company(place: Place, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Company:
+    """All of them on one queue."""
+    return Company(place, tmp_path, monkeypatch)
 
 
-def worker_of(server: Server, role: Role) -> Worker[Any]:
-    worker: Worker[Any] = Worker(
-        f"unix://{role.value}:{PASSWORD}@{server.unix_path}",
-        queue_name=QUEUE,
-        signing_secret=SECRET,
-        handle_signals=False,
-        concurrency=2,
-    )
-    worker.announces = role in (Role.PRODUCER, Role.WORKER)
+async def put_aside(place: Place, task_id: str) -> str:
+    async def is_there() -> bool:
+        return task_id.encode() in await place.quarantine()
 
-    @worker.task(name="double", ttl=60)
-    async def double(number: int) -> int:
-        return 2 * number
+    await eventually(is_there)
+    return (await place.quarantine())[task_id.encode()]
 
-    @worker.task(name="fail", max_tries=1, silent=True)
-    async def fail() -> None:
-        raise ValueError
 
-    @worker.task(name="hang")
-    async def hang() -> None:
-        await anyio.sleep_forever()
+async def test_tasks_go_from_a_seed_to_a_public_key_and_results_come_back_the_same_way(company: Company) -> None:
+    async with running(company.workers["crew"]), company.workers["web"]:
+        task = await company.send["web"].enqueue(1)
+        assert (await task.result(timeout=PATIENCE)).result == 1
+        assert (await task.status()).value == "done"
+    assert company.runs == [1]
+
+
+@pytest.mark.attack(48)
+async def test_a_function_that_the_producer_may_not_call_is_not_called(company: Company, place: Place) -> None:
+    async with running(company.workers["crew"]), company.workers["web"]:
+        task = await company.pay["web"].enqueue(1)
+        assert await put_aside(place, task.id) == "key-not-authorised"
+        assert (await (await company.send["web"].enqueue(2)).result(timeout=PATIENCE)).result == 2
+    assert company.runs == [2]
+
+
+@pytest.mark.attack(49)
+async def test_a_worker_can_neither_make_a_task_nor_bring_one_back(company: Company) -> None:
+    async with company.workers["crew"] as crew:
+        with pytest.raises(KeyRingError, match="may sign a task here"):
+            await company.send["crew"].enqueue(1)
+        with pytest.raises(KeyRingError, match="may sign a task here"):
+            await crew.enqueue_many([company.pay["crew"].enqueue(1)])
+        assert await crew.queue_size() == 0
+
+
+@pytest.mark.attack(36)
+async def test_an_order_to_stop_counts_if_an_operator_has_signed_it_and_not_if_a_producer_has(company: Company) -> None:
+    started: list[int] = []
+    crew, place = company.workers["crew"], company.place
+
+    @crew.task(name="send_slowly")
+    async def slowly() -> str:
+        started.append(1)
+        await anyio.sleep(PATIENCE)
+        return "not aborted"
+
+    async with running(crew), company.workers["web"] as web, company.workers["boss"] as boss:
+        task = await company._declare(web, "send_slowly").enqueue()
+
+        async def has_started() -> bool:
+            return bool(started)
+
+        await eventually(has_started)
+        with pytest.raises(KeyRingError, match="may sign a"):
+            await task.abort(timeout=1)
+        forged = web._codec.seal(Purpose.TASK, task.id, "send_slowly", b"", b"\x90", now_ms=0, jti=task.jti)
+        await place.link.command("HSET", place.keys.aborts, task.id, forged[:5] + b"\x05" + forged[6:])
+        assert await boss.abort_by_id(task.id, timeout=PATIENCE)
+        assert (await task.result(timeout=PATIENCE)).status.value == "aborted"
+
+
+async def test_a_result_that_a_producer_has_signed_is_believed_by_nobody(company: Company, place: Place) -> None:
+    async with company.workers["web"] as web:
+        task: Task[Any] = await company.send["web"].enqueue(1)
+        with pytest.raises(KeyRingError, match="may sign a result"):
+            web._codec.seal(Purpose.RESULT, task.id, "send_mail", b"", b"", now_ms=0, jti=task.jti)
+        stored: Any = await place.link.command("HGET", place.keys.bucket(task.id.encode()), task.id)
+        await place.link.command("SET", place.keys.result(task.id.encode()), stored)
+        with pytest.raises(Rejected, match="wrong-purpose"):
+            await task.result(timeout=PATIENCE)
+
+
+def echoing(place: Place, keys: str | list[str]) -> Worker[Any]:
+    worker = place.worker(signing_secret=keys)
+
+    @worker.task(name="echo")
+    async def echo(text: str) -> str:
+        return text
 
     return worker
 
 
-def link_of(server: Server, role: Role) -> Any:
-    topology = Standalone(unix_path=str(server.unix_path), username=role.value, password=Secret(PASSWORD.encode()))
-    return open_link(topology, deadline=5)
+@pytest.mark.parametrize("encrypt", [False, True])
+async def test_a_producer_with_a_key_for_tasks_alone_enqueues_and_cannot_read_the_answer(
+    place: Place, encrypt: bool
+) -> None:
+    root = generate_key("root")
+    suite = Suite.AES_256_GCM if encrypt else Suite.HMAC_SHA256
+    scoped = scoped_key(root, "web", QUEUE, suite, Purpose.TASK)
+    worker, producer = echoing(place, format_key(root)), echoing(place, format_key(scoped))
+    async with running(worker), producer:
+        task = await producer.registry["echo"].enqueue("canary")
+        assert (await worker.result_by_id(task.id, timeout=PATIENCE)).result == "canary"
+        with pytest.raises(Rejected, match=r"unknown-key|suite-key-mismatch"):
+            await task.result(timeout=PATIENCE)
+        with pytest.raises(KeyRingError, match="may sign a result"):
+            await producer.run_async()
 
 
-def denials(server: Server) -> list[str]:
-    return [str(entry) for entry in server.command("ACL", "LOG")]
+async def test_a_producer_that_may_read_answers_holds_one_more_key_that_only_verifies(place: Place) -> None:
+    root = generate_key("root")
+    answers = scoped_key(root, "answers", QUEUE, Suite.HMAC_SHA256, Purpose.RESULT)
+    reads = KeyEntry("answers", KeyState.VERIFY, answers.material, answers.kind, answers.scope)
+    writes = scoped_key(root, "web", QUEUE, Suite.HMAC_SHA256, Purpose.TASK)
+    worker, producer = echoing(place, format_key(root)), echoing(place, [format_key(writes), format_key(reads)])
+    async with running(worker), producer:
+        task = await producer.registry["echo"].enqueue("canary")
+        assert (await task.result(timeout=PATIENCE)).result == "canary"
 
 
-@asynccontextmanager
-async def everybody(server: Server) -> AsyncIterator[dict[Role, Worker[Any]]]:
-    """All roles at work on an empty queue."""
-    server.command("FLUSHALL")
-    server.command("ACL", "LOG", "RESET")
-    workers = {role: worker_of(server, role) for role in Role}
-    async with AsyncExitStack() as stack:
-        for role, worker in workers.items():
-            await stack.enter_async_context(running(worker) if role is Role.WORKER else worker)
-        yield workers
+async def test_a_worker_that_cannot_sign_tasks_leaves_its_schedules_to_others_and_runs_on(
+    company: Company, caplog: pytest.LogCaptureFixture
+) -> None:
+    crew = company.workers["crew"]
 
+    @crew.every(1, schedule_id="tick")
+    async def tick() -> None: ...
 
-async def test_each_role_can_do_all_of_its_work(guarded: Server) -> None:
-    async with everybody(guarded) as workers:
-        producer, operator, auditor = workers[Role.PRODUCER], workers[Role.OPERATOR], workers[Role.AUDITOR]
-        double, fail, hang = (producer.registry[name] for name in ("double", "fail", "hang"))
-        tasks = [double.enqueue(number) for number in range(3)] + [double.enqueue(9).start(delay=0.2)]
-        await producer.enqueue_many(tasks)
-        assert [(await task.result(PATIENCE)).result for task in tasks] == [0, 2, 4, 18]
+    async def has_said_so() -> bool:
+        return "the schedule tick cannot fire" in caplog.text
 
-        dead = await fail.enqueue()
-        assert (await dead.result(PATIENCE)).status is TaskStatus.FAILED
-        await operator.retry_dead_letter(dead.id)
-
-        running_task = await hang.enqueue()
-        await eventually(lambda: _runs(operator, running_task.id))
-        assert await operator.abort_by_id(running_task.id, PATIENCE)
-
-        guarded.command("HSET", KEYS.bucket(b"evil"), "evil", b"no envelope")
-        guarded.command("RPUSH", KEYS.ready[PRIORITY], "evil")
-        guarded.command("ZADD", KEYS.wake, 0, "0")
-        await eventually(lambda: _quarantined(workers[Role.DASHBOARD]))
-        report = await auditor.audit()
-        assert report.codes["unsigned"] == 1
-        assert {process.role for process in await workers[Role.DASHBOARD].processes()} == {"producer", "worker"}
-    assert denials(guarded) == []
-
-
-async def _runs(worker: Worker[Any], task_id: str) -> bool:
-    return await worker.status_by_id(task_id) is TaskStatus.RUNNING
-
-
-async def _quarantined(worker: Worker[Any]) -> bool:
-    return (await worker.counts()).quarantined == 1
-
-
-Work = Callable[[RedisStorage], Awaitable[object]]
-CLAIM: Work = lambda storage: storage.claim("w", b"t", 1, 1000)  # noqa: E731
-ENQUEUE: Work = lambda storage: storage.enqueue([NewTask(b"x", b"sealed", 0, PRIORITY)], 5)  # noqa: E731
-READ: Work = lambda storage: storage.look_up(b"x")  # noqa: E731
-LOOK_AROUND: Work = lambda storage: storage.scannable().fields(KEYS.buckets[0], b"0")  # noqa: E731
-DELETE: Work = lambda storage: storage.forget(b"x")  # noqa: E731
-TIDY: Work = lambda storage: storage.tick("w", gone_after_ms=1, keep_dead_ms=1, keep_dead=1)  # noqa: E731
-DENIED: list[tuple[Role, str, Work]] = [
-    (Role.PRODUCER, "claim", CLAIM),
-    (Role.PRODUCER, "look-around", LOOK_AROUND),
-    (Role.PRODUCER, "delete", DELETE),
-    (Role.PRODUCER, "tidy", TIDY),
-    (Role.WORKER, "look-around", LOOK_AROUND),
-    (Role.AUDITOR, "enqueue", ENQUEUE),
-    (Role.AUDITOR, "claim", CLAIM),
-    (Role.AUDITOR, "delete", DELETE),
-    (Role.DASHBOARD, "enqueue", ENQUEUE),
-    (Role.DASHBOARD, "claim", CLAIM),
-    (Role.DASHBOARD, "read", READ),
-    (Role.DASHBOARD, "delete", DELETE),
-    (Role.OPERATOR, "claim", CLAIM),
-    (Role.OPERATOR, "tidy", TIDY),
-]
-
-
-@pytest.mark.parametrize(("role", "work"), [(r, w) for r, _, w in DENIED], ids=[f"{r}-{name}" for r, name, _ in DENIED])
-async def test_no_role_can_do_the_work_of_another(guarded: Server, role: Role, work: Work) -> None:
-    guarded.command("FLUSHALL")
-    guarded.command("RPUSH", KEYS.ready[PRIORITY], "x")  # so that a claim has something to take
-    guarded.command("HSET", KEYS.bucket(b"x"), "x", "sealed")
-    guarded.command("ZADD", KEYS.dead, 1, "x")
-    async with link_of(guarded, role) as link:
-        with pytest.raises(ConfigurationError, match="ACL rules"):
-            await work(RedisStorage(link, KEYS))
-    assert guarded.command("LRANGE", KEYS.ready[PRIORITY], 0, -1) == [b"x"]
-    assert guarded.command("HGET", KEYS.bucket(b"x"), "x") == b"sealed"
-
-
-OUTSIDE = [
-    ("FLUSHALL",), ("CONFIG", "GET", "*"), ("KEYS", "*"), ("ACL", "LIST"), ("SHUTDOWN", "NOSAVE"), ("MONITOR",),
-    ("EVAL", "return 1", 0), ("SCRIPT", "FLUSH"), ("REPLICAOF", "h", 1), ("CLIENT", "LIST"), ("MIGRATE", "h", 1, "k", 0, 1),
-    ("GET", "sq:{other/0}:result:x"), ("HGETALL", "sq:{other/0}:tasks:0"), ("GET", "session:4711"),
-]  # fmt: skip
-
-
-@pytest.mark.parametrize("role", Role)
-async def test_no_role_gets_beyond_its_queue_or_at_the_server(guarded: Server, role: Role) -> None:
-    async with link_of(guarded, role) as link:
-        for words in OUTSIDE:
-            await _denied(link, *words)
-
-
-@pytest.mark.parametrize("role", [Role.WORKER, Role.PRODUCER, Role.DASHBOARD, Role.AUDITOR])
-async def test_nobody_who_runs_tasks_or_looks_can_cut_the_audit_log(guarded: Server, role: Role) -> None:
-    if role is Role.WORKER and not dialect_of(guarded).append_only:
-        pytest.skip("Redis 6.2 cannot say that a key may only be appended to; docs/acl.md says so")
-    guarded.command("DEL", KEYS.audit)
-    guarded.command("RPUSH", KEYS.audit, "record")
-    async with link_of(guarded, role) as link:
-        if role is Role.WORKER:
-            await link.command("RPUSH", KEYS.audit, "more")
-        for words in (
-            ("LTRIM", KEYS.audit, 1, 0),
-            ("DEL", KEYS.audit),
-            ("PEXPIRE", KEYS.audit, 1),
-            ("RENAME", KEYS.audit, "x"),
-        ):
-            await _denied(link, *words)
-    assert guarded.command("LINDEX", KEYS.audit, 0) == b"record"
-
-
-async def _denied(link: Link, *words: Any) -> None:
-    with pytest.raises(ConfigurationError, match="ACL rules"):
-        await link.command(*words)
+    async with running(crew), company.workers["web"]:
+        await eventually(has_said_so)
+        assert (await (await company.send["web"].enqueue(1)).result(timeout=PATIENCE)).result == 1

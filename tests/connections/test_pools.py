@@ -15,6 +15,7 @@ from coredis.connection import TCPLocation, UnixDomainSocketLocation
 from coredis.exceptions import ConnectionError
 from coredis.retry import NoRetryPolicy
 
+from secure_queue.errors import Unavailable
 from secure_queue.redis.pools import SafePool
 from tests.servers import PATIENCE, Server, eventually, wait_until
 
@@ -258,3 +259,10 @@ async def test_the_end_of_the_pool_closes_its_connections(real_server: Server) -
     await anyio.to_thread.run_sync(
         wait_until, lambda: not [client for client in real_server.clients() if client["name"] == "pool-end"]
     )
+
+
+async def test_a_call_on_a_pool_that_was_closed_meanwhile_says_so(real_server: Server) -> None:
+    async with open_pool(real_server) as pool:
+        pass
+    with pytest.raises(Unavailable, match="closed"):
+        await pool.get_connection()

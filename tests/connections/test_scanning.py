@@ -142,3 +142,10 @@ async def test_a_key_of_the_wrong_type_ends_its_walk_and_stays_where_it_is(link:
     assert await scan.peek(KEYS.buckets[0], b"x") is None
     assert await scan.entries(KEYS.dead, 0) == []
     assert {key.structure for key in await scan.fixed_keys() if not key.sound} == {Structure.BUCKET, Structure.DEAD}
+
+
+async def test_a_quarantine_whose_ids_are_used_up_has_an_end(link: Link, scan: RedisScan) -> None:
+    await link.command("XADD", KEYS.quarantine, "18446744073709551615-18446744073709551615", "id", "a")
+    after, entries = await scan.put_aside(b"")
+    assert [entry.untrusted_id for entry in entries] == [b"a"]
+    assert await scan.put_aside(after) == (b"", [])

@@ -180,6 +180,7 @@ class TestTls:
         async with tls_in_front_of(real_server, authority.issue("localhost")) as port:
             assert await ask(f"rediss://localhost:{port}?ssl_ca_certs={tmp_path}") == [b"key", b"value"]
 
+    @pytest.mark.attack(62)
     async def test_a_wrong_host_name_is_refused_at_once(self, real_server: Server, authority: Authority) -> None:
         async with tls_in_front_of(real_server, authority.issue("some-other-host.example")) as port:
             with pytest.raises(ConfigurationError, match="host name"):
@@ -191,6 +192,7 @@ class TestTls:
             reply = await ask(f"rediss://localhost:{port}?ssl_ca_certs={ca}&ssl_check_hostname=false")
         assert reply == [b"key", b"value"]
 
+    @pytest.mark.attack(62)
     @pytest.mark.parametrize("check", ["true", "false"])
     async def test_an_unknown_authority_is_refused(
         self, real_server: Server, authority: Authority, stranger: Authority, check: str
@@ -200,11 +202,13 @@ class TestTls:
                 with pytest.raises(ConfigurationError, match="certificate"):
                     await ask(f"rediss://localhost:{port}?{query}ssl_check_hostname={check}")
 
+    @pytest.mark.attack(62)
     async def test_an_expired_certificate_is_refused(self, real_server: Server, authority: Authority) -> None:
         async with tls_in_front_of(real_server, authority.issue("localhost", until=NOW - DAY)) as port:
             with pytest.raises(ConfigurationError, match="expired"):
                 await ask(f"rediss://localhost:{port}?ssl_ca_certs={authority.folder / 'ca.pem'}")
 
+    @pytest.mark.attack(62)
     async def test_old_versions_of_tls_are_refused(self, real_server: Server, authority: Authority) -> None:
         old = {"minimum_version": ssl.TLSVersion.MINIMUM_SUPPORTED, "maximum_version": ssl.TLSVersion.TLSv1_1}
         with pytest.warns(DeprecationWarning):
@@ -224,6 +228,7 @@ class TestTls:
             with pytest.raises(Unavailable):
                 await ask(url, deadline=0.3)
 
+    @pytest.mark.attack(62)
     async def test_a_plain_server_is_not_spoken_to_plainly(self) -> None:
         with Server(tcp=True) as server, pytest.raises(Unavailable):
             await ask(f"rediss://localhost:{server.port}", deadline=0.3)

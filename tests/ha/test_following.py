@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-
 import anyio
 import pytest
 
@@ -14,24 +12,10 @@ from secure_queue.redis.connect import open_link
 from secure_queue.redis.link import Link
 from secure_queue.redis.slots import slot_of
 from secure_queue.redis.urls import parse_url
-from tests.servers import PATIENCE, Server, eventually, server_binary, started
+from tests.servers import PATIENCE, Server, eventually
 from tests.worker.places import SECRET, running
 
 pytestmark = pytest.mark.anyio
-
-
-@pytest.fixture
-def sentinels() -> Iterator[SentinelGroup]:
-    """A Sentinel group of its own, for a test that breaks it."""
-    with started(SentinelGroup(server_binary())) as group:
-        yield group
-
-
-@pytest.fixture
-def cluster() -> Iterator[ClusterGroup]:
-    """A Cluster of its own, for a test that breaks it."""
-    with started(ClusterGroup(server_binary())) as group:
-        yield group
 
 
 @pytest.mark.parametrize("kind", ["real_sentinels", "real_cluster"])

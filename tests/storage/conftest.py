@@ -7,12 +7,13 @@ spells itself, or takes from somewhere else, is refused by the server and fails 
 from __future__ import annotations
 
 import re
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import AbstractAsyncContextManager
 from dataclasses import replace
 
 import pytest
 
+from secure_queue.durability import Assurance, Durability
 from secure_queue.redis.connect import open_link
 from secure_queue.redis.keys import QueueKeys
 from secure_queue.redis.link import Argument, Link, Reply
@@ -38,6 +39,15 @@ class DeclaredKeysOnly:
     async def run(self, script: Script, keys: Sequence[bytes], args: Sequence[Argument], deadline: float) -> Reply:
         await self._permit(keys)
         return await self._link.run(script, keys, args, deadline)
+
+    async def run_assured(
+        self, script: Script, keys: Sequence[bytes], args: Sequence[Argument], deadline: float, assurance: Assurance
+    ) -> tuple[Reply, Durability]:
+        await self._permit(keys)
+        return await self._link.run_assured(script, keys, args, deadline, assurance)
+
+    def on_new_history(self, listener: Callable[[], None]) -> None:
+        self._link.on_new_history(listener)
 
     async def command(self, *parts: Argument) -> Reply:
         return await self._admin.command(*parts)

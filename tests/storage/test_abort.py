@@ -7,8 +7,7 @@ import pytest
 from secure_queue.redis.link import Link
 from secure_queue.redis.storage import RedisStorage
 from secure_queue.storage import NewTask, Standing
-from tests.servers import PATIENCE
-from tests.storage.verbs import LONG, back, dead, end, ids_of, put, put_and_take, standing, take, tick
+from tests.storage.verbs import LONG, back, created, dead, end, ids_of, put, put_and_take, standing, take, tick
 
 pytestmark = pytest.mark.anyio
 
@@ -87,5 +86,5 @@ async def test_an_aborted_id_can_be_used_again_when_its_result_is_gone(storage: 
     await put(storage, b"a")
     await abort(storage, b"a")
     await link.command("DEL", storage.keys.result(b"a"))
-    assert await storage.enqueue([NewTask(b"a", b"new", 0, "low")], PATIENCE) == [True]
+    assert await created(storage, [NewTask(b"a", b"new", 0, "low")]) == [True]
     assert ids_of(await take(storage)) == [b"a"]  # although its old entry is still in the list

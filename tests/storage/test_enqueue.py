@@ -9,7 +9,7 @@ from secure_queue.errors import Backpressure
 from secure_queue.redis.connect import open_link
 from secure_queue.redis.link import Link
 from secure_queue.redis.storage import RedisStorage
-from secure_queue.storage import NewTask, Standing
+from secure_queue.storage import UNKNOWN, NewTask, Standing
 from tests.servers import PATIENCE, Server, eventually
 from tests.storage.conftest import KEYS
 from tests.storage.verbs import (
@@ -18,6 +18,7 @@ from tests.storage.verbs import (
     SEALED,
     TOKEN,
     back,
+    created,
     dead,
     end,
     ids_of,
@@ -33,25 +34,25 @@ pytestmark = pytest.mark.anyio
 
 
 async def test_a_new_task_is_queued(storage: RedisStorage) -> None:
-    assert await storage.enqueue([NewTask(b"a", b"sealed", 0, "low")], PATIENCE) == [True]
+    assert await created(storage, [NewTask(b"a", b"sealed", 0, "low")]) == [True]
     record = await storage.look_up(b"a")
     assert (record.standing, record.untrusted_task, record.tries) == (Standing.QUEUED, b"sealed", 0)
 
 
 async def test_no_tasks_are_no_call(storage: RedisStorage) -> None:
-    assert await storage.enqueue([], PATIENCE) == []
+    assert await created(storage, []) == []
 
 
 async def test_a_repeated_enqueue_changes_nothing(storage: RedisStorage) -> None:
     await put(storage, b"a")
-    assert await storage.enqueue([NewTask(b"a", b"other", 0, "high")], PATIENCE) == [False]
+    assert await created(storage, [NewTask(b"a", b"other", 0, "high")]) == [False]
     assert (await storage.look_up(b"a")).untrusted_task == b"sealed task"
     assert ids_of(await take(storage)) == [b"a"]
 
 
 async def test_a_call_that_is_repeated_says_the_same_again(storage: RedisStorage) -> None:
     for _ in range(2):
-        assert await storage.enqueue([NewTask(b"a", b"sealed", 0, "low")], PATIENCE) == [True]
+        assert await created(storage, [NewTask(b"a", b"sealed", 0, "low")]) == [True]
     assert ids_of(await take(storage)) == [b"a"]
 
 
@@ -61,7 +62,7 @@ async def test_large_tasks_go_in_several_calls_and_come_in_several_claims(
     monkeypatch.setattr("secure_queue.redis.storage.BATCH_BYTES", 2500)
     ids = [b"%d" % number for number in range(10)]
     tasks = [NewTask(task_id, bytes(1000), 0, "low") for task_id in ids]
-    assert await storage.enqueue(tasks, PATIENCE) == [True] * 10
+    assert await created(storage, tasks) == [True] * 10
     assert ids_of(await take(storage, count=10)) == ids
 
 
@@ -79,7 +80,7 @@ async def test_one_claim_hands_out_about_four_megabytes(real_server: Server) -> 
 
 async def test_an_id_twice_in_one_call_is_stored_once(storage: RedisStorage) -> None:
     twice = [NewTask(b"a", b"first", 0, "low"), NewTask(b"a", b"second", 0, "low")]
-    assert await storage.enqueue(twice, PATIENCE) == [True, False]
+    assert await created(storage, twice) == [True, False]
     assert [claim.untrusted for claim in await take(storage)] == [b"first"]
 
 
@@ -89,11 +90,9 @@ async def test_a_late_repetition_is_known_when_the_task_is_done_and_its_result_g
     await put_and_take(storage, b"a")
     assert await storage.complete([end(b"a", TOKEN, 1)]) == [True]
     await eventually(lambda: _is_gone(link, storage.keys.result(b"a")))
-    assert await storage.enqueue([NewTask(b"a", SEALED, 0, "low")], PATIENCE) == [
-        True
-    ]  # it was this call that stored it
+    assert await created(storage, [NewTask(b"a", SEALED, 0, "low")]) == [True]  # it was this call that stored it
     assert await standing(storage, b"a") is Standing.NOT_FOUND
-    assert await storage.enqueue([NewTask(b"a", b"another task of this id", 0, "low")], PATIENCE) == [True]
+    assert await created(storage, [NewTask(b"a", b"another task of this id", 0, "low")]) == [True]
     left = await link.command("PTTL", storage.keys.finished)
     assert isinstance(left, int) and 0 < left <= 100_000
 
@@ -104,27 +103,27 @@ async def _is_gone(link: Link, key: bytes) -> bool:
 
 async def test_a_running_task_is_known(storage: RedisStorage) -> None:
     await put_and_take(storage, b"a")
-    assert await storage.enqueue([NewTask(b"a", b"other", 0, "low")], PATIENCE) == [False]
+    assert await created(storage, [NewTask(b"a", b"other", 0, "low")]) == [False]
     assert await take(storage, token=b"w.2") == []
 
 
 async def test_a_finished_task_is_known_while_its_result_is_kept(storage: RedisStorage) -> None:
     await put_and_take(storage, b"a")
     await storage.complete([end(b"a")])
-    assert await storage.enqueue([NewTask(b"a", b"other", 0, "low")], PATIENCE) == [False]
+    assert await created(storage, [NewTask(b"a", b"other", 0, "low")]) == [False]
     assert (await storage.look_up(b"a")).untrusted_result == RESULT
 
 
 async def test_a_finished_task_without_a_result_leaves_a_mark_that_makes_it_known(storage: RedisStorage) -> None:
     await put_and_take(storage, b"a")
     await storage.complete([end(b"a", ttl_ms=0)])
-    assert await storage.enqueue([NewTask(b"a", b"other", 0, "low")], PATIENCE) == [False]
+    assert await created(storage, [NewTask(b"a", b"other", 0, "low")]) == [False]
     assert await take(storage, token=b"w.2") == []
 
 
 async def test_a_dead_letter_is_known(storage: RedisStorage) -> None:
     await dead(storage, b"a")
-    assert await storage.enqueue([NewTask(b"a", b"other", 0, "low")], PATIENCE) == [False]
+    assert await created(storage, [NewTask(b"a", b"other", 0, "low")]) == [False]
     assert await standing(storage, b"a") is Standing.DEAD
 
 
@@ -137,7 +136,7 @@ async def test_tasks_keep_their_order_over_the_limit_of_one_call(storage: RedisS
 async def test_the_answers_stand_in_the_order_of_the_tasks_whatever_their_priorities(storage: RedisStorage) -> None:
     await put(storage, b"known", priority="high")
     names = [(b"a", "low"), (b"known", "high"), (b"b", "high"), (b"c", "low")]
-    assert await storage.enqueue([NewTask(i, b"sealed", 0, name) for i, name in names], PATIENCE) == [
+    assert await created(storage, [NewTask(i, b"sealed", 0, name) for i, name in names]) == [
         True,
         False,
         True,
@@ -183,6 +182,7 @@ async def test_a_full_server_refuses_new_tasks_and_lets_workers_finish(server: S
         assert await storage.complete([end(b"a")]) == [True]
         assert await storage.bury([end(b"b")]) == [True]
         assert await storage.renew(LONG, [back(b"c")]) == [True]
+        assert await storage.watch("client", [b"c", b"unknown"]) == [None, UNKNOWN]
         await tick(storage)
         await link.command("CONFIG", "SET", "maxmemory", "0")
         assert await standing(storage, b"d") is Standing.NOT_FOUND

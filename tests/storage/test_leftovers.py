@@ -9,9 +9,9 @@ from secure_queue.redis.link import Link
 from secure_queue.redis.storage import RedisStorage
 from secure_queue.storage import NewTask
 from tests.conftest import lasting_keys
-from tests.servers import PATIENCE, Server
+from tests.servers import Server
 from tests.storage.conftest import KEYS
-from tests.storage.verbs import LONG, dead, end, put, put_and_take, take, tick
+from tests.storage.verbs import LONG, created, dead, end, put, put_and_take, take, tick
 
 pytestmark = pytest.mark.anyio
 
@@ -41,7 +41,7 @@ async def test_after_ten_thousand_tasks_every_key_has_an_expiry(real_server: Ser
         await link.command("FLUSHALL")
         storage = RedisStorage(link, KEYS)
         tasks = [NewTask(b"%032x" % number, b"sealed", 0, "low") for number in range(TASKS)]
-        assert all(await storage.enqueue(tasks, PATIENCE))
+        assert all(await created(storage, tasks))
         await drain(storage, ttl_ms)
         assert await lasting_keys(link) == []
         expected = [b"claim:w", b"meta", b"workers"] + ([b"results"] if ttl_ms else [])

@@ -21,6 +21,10 @@ Step = Callable[[RedisStorage], Awaitable[Any]]
 
 
 async def nothing(storage: RedisStorage) -> None: ...
+async def registered(storage: RedisStorage) -> None:
+    await storage.register(4, None)
+
+
 async def queued(storage: RedisStorage) -> None:
     await put(storage, A, B)
 
@@ -54,6 +58,7 @@ VERBS: dict[str, tuple[Step, Step]] = {
     "bury": (running, lambda s: s.bury([end(A), end(B)])),
     "retry": (running, lambda s: s.retry("low", [back(A), back(B, at_ms=-LONG)])),
     "release": (running, lambda s: s.release("low", [back(A), back(B, at_ms=-LONG)])),
+    "begin": (running, lambda s: s.begin([back(A), back(B)])),
     "renew": (running, lambda s: s.renew(LONG, [back(A), back(B)])),
     "tick": (due_and_expired, tick_twice),
     "abort": (queued, lambda s: s.abort(A, sealed=b"aborted", ttl_ms=LONG, mark=b"mark")),
@@ -66,6 +71,8 @@ VERBS: dict[str, tuple[Step, Step]] = {
     "counts": (running, lambda s: s.counts()),
     "revive": (buried, lambda s: s.revive(A, sealed=b"fresh", priority="low")),
     "forget": (buried, lambda s: s.forget(A)),
+    "register": (registered, lambda s: s.register(8, None)),
+    "shrink": (registered, lambda s: s.shrink(4, 2)),
 }
 
 
@@ -81,6 +88,10 @@ class Recording:
             self.keys = list(dict.fromkeys(keys))
         reply: Reply = await self._link.run(script, keys, args, deadline)
         return reply
+
+    async def run_assured(self, script: Script, keys: Sequence[bytes], *rest: Any) -> Any:
+        self.keys = list(dict.fromkeys(keys))
+        return await self._link.run_assured(script, keys, *rest)
 
     def __getattr__(self, name: str) -> Any:
         return getattr(self._link, name)
@@ -121,6 +132,7 @@ IGNORES_THE_TYPE = {
     "abort running": ("leases",),
     "look_up": ("meta",),  # declared for one layout of all scripts, not read
     "watch": ("meta",),
+    "register": ("results", "dead", "ready:", "due:"),  # whatever is there means that the queue is in use
 }
 
 

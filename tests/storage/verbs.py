@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 from secure_queue.redis.storage import RedisStorage
 from secure_queue.storage import Claim, End, GiveBack, NewTask, Standing, Tick
@@ -15,8 +15,12 @@ SEALED, RESULT = b"sealed task", b"sealed result"
 
 async def put(storage: RedisStorage, *ids: bytes, at_ms: int = 0, priority: str = "low") -> None:
     """Enqueue tasks, all of them new."""
-    created = await storage.enqueue([NewTask(task_id, SEALED, at_ms, priority) for task_id in ids], PATIENCE)
-    assert all(created)
+    assert all(await created(storage, [NewTask(task_id, SEALED, at_ms, priority) for task_id in ids]))
+
+
+async def created(storage: RedisStorage, tasks: Sequence[NewTask]) -> list[bool]:
+    """Enqueue *tasks*; say which of them are new."""
+    return [stored.new for stored in await storage.enqueue(tasks, PATIENCE)]
 
 
 async def take(

@@ -45,7 +45,7 @@ class Planter:
         self._active, self._revoked, self._foreign = active, revoked, foreign
 
     def seal(self, task_id: str, *, key: KeyEntry | None = None, queue: str = "", **other: Any) -> bytes:
-        ring = KeyRing([Key(KeyEntry("any", KeyState.ACTIVE, (key or self._active).root))])
+        ring = KeyRing([Key(KeyEntry("any", KeyState.ACTIVE, (key or self._active).material))])
         purpose = other.pop("purpose", Purpose.TASK)
         options: dict[str, Any] = {"now_ms": now_ms(), "jti": os.urandom(16), "lifetime_s": 3600} | other
         value = options.pop("value", b"\x92\x91\x01\x80")

@@ -29,7 +29,7 @@ TARGET = "tests.system.cli_app:worker"
 QUEUE, JOURNAL = "SECURE_QUEUE_TEST_QUEUE", "SECURE_QUEUE_TEST_JOURNAL"  # what that application reads
 PATIENCE = 30.0
 ACTIVE, REVOKED, FOREIGN = generate_key("current"), generate_key("leaked"), generate_key("foreign")
-KEYS = f"{format_key(ACTIVE)},{format_key(KeyEntry('leaked', KeyState.REVOKED, REVOKED.root))}"
+KEYS = f"{format_key(ACTIVE)},{format_key(KeyEntry('leaked', KeyState.REVOKED, REVOKED.material))}"
 
 
 class Shell:
@@ -454,3 +454,23 @@ def test_status_counts(shell: Shell, graveyard: list[str]) -> None:
     counted = json.loads(shell.run("status", TARGET, "--json").stdout)
     assert (counted["queue"], counted["ready"], counted["dead"]) == (shell.queue, {"normal": 2}, 4)
     assert "dead letters" in shell.run("status", TARGET).stdout
+
+
+# schedules
+
+
+def test_schedules_are_listed_and_deleted(shell: Shell) -> None:
+    async def store(worker: Worker[None]) -> None:
+        await worker.schedule(worker.registry["note"].enqueue(1), "0 3 * * *", schedule_id="nightly")
+
+    shell.ask(store)
+    shell.ask(lambda worker: worker._client().routes.timetable.schedule(b"\x1b[1m", b"x", PATIENCE))
+    rows = json.loads(shell.run("schedules", "list", TARGET, "--json").stdout)["schedules"]
+    assert [(row["schedule_id"], row.get("rule"), row.get("reason")) for row in rows] == [
+        ("nightly", "0 3 * * * (UTC)", None),
+        ("\\x1b[1m", None, "bad-id"),
+    ]
+    listed = shell.run("schedules", "list", TARGET).stdout
+    assert "nightly" in listed and "\x1b[1m" not in listed
+    shell.run("schedules", "delete", TARGET, "nightly")
+    assert "no schedule" in shell.refuse("schedules", "delete", TARGET, "nightly", code=1)

@@ -24,6 +24,8 @@ from secure_queue.audit.report import AuditReport
 from secure_queue.demo.attack import Forgery, malicious_pickle
 from secure_queue.demo.audits import problems_after, problems_before
 from secure_queue.demo.files import collect
+from secure_queue.demo.outage import Loss
+from secure_queue.demo.outage import problems_of as outage_problems
 from secure_queue.demo.tasks import FileFacts, facts_of
 from secure_queue.demo.trial import CONTROL, Outcome, problems_of
 from secure_queue.errors import ConfigurationError
@@ -60,7 +62,7 @@ def demo(*words: str | Path, scratch: Path, **variables: str) -> subprocess.Comp
     """Run the demo to its end; whatever it puts into a temporary folder goes into *scratch*."""
     environment = os.environ | {"TMPDIR": str(scratch)} | variables
     return subprocess.run(
-        [*START, *map(str, words)], capture_output=True, text=True, env=environment, timeout=50, check=False
+        [*START, *map(str, words)], capture_output=True, text=True, env=environment, timeout=150, check=False
     )
 
 
@@ -105,6 +107,36 @@ def test_json_is_one_object_with_the_figures(folder: Path, scratch: Path) -> Non
     summary = json.loads(ended.stdout)
     assert (summary["files"], summary["verified"], summary["problems"]) == (5, 5, [])
     assert sorted(summary["refused"]) == ["bad-signature", "not-an-envelope", "wrong-task", "wrong-task"]
+
+
+@pytest.mark.timeout(180)
+@pytest.mark.parametrize("topology", ["sentinel", "cluster"])
+def test_nothing_is_lost_when_the_primary_is_killed_in_the_middle(topology: str, folder: Path, scratch: Path) -> None:
+    ended = demo(folder, "--json", "--topology", topology, scratch=scratch)
+    assert ended.returncode == 0, ended.stdout + ended.stderr
+    summary = json.loads(ended.stdout)
+    assert (summary["topology"], summary["verified"], summary["problems"]) == (topology, FILES, [])
+    assert summary["killed"] and summary["successor"] and summary["killed"] != summary["successor"]
+    assert len(summary["refused"]) == 4, "the forgeries are tried on the new primary"
+
+
+@pytest.mark.parametrize(
+    ("loss", "problem"),
+    [
+        (Loss("one", "one", 6, 6, 0.1), "no other server has taken the place of one"),
+        (Loss("one", "two", 6, 0, 0.1), "nothing was enqueued into the outage"),
+    ],
+)
+def test_an_outage_that_proves_nothing_is_a_problem(loss: Loss, problem: str) -> None:
+    [found] = outage_problems(loss)
+    assert problem in found
+    assert outage_problems(replace(loss, successor="two", enqueued_after=6)) == []
+
+
+def test_one_file_is_too_few_for_an_outage(folder: Path, scratch: Path) -> None:
+    ended = demo(folder, "--limit", "1", "--topology", "sentinel", scratch=scratch)
+    assert (ended.returncode, ended.stdout) == (2, "")
+    assert "name another folder" in ended.stderr
 
 
 def test_a_file_that_changes_meanwhile_is_a_failure(folder: Path, scratch: Path) -> None:

@@ -1,4 +1,4 @@
-"""Every Python block of the guide is run as it is printed, on ``memory://`` and on a real server.
+"""Every Python block of the guide and of scheduling.md is run as it is printed, on ``memory://`` and on a real server.
 
 A block is a whole program that takes its server from the environment, as the page tells its reader to do. Each line that
 ends in ``# prints: …`` must have printed exactly that, in the order of the page, and nothing else may be printed.
@@ -19,7 +19,8 @@ from tests.tour.blocks import ROOT, Block, blocks_of, missing_targets
 GUIDE = ROOT / "docs" / "guide.md"
 SECRET = "Zx4kQ9vT1bLw7RmY2cNd8HsJ5gPf0aUe3oXiVqB6KtE"
 PROMISE = re.compile(r"# prints: (.*)")
-PROGRAMS = [block for block in blocks_of(GUIDE) if block.language == "python"]
+PAGES = [GUIDE, ROOT / "docs" / "scheduling.md"]
+PROGRAMS = [block for page in PAGES for block in blocks_of(page) if block.language == "python"]
 
 
 def name(block: Block) -> str:
@@ -59,8 +60,9 @@ def test_every_print_in_the_guide_says_what_it_prints() -> None:
     assert silent == []
 
 
-def test_every_link_of_the_guide_leads_somewhere() -> None:
-    assert missing_targets(GUIDE) == []
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.stem)
+def test_every_link_of_the_guide_leads_somewhere(page: Path) -> None:
+    assert missing_targets(page) == []
 
 
 def test_every_entry_of_the_table_of_contents_is_a_heading() -> None:

@@ -7,6 +7,7 @@ from collections.abc import Sequence
 import anyio
 import pytest
 
+from secure_queue import coalesce
 from secure_queue.coalesce import Coalescer
 from secure_queue.errors import Unavailable
 from tests.servers import PATIENCE
@@ -55,6 +56,26 @@ async def test_what_is_asked_for_meanwhile_goes_together_in_order() -> None:
             runner.cancel_scope.cancel()
     assert calls.seen == [[0], [1, 2, 3], [4, 5, 6], [7]]
     assert answers == {item: 2 * item for item in range(8)}
+
+
+async def test_nobody_waits_behind_a_call_that_takes_too_long(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(coalesce, "OVERDUE_S", 0.01)
+    calls, answers = Calls(), dict[int, object]()
+    coalescer = Coalescer(calls)
+    with anyio.fail_after(PATIENCE):
+        async with anyio.create_task_group() as runner:
+            runner.start_soon(coalescer.run)
+            async with anyio.create_task_group() as group:
+                for item in range(3):  # nothing is let through: each goes out beside the ones before
+                    group.start_soon(ask, coalescer, item, answers)
+                    while len(calls.seen) <= item:
+                        await anyio.sleep(0.001)
+                calls.let_through(3)
+            calls.let_through(1)
+            assert await coalescer.ask(9) == 18  # and all is as it was
+            runner.cancel_scope.cancel()
+    assert calls.seen == [[0], [1], [2], [9]]
+    assert answers == {item: 2 * item for item in range(3)}
 
 
 async def test_an_idle_one_asks_at_once_and_needs_no_runner() -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from secure_queue import TaskNotFound, TaskStatus
+from secure_queue import Rejected, TaskNotFound, TaskStatus
 from secure_queue.dead_letters import DeadLetter
 from tests.servers import PATIENCE
 from tests.worker.places import AT_ONCE, Place, running
@@ -51,6 +51,34 @@ async def test_a_dead_letter_that_is_put_back_runs_with_all_its_tries(place: Pla
         assert await worker.dead_letters() == []
         with pytest.raises(TaskNotFound):
             await worker.retry_dead_letter(task.id)
+
+
+async def test_an_old_task_laid_out_as_a_dead_letter_is_not_put_back(place: Place) -> None:
+    worker, link, keys = place.worker(), place.link, place.keys
+    runs: list[str] = []
+
+    @worker.task(max_tries=1)
+    async def pay(name: str) -> None:
+        runs.append(name)
+        if name == "dead":
+            raise ValueError
+
+    async with running(worker):
+        paid, dead = await pay.enqueue("paid").start(delay=0.3), await pay.enqueue("dead")
+        captured = await link.command("HGET", keys.bucket(paid.id.encode()), paid.id)
+        await paid.result(timeout=PATIENCE)
+        await dead.result(timeout=PATIENCE)
+        success = await link.command("GET", keys.result(paid.id.encode()))
+        other_death = await link.command("HGET", keys.bucket(dead.id.encode()), f"!d{dead.id}")
+        for forged in (None, b"", success, other_death):
+            fields = [paid.id, captured, *(() if forged is None else (f"!d{paid.id}", forged))]
+            await link.command("HSET", keys.bucket(paid.id.encode()), *fields)  # type: ignore[arg-type]
+            await link.command("ZADD", keys.dead, 1, paid.id)
+            with pytest.raises(Rejected):
+                await worker.retry_dead_letter(paid.id)
+        await worker.retry_dead_letter(dead.id)
+        await worker.result_by_id(dead.id, timeout=PATIENCE)
+    assert sorted(runs) == ["dead", "dead", "paid"]
 
 
 async def test_a_dead_letter_keeps_its_priority_where_the_worker_still_has_it(place: Place) -> None:

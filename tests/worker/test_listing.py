@@ -78,6 +78,7 @@ async def test_info_tells_of_a_task_that_has_not_finished(place: Place) -> None:
         assert await worker.info_by_id("unknown") is None
 
 
+@pytest.mark.attack(28)
 async def test_one_broken_of_a_hundred_is_one_row_that_says_so(place: Place) -> None:
     worker = place.worker()
 

@@ -10,8 +10,9 @@ import anyio
 import pytest
 
 from secure_queue import Retry, RetryPolicy, TaskFailed, TaskResult
+from secure_queue.clock import now_ms
 from secure_queue.execution import settling
-from tests.servers import PATIENCE
+from tests.servers import PATIENCE, eventually
 from tests.worker.places import AT_ONCE, Place, running
 
 pytestmark = pytest.mark.anyio
@@ -285,3 +286,26 @@ async def test_an_unknown_function_is_handed_on_and_in_the_end_a_dead_letter(
         [letter] = await worker.dead_letters()
         assert letter.task_id == task.id
         assert (await (await good.enqueue()).result(timeout=PATIENCE)).result == 1
+
+
+@once
+async def test_an_unknown_function_of_an_old_backlog_is_handed_on_as_long(
+    place: Place, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(settling, "UNKNOWN_FOR_MS", 500)
+    producer, worker = place.worker(), place.worker()
+
+    @producer.task
+    async def new_in_this_release() -> None: ...
+
+    async with producer:
+        task = await new_in_this_release.enqueue()
+        enqueued_ms = now_ms()
+
+        async def is_old() -> bool:
+            return now_ms() - enqueued_ms > 500
+
+        await eventually(is_old)
+        async with running(worker):
+            assert type_of(await task.result(timeout=PATIENCE)) == "secure_queue.UnknownTask"
+            assert worker.counters["handed_back"] >= 1

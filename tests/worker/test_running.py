@@ -8,7 +8,7 @@ import anyio
 import pytest
 
 from secure_queue import ConfigurationError, SecureQueueError, Task, TaskStatus
-from secure_queue.storage import End
+from secure_queue.storage import End, GiveBack
 from tests.servers import PATIENCE, eventually
 from tests.worker.places import Place, running
 
@@ -189,9 +189,59 @@ async def test_the_last_permitted_try_of_a_worker_that_vanished_is_a_failure(pla
 
     async with worker:
         task = await never.enqueue()
-        await place.storage.claim("vanished", b"vanished.1", 1, 50)
+        _, [claim] = await place.storage.claim("vanished", b"vanished.1", 1, 50)
+        await place.storage.begin([GiveBack(claim.untrusted_id, claim.token)])
     async with running(worker):
         assert "WorkerLost" in str((await task.result(timeout=PATIENCE)).exception)
+
+
+async def test_a_try_that_a_vanished_worker_had_not_begun_does_not_count(place: Place) -> None:
+    worker = place.worker()
+
+    @worker.task(max_tries=1)
+    async def only() -> int:
+        return only.context.tries
+
+    async with worker:
+        task = await only.enqueue()
+        await place.storage.claim("vanished", b"vanished.1", 1, 50)
+    async with running(worker):
+        assert (await task.result(timeout=PATIENCE)).result == 1
+
+
+async def test_a_blocked_worker_leaves_what_it_has_not_begun_to_others(place: Place) -> None:
+    blocked, other, producer = place.worker(idle_timeout=1, concurrency=1, prefetch=9), place.worker(), place.worker()
+    proceed, started = threading.Event(), threading.Event()
+    runs: list[int] = []
+
+    for worker in (blocked, other, producer):
+
+        @worker.task(name="block")
+        async def block() -> None:
+            started.set()
+            proceed.wait(PATIENCE)
+
+    @other.task(name="quick", max_tries=1)
+    async def quick(number: int) -> None:
+        runs.append(number)
+        if len(runs) == 5:
+            proceed.set()
+
+    async def live() -> None:
+        async with anyio.create_task_group() as group:
+            group.start_soon(blocked.run_async)
+            await anyio.to_thread.run_sync(proceed.wait, PATIENCE)
+            blocked.stop()
+
+    async with producer:
+        await producer.enqueue_many([block.enqueue(), *(quick.enqueue(number) for number in range(5))])
+    thread = threading.Thread(target=anyio.run, args=(live,))
+    thread.start()
+    await anyio.to_thread.run_sync(started.wait, PATIENCE)
+    async with running(other):
+        await anyio.to_thread.run_sync(proceed.wait, PATIENCE)
+    await anyio.to_thread.run_sync(thread.join, PATIENCE)
+    assert sorted(runs) == list(range(5)), "each ran once, and elsewhere"
 
 
 async def test_a_run_whose_lease_is_lost_is_cancelled_and_not_settled(place: Place) -> None:

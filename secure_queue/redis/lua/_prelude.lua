@@ -2,6 +2,8 @@
 
 local MAX_SKEW_MS = 600000          -- a clock mark further ahead than this is a forgery or a fault, and is ignored
 local META_TTL_MS = 604800000
+local MAX_MARK = 200                -- of how far a schedule was looked at; a longer one is not ours
+local TIMETABLE_MS = 34560000000    -- schedules are kept for 400 days after the last worker has read them
 
 -- Milliseconds by the server's clock, which never run backwards within a queue: a failover to a node whose clock is
 -- behind makes the queue's clock stand still, not jump back.
@@ -42,11 +44,12 @@ local MAX_ID = 16384        -- of an id that is longer (a genuine one has at mos
 local MAX_REPLY = 4194304   -- bytes of payloads in one claim, about: a reply must arrive before its deadline
 
 -- A run record is "<tries>:<priority>:<holder>", with tries counted up to MAX_TRIES; the holder is a lease token while the
--- task runs, "-<token>" once that holder has given it back, and empty before.
+-- task runs, "-<token>" once that holder has given it back, and empty before. A "!" behind the tries says that the last of
+-- them has really begun, which is noted for the last permitted try only.
 local MAX_TRIES = 9999
 local function parse_run(run)
-  local tries, priority, holder = string.match(run or '', '^(%d%d?%d?%d?):([^:]*):(.*)$')
-  return tonumber(tries) or 0, priority or '', holder or ''
+  local tries, begun, priority, holder = string.match(run or '', '^(%d%d?%d?%d?)(!?):([^:]*):(.*)$')
+  return tonumber(tries) or 0, priority or '', holder or '', begun or ''
 end
 
 local function is_held(holder)

@@ -1,22 +1,23 @@
 -- claim: hands out ready tasks, highest priority first, under a lease; a repeated request gets the same tasks again.
--- KEYS  1 meta (hash)   2 leases (zset)   3 wake (zset)   4 last claim of this worker (list)   5..68 buckets (hash)   69.. ready (list), highest first
+-- KEYS  1 meta (hash)   2 leases (zset)   3 wake (zset)   4 last claim of this worker (list)   5..68 buckets (hash)   69.. ready (list), highest first   last: results (zset)
 -- ARGV  1 how many   2 lease in ms   3 token of this claim   4 largest payload in bytes   5.. names of the priorities, highest first
--- Returns {1 if more is ready, then for each task: id, sealed task (or its size if too large, or false), tries, priority}
-local meta, leases, wake, last = KEYS[1], KEYS[2], KEYS[3], KEYS[4]
+-- Returns {1 if more is ready, then for each task: id, sealed task (or its size if too large, or false), tries, priority, hints: 1 there seems to be a result of it, 2 the try before has really begun}
+local meta, leases, wake, last, results = KEYS[1], KEYS[2], KEYS[3], KEYS[4], KEYS[#KEYS]
 local left, lease, token, limit = tonumber(ARGV[1]), tonumber(ARGV[2]), ARGV[3], tonumber(ARGV[4])
 allow_when_full(meta)
-expect('zset', leases, wake)
+expect('zset', leases, wake, results)
 
 local function read(id)
-  return redis.call('HMGET', KEYS[5 + bucket_of(id)], id, RUN .. id)
+  return redis.call('HMGET', KEYS[5 + bucket_of(id)], id, RUN .. id, DEATH .. id)
 end
 
 local reply, bytes = {0}, 0
-local function hand_out(id, sealed, tries, priority)
+local function hand_out(id, sealed, tries, priority, death, begun)
   if sealed and #sealed > limit then sealed = #sealed end
   if type(sealed) == 'string' then bytes = bytes + #sealed end
   local n = #reply
   reply[n + 1], reply[n + 2], reply[n + 3], reply[n + 4] = string.sub(id, 1, MAX_ID), sealed, tries, priority
+  reply[n + 5] = ((death or redis.call('ZSCORE', results, id)) and 1 or 0) + (begun == '!' and 2 or 0)
 end
 
 -- A retry after a lost reply: the tasks of this token again, as far as they are still held by it.
@@ -24,7 +25,7 @@ if redis.call('LINDEX', last, 0) == token then
   for _, id in ipairs(redis.call('LRANGE', last, 1, -1)) do
     local stored = read(id)
     local tries, priority, holder = parse_run(stored[2])
-    if holder == token then hand_out(id, stored[1], tries, priority) end
+    if holder == token then hand_out(id, stored[1], tries, priority, stored[3]) end
   end
   return reply
 end
@@ -42,7 +43,7 @@ for p = 5, #ARGV do
     if not seen[id] then
       seen[id] = true
       local stored = read(id)
-      local tries, _, holder = parse_run(stored[2])
+      local tries, _, holder, begun = parse_run(stored[2])
       if #id > MAX_ID then
         hand_out(id, false, 0, ARGV[p])
       elseif not stored[1] and redis.call('HEXISTS', KEYS[5 + bucket_of(id)], GHOST .. id) == 1 then
@@ -51,7 +52,7 @@ for p = 5, #ARGV do
         hand_out(id, false, 0, ARGV[p])
       elseif not is_held(holder) then
         tries = math.min(tries + 1, MAX_TRIES)
-        hand_out(id, stored[1], tries, ARGV[p])
+        hand_out(id, stored[1], tries, ARGV[p], stored[3], begun)
         runs[#runs + 1] = {id, tries .. ':' .. ARGV[p] .. ':' .. token}
       else
         held[#held + 1] = id

@@ -1,6 +1,6 @@
 -- reseal: puts the same payload under a fresh seal into its place, unless the place has changed meanwhile.
 -- KEYS  1 meta (hash)   2 string or hash
--- ARGV  1 field, empty for a string   2 SHA-1 of what is there   3 what comes there
+-- ARGV  1 field, empty for a string   2 SHA-1 of what is there   3 what comes there   4 new version of the timetable, "" for what is no schedule
 -- Returns "resealed" | "changed"
 local field, digest, fresh = ARGV[1], ARGV[2], ARGV[3]
 queue_time(KEYS[1])
@@ -13,4 +13,5 @@ if field == '' then
 else
   redis.call('HSET', KEYS[2], field, fresh)
 end
+if ARGV[4] ~= '' then redis.call('HSET', KEYS[1], 'timetable', ARGV[4]) end
 return 'resealed'

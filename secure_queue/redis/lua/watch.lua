@@ -4,6 +4,8 @@
 -- Returns for each task: the sealed result (empty if it was not kept; of one that is too large the beginning), 0 if it is awaited now, -1 if the task is unknown
 local channel, limit, replies = ARGV[1], tonumber(ARGV[2]), {}
 
+allow_when_full(KEYS[1])
+
 local function bounded(found)
   return #found > limit and string.sub(found, 1, 64) or found      -- no genuine one is so large
 end

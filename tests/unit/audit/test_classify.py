@@ -21,7 +21,7 @@ from secure_queue.payload.serializers import MsgpackSerializer
 
 NOW = 1_800_000_000_000
 ACTIVE, REVOKED, FOREIGN = (generate_key(name) for name in ("2026-12", "2025-01", "foreign"))
-RING = KeyRing([Key(ACTIVE), Key(KeyEntry(REVOKED.name, KeyState.REVOKED, REVOKED.root))])
+RING = KeyRing([Key(ACTIVE), Key(KeyEntry(REVOKED.name, KeyState.REVOKED, REVOKED.material))])
 
 
 class Trap:

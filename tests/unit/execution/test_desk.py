@@ -72,8 +72,9 @@ async def test_leases_are_those_of_runs_that_have_a_payload_and_are_not_stuck() 
     desk = Desk()
     desk.add([claim(b"a"), claim(b"stuck"), claim(b"ghost", None)])
     desk.held[b"stuck", b"w.1"].give_up_at = 100.0
-    assert desk.leases(99.0) == [GiveBack(b"a", b"w.1"), GiveBack(b"stuck", b"w.1")]
-    assert desk.leases(100.0) == [GiveBack(b"a", b"w.1")]
+    desk.add([claim(b"b")], partition=3)
+    assert desk.leases(99.0) == {0: [GiveBack(b"a", b"w.1"), GiveBack(b"stuck", b"w.1")], 3: [GiveBack(b"b", b"w.1")]}
+    assert desk.leases(100.0) == {0: [GiveBack(b"a", b"w.1")], 3: [GiveBack(b"b", b"w.1")]}
 
 
 async def test_the_end_of_the_last_running_task_is_told() -> None:

@@ -68,6 +68,7 @@ def test_a_delay_is_rounded_down_so_that_a_due_task_is_never_early() -> None:
     assert opened.not_before_ms == NOW_MS + 1_000
 
 
+@pytest.mark.attack(51)
 @pytest.mark.parametrize(("ahead_ms", "accepted"), [(59_000, True), (60_000, True), (61_000, False)])
 def test_a_clock_may_be_a_minute_ahead(ahead_ms: int, accepted: bool) -> None:
     codec = new_codec()
@@ -78,6 +79,7 @@ def test_a_clock_may_be_a_minute_ahead(ahead_ms: int, accepted: bool) -> None:
         assert reason(codec, sealed) == "from-the-future"
 
 
+@pytest.mark.attack(51)
 @pytest.mark.parametrize(("late_ms", "accepted"), [(0, True), (60_000, True), (60_001, False)])
 def test_a_payload_expires_a_minute_after_its_lifetime(late_ms: int, accepted: bool) -> None:
     codec = new_codec()

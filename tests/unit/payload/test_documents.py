@@ -5,6 +5,7 @@ from pathlib import Path
 
 import secure_queue.payload
 from tests.unit.payload.samples import VECTOR
+from tests.unit.payload.test_suites import VECTORS
 
 PAGE = (Path(__file__).parents[3] / "docs" / "payload-format.md").read_text()
 SOURCES = "".join(path.read_text() for path in Path(secure_queue.payload.__file__).parent.glob("*.py"))
@@ -20,9 +21,12 @@ def test_every_reason_word_of_the_code_is_on_the_page() -> None:
     assert words <= documented
 
 
-def test_the_vector_on_the_page_is_the_tested_one() -> None:
-    block = PAGE.split("## Test vector")[1].split("```")[1]
-    assert bytes.fromhex("".join(block.split())) == VECTOR
+def test_the_vectors_on_the_page_are_the_tested_ones() -> None:
+    block = PAGE.split("## Test vectors")[1].split("```")[1]
+    printed = re.split(r"^(\d\d)  ", block, flags=re.MULTILINE)[1:]
+    vectors = {int(suite): "".join(text.split()) for suite, text in zip(printed[::2], printed[1::2], strict=True)}
+    assert vectors == VECTORS
+    assert bytes.fromhex(vectors[1]) == VECTOR
 
 
 def test_every_extension_code_of_the_code_is_on_the_page() -> None:

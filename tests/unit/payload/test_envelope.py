@@ -79,7 +79,7 @@ def test_an_envelope_without_expiry_says_so() -> None:
         (bytes(100), "not-an-envelope"),
         (VECTOR[:3] + b"\x02" + VECTOR[4:], "unknown-version"),
         (VECTOR[:4] + b"\x00" + VECTOR[5:], "suite-not-allowed"),
-        (VECTOR[:4] + b"\x02" + VECTOR[5:], "suite-not-allowed"),
+        (VECTOR[:4] + b"\x04" + VECTOR[5:], "suite-not-allowed"),
         (VECTOR[:7] + b"\x04" + VECTOR[8:], "unknown-flag"),
         (VECTOR[:46], "malformed"),
         (VECTOR[:46] + b"\xff" + VECTOR[47:], "malformed"),

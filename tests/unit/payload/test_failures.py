@@ -199,6 +199,7 @@ def test_plain_data_of_another_shape_is_malformed(untrusted: object) -> None:
         from_plain(untrusted)
 
 
+@pytest.mark.attack(56)
 def test_an_unregistered_failure_becomes_task_failed() -> None:
     error = rebuild(Failure("other.Thing", "broke", "trace"), {})
     assert isinstance(error, TaskFailed)
@@ -219,6 +220,7 @@ def test_a_registered_class_that_wants_more_than_a_message_gives_way() -> None:
     assert isinstance(rebuild(Failure("Picky", "broke"), {"Picky": Picky}), TaskFailed)
 
 
+@pytest.mark.attack(56)
 @pytest.mark.parametrize("name", ["os.system", "builtins.exec", "builtins.eval", "subprocess.Popen", "SystemExit"])
 def test_a_name_of_something_callable_is_text_and_nothing_is_called(name: str) -> None:
     error = rebuild(Failure(name, "touch /tmp/marker"), {})

@@ -18,7 +18,7 @@ def test_a_task_head_with_nothing_set_is_no_bytes() -> None:
 
 
 def test_the_keys_of_a_task_head_are_the_documented_ones() -> None:
-    assert TaskHead(1, 2, 3, "high").pack() == pack_plain({3: 1, 4: 2, 9: 3, 5: "high"})
+    assert TaskHead(1, 2, 3, "high", 4).pack() == pack_plain({3: 1, 4: 2, 9: 3, 5: "high", 11: 4})
 
 
 def test_the_keys_of_a_result_head_are_the_documented_ones() -> None:
@@ -26,7 +26,14 @@ def test_the_keys_of_a_result_head_are_the_documented_ones() -> None:
 
 
 @settings(deadline=None, derandomize=True)
-@given(st.builds(TaskHead, *[st.none() | NUMBERS] * 3, st.none() | st.text(st.characters(codec="utf-8"), max_size=60)))
+@given(
+    st.builds(
+        TaskHead,
+        *[st.none() | NUMBERS] * 3,
+        st.none() | st.text(st.characters(codec="utf-8"), max_size=60),
+        st.none() | NUMBERS,
+    )
+)
 def test_a_task_head_comes_back(head: TaskHead) -> None:
     assert TaskHead.unpack(head.pack()) == head
 

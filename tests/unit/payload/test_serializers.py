@@ -219,6 +219,7 @@ VALUES = [
 ]
 
 
+@pytest.mark.attack(54)
 @pytest.mark.parametrize("value", VALUES, ids=lambda value: type(value).__name__)
 def test_a_value_comes_back_equal_in_type_and_value(value: object) -> None:
     assert same(round_trip(value), value)
@@ -247,6 +248,7 @@ plain = st.recursive(
 )
 
 
+@pytest.mark.attack(54)
 @settings(deadline=None, derandomize=True, max_examples=200)
 @given(value=plain)
 def test_any_nesting_of_values_comes_back_equal(value: object) -> None:

@@ -28,8 +28,7 @@ def test_the_names_of_the_keys() -> None:
     names = {key.decode() for key in KEYS.fixed} | {KEYS.result(b"x").decode(), KEYS.last_claim("w").decode()}
     buckets = {f"tasks:{number}" for number in range(64)}
     others = {
-        "meta", "leases", "wake", "results", "dead", "workers", "finished", "aborts", "quarantine", "result:x", "claim:w",
-        "presence", "present", "audit",
-        "ready:high", "ready:low", "due:high", "due:low",
+        "meta", "config", "leases", "wake", "results", "dead", "workers", "finished", "aborts", "quarantine", "result:x",
+        "schedules", "fired", "presence", "present", "audit", "claim:w", "ready:high", "ready:low", "due:high", "due:low",
     }  # fmt: skip
     assert names == {f"sq:{{emails/0}}:{name}" for name in buckets | others}

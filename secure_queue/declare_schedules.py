@@ -1,0 +1,116 @@
+"""Declares schedules in code: ``@worker.cron(...)`` and ``@worker.every(...)``."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from datetime import timedelta, tzinfo
+from typing import Any, TypeAlias
+
+from secure_queue import names
+from secure_queue.cron import Cron, Every, Rule
+from secure_queue.declare import Declarations
+from secure_queue.errors import ConfigurationError
+from secure_queue.plans import Plan, plan
+from secure_queue.schedule_records import Repeated
+from secure_queue.settings import lifetime_of
+from secure_queue.tasks import RegisteredTask
+
+Schedulable: TypeAlias = Callable[..., Any] | RegisteredTask[..., Any, Any]
+ScheduleDecorator: TypeAlias = Callable[[Schedulable], RegisteredTask[..., Any, Any]]
+
+
+@dataclass(frozen=True, slots=True)
+class Declared:
+    """A schedule that lives in code, with its arguments."""
+
+    repeated: Repeated
+    args: tuple[Any, ...] = field(repr=False)
+    kwargs: dict[str, Any] = field(repr=False)
+
+
+class ScheduleDeclarations(Declarations):
+    """The part of a worker object that knows its schedules."""
+
+    tz: str | tzinfo = "UTC"
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.declared_schedules: dict[str, Declared] = {}
+
+    def cron(
+        self,
+        expression: str,
+        *,
+        tz: str | tzinfo | None = None,
+        args: tuple[Any, ...] = (),
+        kwargs: Mapping[str, Any] | None = None,
+        schedule_id: str | None = None,
+        misfire: str = "once",
+        max_schedule_drift: float | timedelta = 60,
+        unique: bool = True,
+        run_at_startup: bool = False,
+        **options: Any,
+    ) -> ScheduleDecorator:
+        """Register a function as a task (or take a registered one) and run it whenever *expression* fires.
+
+        Five crontab fields, or six with the second first, in the zone *tz* (an IANA name or tzinfo; else that of the
+        worker). Each firing runs once, however many workers there are. When none ran, ``misfire`` decides: "once" runs
+        the latest missed firing, "catch_up" all up to a hundred, "skip" none that is later than ``max_schedule_drift``
+        (seconds or timedelta). With ``unique`` a firing is dropped while the run before has not ended. ``run_at_startup``
+        runs it also when a worker starts. *options* are those of ``task``. Raises ``ConfigurationError``.
+        """
+        rule = Cron(expression, self.tz if tz is None else tz)
+        made = _plan(rule, misfire, max_schedule_drift, unique=unique, at_startup=run_at_startup)
+        return self._declare(made, args, kwargs, schedule_id, options)
+
+    def every(
+        self,
+        interval: float | timedelta,
+        *,
+        args: tuple[Any, ...] = (),
+        kwargs: Mapping[str, Any] | None = None,
+        schedule_id: str | None = None,
+        misfire: str = "once",
+        max_schedule_drift: float | timedelta = 60,
+        unique: bool = True,
+        run_at_startup: bool = False,
+        **options: Any,
+    ) -> ScheduleDecorator:
+        """``cron`` with a fixed interval of 1 second to 366 days, counted from the epoch."""
+        made = _plan(Every(interval), misfire, max_schedule_drift, unique=unique, at_startup=run_at_startup)
+        return self._declare(made, args, kwargs, schedule_id, options)
+
+    def _declare(
+        self,
+        made: Plan,
+        args: tuple[Any, ...],
+        kwargs: Mapping[str, Any] | None,
+        schedule_id: str | None,
+        options: dict[str, Any],
+    ) -> ScheduleDecorator:
+        def register(function: Schedulable) -> RegisteredTask[..., Any, Any]:
+            task = self._as_task(function, options)
+            name = task.fn_name if schedule_id is None else names.task_id(schedule_id)
+            if name in self.declared_schedules:
+                raise ConfigurationError(f"a schedule {name!r} exists already; pass another schedule_id=")
+            repeated = Repeated(
+                name, task.fn_name, made, None, lifetime_of(task.settings), encrypt=task.settings.encrypt
+            )
+            self.declared_schedules[name] = Declared(repeated, args, dict(kwargs or {}))
+            return task
+
+        return register
+
+    def _as_task(self, function: Schedulable, options: dict[str, Any]) -> RegisteredTask[..., Any, Any]:
+        if not isinstance(function, RegisteredTask):
+            return self.task(**options)(function)
+        if options:
+            raise ConfigurationError(f"{function.fn_name!r} is a task already; give its options to task()")
+        if self.registry.get(function.fn_name) is not function:
+            raise ConfigurationError(f"{function.fn_name!r} is a task of another worker")
+        return function
+
+
+def _plan(rule: Rule, misfire: str, max_drift: float | timedelta, *, unique: bool, at_startup: bool) -> Plan:
+    return plan(rule, misfire=misfire, max_schedule_drift=max_drift, overlap=not unique, at_startup=at_startup)

@@ -1,0 +1,44 @@
+"""What this worker has finished lately, so that a task that is presented again is answered and not run.
+
+The memory is bounded by count and bytes and made of two halves: when the younger one is full, the older one is forgotten.
+What has expired needs no memory, for it is refused before anybody looks here.
+"""
+
+from __future__ import annotations
+
+from typing import Final
+
+from secure_queue.storage import End
+
+MOST_IDS: Final = 100_000
+MOST_BYTES: Final = 8 << 20
+
+
+class Finished:
+    """The message ids of finished tasks, and their sealed results as far as there is room for them."""
+
+    def __init__(self, most_ids: int = MOST_IDS, most_bytes: int = MOST_BYTES) -> None:
+        self._half_ids, self._half_bytes = most_ids // 2, most_bytes // 2
+        self._ids: set[bytes] = set()
+        self._older_ids: set[bytes] = set()
+        self._ends: dict[bytes, End] = {}
+        self._older_ends: dict[bytes, End] = {}
+        self._bytes = 0
+
+    def note(self, jti: bytes, end: End) -> None:
+        """Remember a task whose result was written."""
+        if len(self._ids) >= self._half_ids:
+            self._older_ids, self._ids = self._ids, set()
+        if self._bytes >= self._half_bytes:
+            self._older_ends, self._ends, self._bytes = self._ends, {}, 0
+        self._ids.add(jti)
+        self._ends[jti] = end
+        self._bytes += len(end.sealed)
+
+    def knows(self, jti: bytes) -> bool:
+        """Whether this worker has finished that very message."""
+        return jti in self._ids or jti in self._older_ids
+
+    def end_of(self, jti: bytes) -> End | None:
+        """How it ended, if that is still remembered."""
+        return self._ends.get(jti) or self._older_ends.get(jti)

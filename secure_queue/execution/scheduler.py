@@ -1,0 +1,141 @@
+"""Fires schedules when their time has come: every worker does, there is no leader, and each firing is enqueued once.
+
+Who fires is decided by the storage: a firing names the mark upon which it was decided, and only the first one that comes
+with it moves that mark. Times are the server's.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from secure_queue.clock import now_ms
+from secure_queue.declare_schedules import Declared
+from secure_queue.errors import KeyRingError, PayloadError, Rejected
+from secure_queue.execution.runs import Desk
+from secure_queue.names import printable
+from secure_queue.payload.codec import Codec
+from secure_queue.plans import Mark, due, due_at_startup, read_mark
+from secure_queue.schedule_records import Repeated, firing_id, open_schedule, seal_firing, serialized
+from secure_queue.storage import Storage
+from secure_queue.timetable import Fired, Firing, Timetable
+
+LOOK_S = 1.0
+
+_log = logging.getLogger("secure_queue.worker")
+_audit_log = logging.getLogger("secure_queue.audit")
+
+
+@dataclass(slots=True)
+class _Entry:
+    """A schedule as this worker knows it; ``next_ms`` is when to look at it again, by the server's clock."""
+
+    repeated: Repeated
+    arguments: bytes
+    serializer_id: int | None
+    next_ms: int = 0
+    starting: bool = True
+
+
+class Scheduler:
+    """One round is ``tick``."""
+
+    def __init__(
+        self, storage: Storage, codec: Codec, declared: Mapping[str, Declared], desk: Desk, lowest_priority: str
+    ) -> None:
+        self._storage = storage
+        self._codec = codec
+        self._declared = declared
+        self._desk = desk
+        self._lowest = lowest_priority
+        self._version = b"?"  # none that the storage has
+        self._in_code: dict[str, _Entry] | None = None
+        self._stored: dict[str, _Entry] = {}
+        self._ahead_ms = 0
+
+    async def tick(self) -> float | None:
+        """One round; returns the seconds until the next firing."""
+        if self._in_code is None:
+            self._in_code = await self._entries_in_code(self._declared)
+        entries = self._stored | self._in_code
+        names = [name for name, entry in entries.items() if entry.next_ms <= now_ms() + self._ahead_ms]
+        table = await self._storage.timetable(self._version, [name.encode() for name in names])
+        self._ahead_ms = table.now_ms - now_ms()
+        for name, untrusted_mark in zip(names, table.untrusted_marks, strict=True):
+            await self._look_at(entries[name], untrusted_mark, table.now_ms)
+        self._learn(table)
+        moments = [entry.next_ms for entry in (self._stored | self._in_code).values()]
+        return max(0.0, (min(moments) - table.now_ms) / 1000) if moments else None
+
+    async def _entries_in_code(self, declared: Mapping[str, Declared]) -> dict[str, _Entry]:
+        found = {}
+        for name, one in declared.items():
+            arguments = await serialized(self._codec, one.args, one.kwargs)
+            found[name] = _Entry(one.repeated, arguments, None)
+        return found
+
+    def _learn(self, table: Timetable) -> None:
+        """Take over the stored schedules if they have changed; what does not open is told, and ends nothing."""
+        if table.untrusted_schedules is None:
+            return
+        known, self._stored, self._version = self._stored, {}, table.version
+        for untrusted_id, untrusted in table.untrusted_schedules.items():
+            try:
+                repeated, record = open_schedule(self._codec, untrusted_id, untrusted)
+            except Rejected as error:
+                _audit_log.error("the schedule %s was ignored: %s", printable(untrusted_id), error)
+                continue
+            before = known.get(repeated.schedule_id)
+            same = before is not None and before.repeated.sealed == untrusted
+            self._stored[repeated.schedule_id] = (
+                before if same and before is not None else _Entry(repeated, record.value, record.serializer_id)
+            )
+
+    async def _look_at(self, entry: _Entry, untrusted_mark: bytes, server_ms: int) -> None:
+        """Decide what *entry* has to run now, and have it enqueued."""
+        plan = entry.repeated.plan
+        mark = read_mark(untrusted_mark, server_ms)
+        firings = due(plan, mark, server_ms)
+        if entry.starting and not firings:
+            firings = due_at_startup(plan, mark, server_ms)
+        entry.starting = False
+        entry.next_ms = plan.rule.next_after(server_ms) or server_ms + 86_400_000
+        if not firings and mark is None:
+            await self._storage.fire(self._firing(entry, untrusted_mark, server_ms, None))
+        for moment_ms in firings:
+            firing = self._firing(entry, untrusted_mark, moment_ms, mark)
+            if not await self._fire(entry, firing):
+                return
+            untrusted_mark, mark = firing.mark, read_mark(firing.mark, server_ms)
+
+    async def _fire(self, entry: _Entry, firing: Firing) -> bool:
+        """Fire once; False if somebody else looks after this schedule now."""
+        try:
+            task_id, sealed = seal_firing(
+                self._codec, entry.repeated, firing.moment_ms, entry.arguments, entry.serializer_id, self._lowest
+            )
+        except (PayloadError, KeyRingError) as error:
+            _log.error("the schedule %s cannot fire: %s", printable(entry.repeated.schedule_id), error)
+            return False
+        answer = await self._storage.fire(firing._replace(task_id=task_id.encode(), sealed=sealed))
+        if answer is Fired.OVERLAP:
+            _log.warning("schedule %s: the run before has not ended", printable(entry.repeated.schedule_id))
+        if answer in (Fired.FIRED, Fired.OVERLAP):
+            self._desk.counters[answer.value] += 1
+        return answer is Fired.FIRED
+
+    def _firing(self, entry: _Entry, seen: bytes, moment_ms: int, mark: Mark | None) -> Firing:
+        repeated = entry.repeated
+        name = repeated.schedule_id
+        before = "" if repeated.plan.overlap or mark is None else mark.task_id
+        new = f"{moment_ms}:{moment_ms}:{firing_id(name, moment_ms)}"
+        return Firing(
+            name.encode(),
+            seen,
+            new.encode(),
+            moment_ms,
+            repeated.sealed,
+            before.encode(),
+            priority=repeated.priority or self._lowest,
+        )

@@ -1,0 +1,49 @@
+"""Files and folders that only their owner may open: keys, passwords, and the data of servers."""
+
+from __future__ import annotations
+
+import os
+import stat
+import tempfile
+from pathlib import Path
+
+from secure_queue.errors import ConfigurationError
+
+_OTHERS = stat.S_IRWXG | stat.S_IRWXO
+
+
+def private_folder(folder: Path) -> Path:
+    """Make *folder* if it does not exist; raises ``ConfigurationError`` if others can get at what lies in it."""
+    try:
+        folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+        status = folder.stat()
+    except OSError as error:
+        raise ConfigurationError(f"{folder} cannot be a folder: {error.strerror}; name another one") from error
+    if status.st_uid != os.geteuid():
+        raise ConfigurationError(f"{folder} belongs to another user; name a folder of your own")
+    if status.st_mode & _OTHERS:
+        raise ConfigurationError(f"{folder} is open to group or world; run: chmod 700 {folder}")
+    return folder.resolve()
+
+
+def write_private(path: Path, content: bytes) -> None:
+    """Write a file with mode 0600 in one step; it replaces an older one."""
+    descriptor, name = tempfile.mkstemp(prefix=f".{path.name}.", dir=path.parent)  # never readable by others
+    try:
+        with os.fdopen(descriptor, "wb") as file:
+            file.write(content)
+        Path(name).replace(path)
+    except BaseException:
+        Path(name).unlink(missing_ok=True)
+        raise
+
+
+def read_private(path: Path) -> bytes:
+    """Read a file that nobody but its owner can open; raises ``ConfigurationError``."""
+    try:
+        with path.open("rb") as file:
+            if os.fstat(file.fileno()).st_mode & _OTHERS:
+                raise ConfigurationError(f"{path} is open to group or world; run: chmod 600 {path}")
+            return file.read()
+    except OSError as error:
+        raise ConfigurationError(f"{path} cannot be read: {error.strerror}") from error

@@ -1,0 +1,97 @@
+"""How a schedule is kept: its rule, what becomes of firings that were missed, whether runs may overlap."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import timedelta
+from enum import StrEnum
+from typing import NamedTuple
+
+from secure_queue.cron import Rule, firings_between
+from secure_queue.errors import ConfigurationError
+from secure_queue.settings import positive_seconds
+
+MOST_CAUGHT_UP = 100
+LOOK_BACK_MS = 366 * 86_400_000
+MAX_SKEW_MS = 600_000
+"""A mark further ahead of the server's clock is a forgery or a fault, and counts for nothing."""
+
+
+class Misfire(StrEnum):
+    """What becomes of firings that are found too late, because no worker ran."""
+
+    SKIP = "skip"
+    """They are dropped."""
+    ONCE = "once"
+    """The latest one runs, late; the others are dropped."""
+    CATCH_UP = "catch_up"
+    """All of them run, up to the latest hundred."""
+
+
+@dataclass(frozen=True, slots=True)
+class Plan:
+    """When a schedule fires and how strictly. Lateness up to ``max_drift_s`` seconds is no misfire."""
+
+    rule: Rule
+    misfire: Misfire = Misfire.ONCE
+    max_drift_s: float = 60.0
+    overlap: bool = False
+    at_startup: bool = False
+
+
+class Mark(NamedTuple):
+    """How far a schedule has been looked at, and its last firing; milliseconds since the epoch, 0 for never."""
+
+    looked_ms: int
+    fired_ms: int
+    task_id: str
+
+
+def plan(
+    rule: Rule,
+    *,
+    misfire: str = Misfire.ONCE,
+    max_schedule_drift: float | timedelta = 60,
+    overlap: bool = False,
+    at_startup: bool = False,
+) -> Plan:
+    """Check the options as users write them; raises ``ConfigurationError``."""
+    try:
+        policy = Misfire(misfire)
+    except ValueError:
+        raise ConfigurationError(f"misfire= is one of {', '.join(Misfire)}") from None
+    return Plan(
+        rule, policy, positive_seconds("max_schedule_drift", max_schedule_drift, zero=True), overlap, at_startup
+    )
+
+
+def due(plan: Plan, mark: Mark | None, now_ms: int) -> list[int]:
+    """The firings to run now, oldest first, for a schedule that was last looked at as *mark* says (None: never)."""
+    if mark is None:
+        return []
+    since = max(mark.looked_ms, now_ms - LOOK_BACK_MS)
+    most = MOST_CAUGHT_UP if plan.misfire is Misfire.CATCH_UP else 1
+    firings = firings_between(plan.rule, since, now_ms, most)
+    if plan.misfire is Misfire.SKIP:
+        return [firing for firing in firings if now_ms - firing <= plan.max_drift_s * 1000]
+    return firings
+
+
+def due_at_startup(plan: Plan, mark: Mark | None, now_ms: int) -> list[int]:
+    """The extra firing when a worker starts; a fleet that starts together counts as one start."""
+    recent = mark is not None and now_ms - mark.fired_ms <= plan.max_drift_s * 1000
+    return [now_ms] if plan.at_startup and not recent else []
+
+
+def read_mark(untrusted: bytes, server_ms: int) -> Mark | None:
+    """What a stored mark says; None if there is none, or it cannot be true."""
+    looked, _, rest = untrusted.partition(b":")
+    fired, _, task_id = rest.partition(b":")
+    if not (_is_moment(looked) and _is_moment(fired)) or len(task_id) > 128 or not task_id.isascii():
+        return None
+    mark = Mark(int(looked), int(fired), task_id.decode("ascii"))
+    return None if mark.looked_ms > server_ms + MAX_SKEW_MS else mark
+
+
+def _is_moment(untrusted: bytes) -> bool:
+    return untrusted.isdigit() and len(untrusted) <= 15

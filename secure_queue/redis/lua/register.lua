@@ -1,0 +1,39 @@
+-- register: notes how many partitions somebody uses, and tells how many are used at all and who works on them. A caller
+-- who uses 0 only asks, and nothing is written.
+-- KEYS  1 config (hash)   2 meta (hash)   3 workers (zset)   4 results (zset)   5 dead (zset)   then for each priority: ready (list), due (zset)
+-- ARGV  1 partitions of the caller   2 partitions of ids of one's own, as the caller knows them (0: not yet)   3 most partitions   4 ms that the register is kept
+-- Returns {partitions, partitions of ids of one's own, then the workers that have shown themselves lately}
+local config, meta, workers = KEYS[1], KEYS[2], KEYS[3]
+local wanted, known, most, kept = tonumber(ARGV[1]), tonumber(ARGV[2]), tonumber(ARGV[3]), tonumber(ARGV[4])
+local MOST_WORKERS, LONGEST_WORKER = 1000, 64
+expect('hash', config, meta)
+expect('zset', workers)
+
+local function stored(field)
+  local number = tonumber(redis.call('HGET', config, field) or '')
+  if number and number >= 1 and number <= most and number == math.floor(number) then return number end
+end
+
+-- Ids of one's own stay where they have been from the first use of the queue on, however many partitions there are later;
+-- in a queue that was used before it had a register that is the first one.
+local was_used = redis.call('EXISTS', unpack(KEYS, 2)) > 0
+local before, fixed = stored('partitions'), stored('key_partitions')
+local partitions = math.max(before or 1, wanted)
+local by_key = fixed or (known > 0 and known) or (was_used and 1) or math.max(wanted, 1)
+
+if wanted > 0 then
+  allow_when_full(meta)
+  queue_time(meta)          -- from now on the queue counts as used
+  if partitions > 1 or by_key > 1 or before then
+    if before ~= partitions or fixed ~= by_key then
+      redis.call('HSET', config, 'partitions', partitions, 'key_partitions', by_key)
+    end
+    redis.call('PEXPIRE', config, kept)
+  end
+end
+
+local reply = {partitions, by_key}
+for _, worker in ipairs(redis.call('ZRANGE', workers, 0, MOST_WORKERS - 1)) do
+  reply[#reply + 1] = string.sub(worker, 1, LONGEST_WORKER)
+end
+return reply

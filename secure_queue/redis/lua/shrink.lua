@@ -1,0 +1,11 @@
+-- shrink: lowers the number of partitions in the register, unless somebody has changed it meanwhile.
+-- KEYS  1 config (hash)
+-- ARGV  1 the number that must stand there   2 the lower one
+-- Returns 1 if the lower number stands there now, else 0
+local config = KEYS[1]
+local now = redis.call('HGET', config, 'partitions')
+if now == ARGV[1] then
+  redis.call('HSET', config, 'partitions', ARGV[2])
+  now = ARGV[2]
+end
+return now == ARGV[2] and 1 or 0

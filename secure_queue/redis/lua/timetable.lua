@@ -1,0 +1,32 @@
+-- timetable: reads the schedules if they have changed, and how far those named have been looked at.
+-- KEYS  1 meta (hash)   2 schedules (hash)   3 fired (hash)
+-- ARGV  1 version that the caller has, "" if it wants marks only   2 largest schedule in bytes   3 most bytes of all of them   4.. names
+-- Returns {now in ms, version, {id, sealed schedule, ...} or false if the version is the same, {mark or "" for each name}}
+local meta, schedules, fired = KEYS[1], KEYS[2], KEYS[3]
+allow_when_full(meta)
+expect('hash', schedules, fired)
+local now = queue_time(meta)
+redis.call('PEXPIRE', schedules, TIMETABLE_MS)
+redis.call('PEXPIRE', fired, TIMETABLE_MS)
+
+local version = redis.call('HGET', meta, 'timetable') or 'none'
+local changed = false
+if ARGV[1] ~= '' and version ~= ARGV[1] then
+  local stored = redis.call('HGETALL', schedules)
+  local limit, left = tonumber(ARGV[2]), tonumber(ARGV[3])
+  changed = {}
+  for i = 1, #stored, 2 do
+    local id, sealed = stored[i], stored[i + 1]
+    if #id <= MAX_ID and #sealed <= math.min(limit, left) then
+      left = left - #sealed
+      changed[#changed + 1], changed[#changed + 2] = id, sealed
+    end
+  end
+end
+
+local marks = {}
+for i = 4, #ARGV do
+  local noted = redis.call('HGET', fired, ARGV[i]) or ''
+  marks[#marks + 1] = #noted > MAX_MARK and '' or noted
+end
+return {now, version, changed, marks}

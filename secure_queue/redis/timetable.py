@@ -1,0 +1,69 @@
+"""The verbs that keep schedules, on Redis: each packs its arguments, runs one script and reads its reply."""
+
+from __future__ import annotations
+
+import os
+from abc import abstractmethod
+from collections.abc import Sequence
+from typing import Any, cast
+
+from secure_queue.durability import AT_PRIMARY, Assurance, Durability
+from secure_queue.redis.keys import QueueKeys
+from secure_queue.redis.link import Argument, Reply
+from secure_queue.timetable import Fired, Firing, Timetable
+
+READ_DEADLINE_S = 20.0
+MOST_SCHEDULES, TIMETABLE_BYTES = 10_000, 16 << 20
+
+
+class RedisTimetable:
+    """The part of ``RedisStorage`` that knows schedules."""
+
+    keys: QueueKeys
+    _max_payload_bytes: int
+
+    @abstractmethod
+    async def _run(self, script: str, keys: Sequence[bytes], args: Sequence[Argument], deadline: float) -> Reply: ...
+
+    @abstractmethod
+    async def _run_assured(
+        self, script: str, keys: Sequence[bytes], args: Sequence[Argument], deadline: float, assurance: Assurance
+    ) -> tuple[Reply, Durability]: ...
+
+    async def schedule(
+        self, schedule_id: bytes, sealed: bytes, deadline: float, assurance: Assurance = AT_PRIMARY
+    ) -> Durability | None:
+        args: list[Argument] = [schedule_id, sealed, nonce(), MOST_SCHEDULES]
+        reply, level = await self._run_assured("schedule", self._schedule_keys, args, deadline, assurance)
+        return level if word(reply) == "scheduled" else None
+
+    async def unschedule(self, schedule_id: bytes) -> bool:
+        args: list[Argument] = [schedule_id, nonce()]
+        return word(await self._run("unschedule", self._schedule_keys, args, READ_DEADLINE_S)) == "removed"
+
+    async def timetable(self, version: bytes, names: Sequence[bytes]) -> Timetable:
+        args: list[Argument] = [version, self._max_payload_bytes, TIMETABLE_BYTES, *names]
+        reply = cast("list[Any]", await self._run("timetable", self._schedule_keys, args, READ_DEADLINE_S))
+        now_ms, found, changed, marks = reply
+        schedules = None if changed is None else dict(zip(changed[::2], changed[1::2], strict=True))
+        return Timetable(now_ms, found, schedules, marks)
+
+    async def fire(self, firing: Firing) -> Fired:
+        own = self.keys
+        places = [own.schedules, own.fired, own.result(firing.task_id), *own.buckets]
+        keys = [own.meta, own.wake, own.ready[firing.priority or own.priorities[-1]], *places]
+        return Fired(word(await self._run("fire", keys, list(firing[:-1]), READ_DEADLINE_S)))
+
+    @property
+    def _schedule_keys(self) -> list[bytes]:
+        return [self.keys.meta, self.keys.schedules, self.keys.fired]
+
+
+def nonce() -> bytes:
+    """A name that nobody has used yet."""
+    return os.urandom(8).hex().encode()
+
+
+def word(reply: Reply) -> str:
+    """The word that a script answers."""
+    return cast("bytes", reply).decode()

@@ -1,0 +1,164 @@
+"""The kits are consistent: compose files parse and mount what exists, ACL files say what the code does, pages lead on."""
+
+from __future__ import annotations
+
+import os
+import re
+import shlex
+import stat
+import subprocess
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+from typer.testing import CliRunner
+
+from secure_queue.cli import app, main
+from secure_queue.local.logins import SENTINEL_USERS, SERVER_USERS
+from tests.tour.blocks import ROOT, blocks_of, missing_targets
+
+KITS = ["deploy", "sentinel", "cluster"]
+MADE = ("secrets", "data")  # by the steps of the runbook
+NODES = {"deploy": 1, "sentinel": 6, "cluster": 6}
+ADDRESS = re.compile(r"172\.28\.\d+\.\d+")
+
+
+def compose(kit: str) -> dict[str, Any]:
+    found: dict[str, Any] = yaml.safe_load((ROOT / kit / "compose.yaml").read_text())
+    return found
+
+
+def rules(path: Path) -> list[str]:
+    return [line for line in path.read_text().splitlines() if line and not line.startswith("#")]
+
+
+@pytest.mark.parametrize("kit", KITS)
+def test_a_compose_file_names_services_with_addresses_of_their_own(kit: str) -> None:
+    services = compose(kit)["services"]
+    assert len(services) == NODES[kit]
+    addresses = [service["networks"]["queue"]["ipv4_address"] for service in services.values()]
+    assert len(set(addresses)) == len(addresses)
+    [subnet] = [config["subnet"] for config in compose(kit)["networks"]["queue"]["ipam"]["config"]]
+    assert all(address.startswith(subnet.partition("0/")[0]) for address in addresses)
+    for service in services.values():
+        assert service["read_only"] and service["cap_drop"] == ["ALL"] and "image" in service and "user" in service
+
+
+@pytest.mark.parametrize("kit", KITS)
+def test_everything_that_is_mounted_or_started_exists(kit: str) -> None:
+    own_data = []
+    for service in compose(kit)["services"].values():
+        for mount in service["volumes"]:
+            source = mount.split(":")[0]
+            assert source == "./" or source.split("/")[1] in MADE, source
+            own_data += [source] if source != "./" else []
+        for word in service["command"]:
+            name = word.removeprefix("/kit/")
+            if name.endswith((".conf", ".sh")) and "auth" not in name:
+                assert (ROOT / kit / name).is_file(), name
+    assert len(set(own_data)) == len(own_data), "no two services share their data"
+
+
+@pytest.mark.parametrize("kit", KITS)
+def test_the_acl_file_of_servers_says_what_a_local_topology_does(kit: str) -> None:
+    kept = rules(ROOT / kit / "users.acl")
+    assert set(kept) <= set(SERVER_USERS)
+    missing = {rule.split()[1] for rule in set(SERVER_USERS) - set(kept)}
+    assert missing == {"deploy": {"replica", "sentinel"}, "sentinel": set(), "cluster": {"sentinel"}}[kit]
+    assert all("resetpass" in rule for rule in kept if not rule.startswith("user default")), "no password is in a kit"
+
+
+def test_the_acl_file_of_sentinels_says_what_a_local_topology_does() -> None:
+    assert rules(ROOT / "sentinel" / "sentinel-users.acl") == list(SENTINEL_USERS)
+
+
+@pytest.mark.parametrize("kit", KITS)
+def test_the_certificates_of_the_runbook_name_every_address(kit: str) -> None:
+    services = compose(kit)["services"].values()
+    wanted = {service["networks"]["queue"]["ipv4_address"] for service in services}
+    made = [
+        command for block in blocks_of(ROOT / kit / "README.md") for command in block.commands if " certs " in command
+    ]
+    assert wanted <= set(ADDRESS.findall(made[0]))
+
+
+@pytest.mark.parametrize("kit", KITS)
+def test_the_runbook_leads_somewhere_and_covers_its_chapters(kit: str) -> None:
+    page = ROOT / kit / "README.md"
+    assert missing_targets(page) == []
+    chapters = ["Install", "Back up and restore", "Upgrade", "What to watch"]
+    if kit != "deploy":
+        chapters += ["Fail over by hand", "Replace a node", "Grow"]
+    if kit == "cluster":
+        chapters += ["Reshard"]
+    headings = {line.removeprefix("## ") for line in page.read_text().splitlines() if line.startswith("## ")}
+    assert set(chapters) <= headings
+
+
+@pytest.mark.parametrize("page", [*(f"{kit}/README.md" for kit in KITS), "docs/sentinel.md", "docs/cluster.md"])
+def test_the_command_line_knows_every_printed_command(page: str) -> None:
+    commands = [command for block in blocks_of(ROOT / page) for command in block.commands]
+    ours = [command for command in commands if command.startswith("secure-queue ")]
+    assert ours
+    for command in ours:
+        asked = CliRunner().invoke(app, [*shlex.split(command)[1:], "--help"])
+        assert asked.exit_code == 0, f"{command}\n{asked.output}"
+
+
+@pytest.fixture
+def stub(tmp_path: Path) -> Iterator[Path]:
+    """A folder for PATH whose redis-server says how it was called."""
+    program = tmp_path / "bin" / "redis-server"
+    program.parent.mkdir()
+    program.write_text('#!/bin/sh\necho "$@"\n')
+    program.chmod(0o700)
+    return program.parent
+
+
+@pytest.mark.parametrize(
+    ("kit", "words", "line"),
+    [
+        ("sentinel", ["redis.conf", "auth.conf", "replicaof 172.28.7.11 6379"], "replicaof 172.28.7.11 6379"),
+        ("sentinel", ["sentinel.conf", "sentinel-auth.conf"], "sentinel sentinel-user sentinel"),
+        ("cluster", ["redis.conf", "auth.conf"], "masteruser replica"),
+    ],
+)
+def test_a_server_is_started_with_a_configuration_that_it_may_keep(
+    kit: str, words: list[str], line: str, stub: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    place, data = tmp_path / "kit", tmp_path / "data"
+    data.mkdir()
+    place.mkdir()
+    for file in (ROOT / kit).iterdir():
+        if file.is_file():
+            (place / file.name).write_bytes(file.read_bytes())
+    acl = sorted(map(str, place.glob("*.acl")))
+    monkeypatch.setattr("sys.argv", ["secure-queue", "users", *acl, "--into", str(place / "secrets")])
+    with pytest.raises(SystemExit) as ended:
+        main()
+    assert ended.value.code == 0
+    environment = {"PATH": f"{stub}{os.pathsep}{os.environ['PATH']}", "KIT": str(place), "DATA": str(data)}
+    command = ["sh", str(place / "start.sh"), *words]
+    called = subprocess.run(command, env=environment, capture_output=True, text=True, check=True).stdout.split()
+    made = data / words[0]
+    assert called == [str(made), *(["--sentinel"] if words[0] == "sentinel.conf" else [])]
+    assert line in made.read_text().splitlines()
+    assert stat.S_IMODE(made.stat().st_mode) == 0o600, "it holds a password"
+    made.write_text("what the server has learned\n")
+    subprocess.run(command, env=environment, capture_output=True, check=True)
+    assert made.read_text() == "what the server has learned\n"
+
+
+def test_alerts_are_rules_with_an_expression_and_an_action() -> None:
+    groups = yaml.safe_load((ROOT / "deploy" / "alerts.yaml").read_text())["groups"]
+    for rule in (rule for group in groups for rule in group["rules"]):
+        assert rule["expr"] and rule["labels"]["severity"] in ("page", "ticket") and rule["annotations"]["action"]
+
+
+def test_the_unit_stops_a_worker_in_peace() -> None:
+    unit = (ROOT / "deploy" / "secure-queue@.service").read_text()
+    assert "KillSignal=SIGTERM" in unit and "RestartPreventExitStatus=2" in unit
+    grace = int(re.findall(r"TimeoutStopSec=(\d+)", unit)[0])
+    assert grace > 25, "longer than the default grace_period"

@@ -1,0 +1,211 @@
+"""The configuration files of the kits start real servers, and the important steps of their runbooks work on them."""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import anyio
+import pytest
+
+from secure_queue import Worker
+from secure_queue.local.access import Access
+from secure_queue.local.certificates import make_certificates
+from secure_queue.local.groups import ClusterGroup, Group, SentinelGroup, StandaloneGroup, as_dict, linked_replicas
+from secure_queue.local.layout import MASTER, Layout
+from secure_queue.local.logins import keep_logins, users_in
+from secure_queue.local.node import Node, speaks_tls
+from secure_queue.local.private import private_folder
+from secure_queue.local.survey import REPLICA, look, up_to_date_replicas
+from secure_queue.redis.slots import slot_of
+from tests.servers import eventually, server_binary, started
+from tests.tour.blocks import ROOT
+from tests.worker.places import SECRET
+
+pytestmark = [pytest.mark.slow, pytest.mark.timeout(180)]
+QUEUE = "kit"
+SLOT = slot_of(f"{QUEUE}/0".encode())
+OWN = ("port", "tls-", "dir", "aclfile", "sentinel monitor")  # a local topology has its own ports, folders and files
+
+
+def text_of(kit: str, name: str) -> str:
+    """A configuration file; without its lines for TLS where the server of the suite knows none."""
+    lines = (ROOT / kit / name).read_text().splitlines()
+    wanted = speaks_tls(server_binary())
+    return "".join(f"{line}\n" for line in lines if wanted or not line.startswith("tls-"))
+
+
+@contextmanager
+def kit_of(kind: type[Group], kit: str, folder: Path) -> Iterator[Group]:
+    """A group that runs the files of *kit*."""
+    private_folder(folder)
+    server_users = (ROOT / kit / "users.acl").read_text().splitlines()
+    watching = ROOT / kit / "sentinel-users.acl"
+    sentinel_users = watching.read_text().splitlines() if watching.exists() else []
+    logins = keep_logins(folder / "passwords.json", ["replica", *users_in(server_users), *users_in(sentinel_users)])
+    certificates = make_certificates(folder / "tls") if speaks_tls(server_binary()) else None
+    layout = Layout(
+        access=Access(certificates, logins, folder),
+        servers=text_of(kit, "redis.conf"),
+        sentinels=text_of(kit, "sentinel.conf") if kit == "sentinel" else None,
+        server_users=server_users,
+        sentinel_users=sentinel_users,
+    )
+    with started(kind(server_binary(), folder, layout=layout)) as group:
+        yield group
+
+
+async def enqueue(url: str, *numbers: int) -> int:
+    """Enqueue tasks that no worker runs; say how many wait then."""
+    worker = Worker(url, queue_name=QUEUE, signing_secret=SECRET)
+
+    @worker.task
+    async def wait_for_ever(number: int) -> None: ...
+
+    async with worker:
+        await worker.enqueue_many([wait_for_ever.enqueue(number) for number in numbers])
+        return await worker.queue_size()
+
+
+async def check_settings(node: Node, kit: str, name: str) -> None:
+    """What the file says is what the server does."""
+    for line in text_of(kit, name).splitlines():
+        directive, _, value = line.partition(" ")
+        if not line or line.startswith(("#", "sentinel ", "save", "appendfsync ", *OWN)):
+            continue
+        found = as_dict(await node.command("CONFIG", "GET", directive))[directive.encode()]
+        units = {"1gb": "1073741824", "64mb": "67108864"}
+        assert found.decode() == units.get(value, value), directive
+
+
+def run(steps: Callable[[], object]) -> None:
+    anyio.run(steps)  # type: ignore[arg-type]
+
+
+def test_deploy_starts_and_its_backup_is_restored(tmp_path: Path) -> None:
+    async def back_up() -> None:
+        [node] = group.nodes
+        await check_settings(node, "deploy", "redis.conf")
+        assert await enqueue(group.url, 1, 2, 3) == 3
+        node.stop()
+        node.start()
+        await node.answering()
+        assert await enqueue(group.url) == 3, "what scripts have written is read again, although nobody is `default`"
+        await node.command("SAVE")
+        shutil.copy(node.folder / "dump.rdb", tmp_path / "backup.rdb")
+        await enqueue(group.url, 4)
+
+    with kit_of(StandaloneGroup, "deploy", tmp_path / "first") as group:
+        run(back_up)
+
+    async def restore() -> None:
+        [node] = group.nodes
+        await node.command("CONFIG", "SET", "appendonly", "no")
+        node.stop()
+        shutil.rmtree(node.folder / "appendonlydir", ignore_errors=True)
+        (node.folder / "appendonly.aof").unlink(missing_ok=True)
+        shutil.copy(tmp_path / "backup.rdb", node.folder / "dump.rdb")
+        file = node.folder / "server.conf"
+        text = file.read_text()
+        file.write_text(text.replace("appendonly yes", "appendonly no"))
+        node.start()
+        await node.answering()
+        await node.command("CONFIG", "SET", "appendonly", "yes")
+        await eventually(lambda: rewritten(node))
+        node.stop()
+        file.write_text(text)
+        node.start()
+        await node.answering()
+        assert await enqueue(group.url) == 3, "what the backup held, read from the new append-only file"
+
+    with kit_of(StandaloneGroup, "deploy", tmp_path / "second") as group:
+        run(restore)
+
+
+async def rewritten(node: Node) -> bool:
+    raw: bytes = await node.command("INFO", "persistence")
+    return b"aof_rewrite_in_progress:0" in raw and b"aof_rewrite_scheduled:0" in raw
+
+
+def test_sentinel_starts_fails_over_by_hand_and_takes_a_new_node(tmp_path: Path) -> None:
+    async def steps() -> None:
+        assert isinstance(group, SentinelGroup)
+        old, replaced, _ = group.servers
+        await check_settings(old, "sentinel", "redis.conf")
+        assert await enqueue(group.url, 1, 2, 3) == 3
+        await eventually(lambda: has_copies(old, 2))
+
+        await group.sentinels[0].command("SENTINEL", "FAILOVER", MASTER)
+        await eventually(lambda: is_replaced(group, old))
+        assert await enqueue(group.url) == 3
+        await eventually(lambda: follows(old), patience=60)
+
+        victim = replaced if (await group.primary()) is not replaced else old
+        victim.stop()
+        for file in [path for path in victim.folder.rglob("*") if path.is_file() and path.name != "server.conf"]:
+            file.unlink()
+        victim.start()
+        await victim.answering()
+        primary = await group.primary()
+        await eventually(lambda: has_copies(primary, 2))
+        assert b"keys=" in await victim.command("INFO", "keyspace"), "it has copied everything"
+
+    with kit_of(SentinelGroup, "sentinel", tmp_path / "kit") as group:
+        run(steps)
+
+
+async def has_copies(node: Node, count: int) -> bool:
+    return await linked_replicas(node) == await up_to_date_replicas(node) == count
+
+
+async def is_replaced(group: SentinelGroup, old: Node) -> bool:
+    return await group.primary() is not old
+
+
+async def follows(node: Node) -> bool:
+    [state] = await look([node])
+    return state.role == REPLICA and state.link.endswith("up")
+
+
+def test_cluster_starts_fails_over_by_hand_and_moves_the_slot_of_a_queue(tmp_path: Path) -> None:
+    async def steps() -> None:
+        assert isinstance(group, ClusterGroup)
+        old = await group.owner(SLOT)
+        await check_settings(old, "cluster", "redis.conf")
+        assert await enqueue(group.url, 1, 2, 3) == 3
+        await eventually(lambda: has_copies(old, 1))
+
+        replica = group.replicas[group.primaries.index(old)]
+        await replica.command("CLUSTER", "FAILOVER")
+        await eventually(lambda: owns(group, replica))
+        assert await enqueue(group.url) == 3
+
+        target = next(node for node in group.primaries if node is not old)
+        await move_slot(group, replica, target)
+        assert await group.owner(SLOT) is target
+        assert await enqueue(group.url, 4) == 4
+
+    with kit_of(ClusterGroup, "cluster", tmp_path / "kit") as group:
+        run(steps)
+
+
+async def owns(group: ClusterGroup, node: Node) -> bool:
+    return await group.owner(SLOT) is node
+
+
+async def move_slot(group: ClusterGroup, source: Node, target: Node) -> None:
+    """What ``redis-cli --cluster reshard`` does with one slot."""
+    names = {node: (await node.command("CLUSTER", "MYID")).decode() for node in (source, target)}
+    await target.command("CLUSTER", "SETSLOT", str(SLOT), "IMPORTING", names[source])
+    await source.command("CLUSTER", "SETSLOT", str(SLOT), "MIGRATING", names[target])
+    logins = group.access.logins
+    assert logins is not None
+    login = ["AUTH2", "admin", logins.of("admin").reveal().decode()]
+    while keys := await source.command("CLUSTER", "GETKEYSINSLOT", str(SLOT), "100"):
+        words = [key.decode() for key in keys]
+        await source.command("MIGRATE", "127.0.0.1", str(target.port), "", "0", "5000", *login, "KEYS", *words)
+    for node in (target, source):
+        await node.command("CLUSTER", "SETSLOT", str(SLOT), "NODE", names[target])
+    await eventually(lambda: owns(group, target))

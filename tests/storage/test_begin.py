@@ -1,0 +1,40 @@
+"""begin: the last permitted try is noted when it really begins."""
+
+from __future__ import annotations
+
+import pytest
+
+from secure_queue.redis.storage import RedisStorage
+from tests.storage.verbs import OTHER, back, end, everything, put, put_and_take, take, tick_until
+
+pytestmark = pytest.mark.anyio
+
+
+async def test_a_try_that_has_begun_is_told_with_the_next_claim(storage: RedisStorage) -> None:
+    await put_and_take(storage, b"begun", b"not begun", lease_ms=50)
+    assert await storage.begin([back(b"begun")]) == [True]
+    assert await storage.begin([back(b"begun")]) == [True], "a retry after a lost reply"
+    await tick_until(storage, lambda found: found.taken_back)
+    claims = {claim.untrusted_id: (claim.tries, claim.has_begun) for claim in await take(storage, token=OTHER)}
+    assert claims == {b"begun": (2, True), b"not begun": (2, False)}
+
+
+async def test_a_new_try_has_not_begun(storage: RedisStorage) -> None:
+    await put_and_take(storage, b"a")
+    await storage.begin([back(b"a")])
+    await storage.retry("low", [back(b"a")])
+    assert [claim.has_begun for claim in await take(storage, token=OTHER)] == [False]
+
+
+async def test_who_has_begun_can_end_as_usual(storage: RedisStorage) -> None:
+    await put_and_take(storage, b"a")
+    await storage.begin([back(b"a")])
+    assert await storage.complete([end(b"a")]) == [True]
+
+
+async def test_a_lost_lease_begins_nothing(storage: RedisStorage) -> None:
+    await put_and_take(storage, b"a")
+    await put(storage, b"waiting")
+    before = await everything(storage)
+    assert await storage.begin([back(b"a", OTHER), back(b"waiting"), back(b"unknown")]) == [False] * 3
+    assert await everything(storage) == before
