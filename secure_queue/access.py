@@ -125,6 +125,18 @@ class Access(ScheduleDeclarations):
         """How many tasks stand in each state."""
         return await self._client().counts()
 
+    async def partition_counts(self) -> list[Counts]:
+        """The same for each partition that anybody uses, in their order."""
+        return await self._client().routes.counts()
+
+    async def shrink_partitions(self) -> int:
+        """Give up partitions beyond those of this worker, from the last one on, as long as they are empty.
+
+        Returns how many are in use then: more than this worker has if they hold something, if others use them, or if ids of
+        one's own are spread over them.
+        """
+        return await self._client().routes.shrink(_holds_something)
+
     async def queue_size(self, include_scheduled: bool = True) -> int:
         """How many tasks wait to be run."""
         counts = await self.counts()
@@ -145,3 +157,9 @@ class Access(ScheduleDeclarations):
     async def delete_dead_letter(self, task_id: str) -> None:
         """Delete a dead letter; raises ``TaskNotFound``."""
         await DeadLetters(self._client()).delete(task_id)
+
+
+def _holds_something(counts: Counts) -> bool:
+    """Results do not count: they are found by their id as long as they are kept."""
+    waiting = sum(counts.ready.values()) + sum(counts.due.values())
+    return waiting + counts.running + counts.dead + counts.quarantined > 0

@@ -204,7 +204,7 @@ class Client:
 
     async def counts(self) -> Counts:
         """How many tasks of the whole queue stand in each state."""
-        return _together(await self.routes.everywhere(_counted))
+        return _together(await self.routes.counts())
 
     def reseal(self, task_id: str, letter: Record, *, now_ms: int) -> NewTask:
         """The task of a dead letter, expired or not, under a fresh seal; its arguments stay sealed bytes.

@@ -57,7 +57,7 @@ class Inbox:
         while True:
             if self._closed:
                 raise Unavailable("the client was closed before the result arrived; ask again with an open one")
-            found = await self.looks.ask(task_id)
+            found = await self._look_once(task_id)
             if found is not None:
                 return found
             with anyio.move_on_after(LOOK_AGAIN_S * random.uniform(0.8, 1.2)):  # noqa: S311 - spreads load
@@ -65,6 +65,15 @@ class Inbox:
                 if waiter.sealed is not None:
                     return waiter.sealed
             waiter.told = anyio.Event()
+
+    async def _look_once(self, task_id: bytes) -> bytes | object | None:
+        """A look for the result; a server that is away does not end the waiting, the caller's own timeout does."""
+        try:
+            return await self.looks.ask(task_id)
+        except Unavailable:
+            if self._closed:
+                raise
+            return None
 
     def _remove(self, task_id: bytes, waiter: _Waiter) -> None:
         waiters = self._waiters[task_id]

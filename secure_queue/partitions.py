@@ -59,6 +59,10 @@ class Rota:
         self._left = 0
         self._until_s = 0.0
 
+    def next_id(self, jti: bytes, now_s: float, in_trouble: Callable[[int], bool] | None) -> str:
+        """The id of a new task; *in_trouble* is None where nobody knows how the partitions are."""
+        return generated_id(jti, self.next(now_s, in_trouble or _never) if self._partitions > 1 else 0)
+
     def next(self, now_s: float, in_trouble: Callable[[int], bool]) -> int:
         """The partition of the next id at the monotonic second *now_s*."""
         if self._left <= 0 or now_s >= self._until_s or in_trouble(self._current):
@@ -70,6 +74,10 @@ class Rota:
     def _following(self, in_trouble: Callable[[int], bool]) -> int:
         others = [(self._current + step) % self._partitions for step in range(1, self._partitions + 1)]
         return next((one for one in others if not in_trouble(one)), others[0])
+
+
+def _never(_: int) -> bool:
+    return False
 
 
 def homes(partitions: int, workers: Collection[str]) -> dict[str, frozenset[int]]:
@@ -94,6 +102,11 @@ def homes(partitions: int, workers: Collection[str]) -> dict[str, frozenset[int]
 def _liking(worker: str, partition: int) -> bytes:
     """Spreads workers that have an equal choice."""
     return hashlib.blake2b(f"{worker}/{partition}".encode(), digest_size=8).digest()
+
+
+def still_needed(holding: Sequence[bool], least: int) -> int:
+    """How many partitions must go on being served: *least*, and all up to the last one that holds something."""
+    return max([least, *(number + 1 for number, holds in enumerate(holding) if holds)])
 
 
 def slices(sizes: Sequence[int], offset: int, limit: int) -> Iterator[tuple[int, int, int]]:

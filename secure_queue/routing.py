@@ -21,8 +21,8 @@ from secure_queue.coalesce import Coalescer
 from secure_queue.durability import Durability, DurabilityPolicy
 from secure_queue.errors import ConfigurationError, PartitionUnavailable, SecureQueueError, Unavailable
 from secure_queue.inbox import Inbox
-from secure_queue.partitions import named_partition, partition_of
-from secure_queue.storage import NewTask, Register, Storage, Storages, Stored
+from secure_queue.partitions import named_partition, partition_of, still_needed
+from secure_queue.storage import Counts, NewTask, Register, Storage, Storages, Stored
 from secure_queue.timetable import TimetableStorage
 
 T = TypeVar("T")
@@ -125,7 +125,7 @@ class Routes:
         """Say again how many partitions are used here: somebody may have lowered the number, or lost it."""
         while True:
             await anyio.sleep(REMIND_S)
-            if self._known is not None and self._partitions > 1:
+            if self._known is not None:
                 try:
                     await self.register()
                 except SecureQueueError as error:
@@ -190,7 +190,7 @@ class Routes:
     async def register(self) -> Register:
         """What is known of the whole queue now, and note that this client uses its partitions."""
         fixed = None if self._known is None else self._known.key_partitions
-        self._known = await self._storages.at(0).register(self._partitions, fixed)
+        self._known = await self._asked(self._partitions, fixed)
         return self._known
 
     async def _register_once(self) -> Register:
@@ -214,12 +214,36 @@ class Routes:
 
     async def in_use(self) -> range:
         """The numbers of all partitions that anybody uses; nothing is written."""
-        return range(max(self._partitions, (await self._storages.at(0).register(0, None)).partitions))
+        known = await self._asked(0, None)
+        return range(max(self._partitions, known.partitions))
+
+    async def shrink(self, holds: Callable[[Counts], bool]) -> int:
+        """Give up partitions that nobody needs, as far as they are the last ones; say how many are in use then."""
+        known = await self._asked(0, None)
+        holding = [holds(one) for one in await self.everywhere(_counted, range(known.partitions))]
+        fewer = still_needed(holding, max(self._partitions, known.key_partitions))
+        if fewer < known.partitions:
+            await self._storages.at(0).shrink(known.partitions, fewer)
+        return (await self._asked(0, None)).partitions
+
+    async def counts(self) -> list[Counts]:
+        """How many tasks of each partition stand in each state."""
+        return await self.everywhere(_counted)
+
+    async def _asked(self, partitions: int, key_partitions: int | None) -> Register:
+        try:
+            return await self._storages.at(0).register(partitions, key_partitions)
+        except Unavailable as error:
+            raise _naming(0, error) if self._partitions > 1 else error from error
 
     def close(self) -> None:
         """End all waiting for results."""
         for route in self._routes.values():
             route.inbox.close()
+
+
+async def _counted(storage: Storage) -> Counts:
+    return await storage.counts()
 
 
 def _naming(partition: int, error: SecureQueueError) -> SecureQueueError:

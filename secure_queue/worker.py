@@ -31,7 +31,7 @@ from secure_queue.execution.shutdown import received_signals
 from secure_queue.keyring import auditor_of, keys_for
 from secure_queue.lifespan import made_by, no_lifespan
 from secure_queue.oversight import Oversight
-from secure_queue.partitions import Rota, generated_id
+from secure_queue.partitions import Rota
 from secure_queue.payload.choice import choose_serializer
 from secure_queue.payload.codec import Codec, Habits
 from secure_queue.payload.failures import type_name
@@ -182,6 +182,11 @@ class Worker(Access, Oversight, Generic[C]):
         return self._queue.queue_name
 
     @property
+    def partitions(self) -> int:
+        """Over how many partitions this worker spreads what it enqueues."""
+        return self._queue.partitions
+
+    @property
     def context(self) -> C:
         """What ``lifespan`` yielded; raises ``SecureQueueError`` while this worker does not run tasks."""
         if not self._context:
@@ -238,11 +243,8 @@ class Worker(Access, Oversight, Generic[C]):
 
     def generated_id(self, jti: bytes) -> str:
         """The id of a handle that was given none."""
-        if self._queue.partitions == 1:
-            return jti.hex()
         clients = self._clients.get(threading.get_ident())
-        in_trouble = clients[0].routes.is_in_trouble if clients else _never
-        return generated_id(jti, self._rota.next(monotonic(), in_trouble))
+        return self._rota.next_id(jti, monotonic(), clients[0].routes.is_in_trouble if clients else None)
 
     def _priorities(self) -> tuple[str, ...]:
         return self._queue.priorities
@@ -335,8 +337,3 @@ class Worker(Access, Oversight, Generic[C]):
 async def _shielded(engine: Engine, scope: anyio.CancelScope) -> None:
     scope.shield = True
     await engine.run()
-
-
-def _never(_: int) -> bool:
-    """Without a client nobody knows how the partitions are."""
-    return False

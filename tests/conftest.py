@@ -1,4 +1,4 @@
-"""Loops, servers and links for all tests, and the guards that nothing is left behind."""
+"""Loops, servers and links for all tests, and the guard that no server is left behind."""
 
 from __future__ import annotations
 
@@ -104,13 +104,6 @@ async def link(request: pytest.FixtureRequest, anyio_backend: object) -> AsyncIt
         await opened.command("FLUSHALL")
         yield opened
         await opened.command("FLUSHALL")
-
-
-@pytest.fixture
-async def leak_guard(link: Link) -> AsyncIterator[None]:
-    """Fail the test if it leaves a key that would stay for ever; tests that mean to keep one delete it."""
-    yield
-    assert await lasting_keys(link) == []
 
 
 async def lasting_keys(link: Link) -> list[bytes]:

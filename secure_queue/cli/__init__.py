@@ -20,6 +20,7 @@ from secure_queue.cli.doctor import doctor
 from secure_queue.cli.key_parts import public, scope
 from secure_queue.cli.keys import keys
 from secure_queue.cli.output import fail, hint
+from secure_queue.cli.partitions import partitions
 from secure_queue.cli.run import run
 from secure_queue.cli.schedules import schedules
 from secure_queue.cli.status import status
@@ -45,6 +46,7 @@ app.add_typer(keys, name="keys")
 app.add_typer(audit, name="audit")
 app.command()(doctor)
 app.command()(status)
+app.command()(partitions)
 app.command()(acl)
 app.add_typer(dlq, name="dlq")
 app.add_typer(schedules, name="schedules")

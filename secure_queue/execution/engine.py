@@ -137,9 +137,11 @@ class Engine:
             _log.warning("%d sync tasks outlived their time and go on in their threads", self.left_behind)
 
     async def _flush(self) -> None:
-        with anyio.move_on_after(FLUSH_S):
+        with anyio.move_on_after(FLUSH_S) as scope:
             await self._lanes.drain()
             await self._journal.flush()
+        if scope.cancelled_caught and self.desk.held:
+            _log.error("%d runs could not be settled before the end; they run again", len(self.desk.held))
 
     async def _pulse(self) -> None:
         self._heartbeat.pulse = monotonic()

@@ -48,7 +48,6 @@ class Fetcher:
     ) -> None:
         self._storage = storage
         self._partition = partition
-        self._worker_id = settings.worker_id
         self._desk = desk
         self._appetite = appetite
         self._outbox = outbox
@@ -56,7 +55,7 @@ class Fetcher:
         self._rested = rested
         self._claims = 0
         self._uncertain: bytes | None = None
-        self._token = b"%s.%s" % (settings.worker_id.encode(), os.urandom(4).hex().encode())  # ids may come again
+        self._name = f"{settings.worker_id}.{os.urandom(4).hex()}"  # ids may come again, even at the same time
         self._lease_ms = round(settings.idle_timeout_s * 1000)
         self._shield = anyio.CancelScope(shield=True)
         self.waiters = 1
@@ -107,7 +106,7 @@ class Fetcher:
             # Shielded: a claim whose answer nobody takes would keep its tasks waiting until their leases run out.
             with anyio.CancelScope(shield=True) as self._shield:
                 self._uncertain = token = self._next_token()
-                more, claims = await self._storage.claim(self._worker_id, token, count, self._lease_ms)
+                more, claims = await self._storage.claim(self._name, token, count, self._lease_ms)
                 self._uncertain, self._connected = None, True
                 return self._take(claims) or more
             return False  # there was no time left for it
@@ -124,7 +123,7 @@ class Fetcher:
     async def _claim_when_woken(self, count: int) -> bool:
         """Wait for a wake-up and claim; whatever goes wrong, the next claim asks plainly."""
         self._uncertain = token = self._next_token()
-        found = await self._storage.claim_when_woken(self._worker_id, token, count, self._lease_ms, WAKE_S)
+        found = await self._storage.claim_when_woken(self._name, token, count, self._lease_ms, WAKE_S)
         if found is None:
             return True
         self._uncertain = None
@@ -143,13 +142,13 @@ class Fetcher:
     async def recover(self) -> None:
         """Take what a claim of unknown outcome has claimed after all; also to be called after this was cancelled."""
         if self._uncertain is not None:
-            _, claims = await self._storage.claim(self._worker_id, self._uncertain, 0, self._lease_ms)
+            _, claims = await self._storage.claim(self._name, self._uncertain, 0, self._lease_ms)
             self._uncertain = None
             self._take(claims)
 
     def _next_token(self) -> bytes:
         self._claims += 1
-        return b"%s.%x" % (self._token, self._claims)
+        return b"%s.%x" % (self._name.encode(), self._claims)
 
     def hurry(self) -> None:
         """A claim under way may take two more seconds; to be called before this is cancelled."""

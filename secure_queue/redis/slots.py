@@ -20,8 +20,8 @@ from secure_queue.redis.informants import Address, Informant, Informants
 from secure_queue.redis.topology import Cluster, at
 
 SLOTS = 16_384
-AGAIN_S = 0.1
-"""What the nodes said is not asked again for so long: in a failover the links of all partitions ask at once."""
+AGAIN_S = 0.3
+"""What the nodes said is not asked again for so long: the links of all partitions ask, each in its own time."""
 
 
 def slot_of(tag: bytes) -> int:

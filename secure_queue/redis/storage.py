@@ -271,13 +271,13 @@ class RedisStorage(RedisTimetable):
 
     async def register(self, partitions: int, key_partitions: int | None) -> Register:
         own = self.keys
-        keys = [own.config, own.meta, own.workers, own.results, own.dead, *own.both]
+        keys = [own.config, own.meta, own.workers, own.leases, own.results, own.dead, *own.both]
         args: list[Argument] = [partitions, key_partitions or 0, MOST_PARTITIONS, REGISTER_MS]
-        used, fixed, *workers = cast("list[Any]", await self._run("register", keys, args, READ_DEADLINE_S))
+        used, fixed, *workers = cast("list[Any]", await self._run("register", keys, args, self._deadline_s))
         return Register(used, fixed, tuple(printable(worker) for worker in workers))
 
     async def shrink(self, partitions: int, fewer: int) -> bool:
-        return await self._run("shrink", [self.keys.config], [partitions, fewer], READ_DEADLINE_S) == 1
+        return await self._run("shrink", [self.keys.config], [partitions, fewer], self._deadline_s) == 1
 
     async def _run(self, script: str, keys: Sequence[bytes], args: Sequence[Argument], deadline: float) -> Reply:
         try:

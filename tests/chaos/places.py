@@ -66,12 +66,12 @@ class Place(ABC):
         return self.group.url
 
     @abstractmethod
-    async def primary(self) -> Node:
-        """The server that holds the queue."""
+    async def primary(self, slot: int = SLOT) -> Node:
+        """The server that holds the queue, or in a cluster another *slot*."""
 
     @abstractmethod
-    async def replicas(self) -> list[Node]:
-        """The servers that copy it."""
+    async def replicas(self, slot: int = SLOT) -> list[Node]:
+        """The servers that copy that one."""
 
     @abstractmethod
     async def is_well(self) -> bool:
@@ -85,10 +85,10 @@ class Single(Place):
         group = StandaloneGroup(binary)
         super().__init__(group, group.servers, [])
 
-    async def primary(self) -> Node:
+    async def primary(self, slot: int = SLOT) -> Node:
         return self.servers[0]
 
-    async def replicas(self) -> list[Node]:
+    async def replicas(self, slot: int = SLOT) -> list[Node]:
         return []
 
     async def is_well(self) -> bool:
@@ -102,10 +102,10 @@ class Watched(Place):
         self._watched = SentinelGroup(binary, layout=layout)
         super().__init__(self._watched, self._watched.servers, self._watched.sentinels)
 
-    async def primary(self) -> Node:
+    async def primary(self, slot: int = SLOT) -> Node:
         return await self._watched.primary()
 
-    async def replicas(self) -> list[Node]:
+    async def replicas(self, slot: int = SLOT) -> list[Node]:
         primary = await self.primary()
         return [node for node in self.servers if node is not primary]
 
@@ -122,13 +122,13 @@ class Sharded(Place):
         self._cluster = ClusterGroup(binary, layout=layout)
         super().__init__(self._cluster, self._cluster.nodes, [])
 
-    async def primary(self) -> Node:
-        return await self._cluster.owner(SLOT)
+    async def primary(self, slot: int = SLOT) -> Node:
+        return await self._cluster.owner(slot)
 
-    async def replicas(self) -> list[Node]:
-        primary = await self.primary()
+    async def replicas(self, slot: int = SLOT) -> list[Node]:
+        primary = await self.primary(slot)
         for first, last, _, *copies in await primary.command("CLUSTER", "SLOTS"):
-            if first <= SLOT <= last:
+            if first <= slot <= last:
                 ports = {int(copy[1]) for copy in copies}
                 return [node for node in self.servers if node.port in ports]
         return []
@@ -164,7 +164,7 @@ class WatchedBehindProxy(Watched):
             await sentinel.command("SENTINEL", "REMOVE", MASTER)
             await sentinel.command("SENTINEL", "MONITOR", MASTER, LOOPBACK, str(self.proxies[0].port), quorum)
 
-    async def primary(self) -> Node:
+    async def primary(self, slot: int = SLOT) -> Node:
         return self.servers[0]
 
 
@@ -187,7 +187,7 @@ class ShardedBehindProxy(Sharded):
                 return False
         return True
 
-    async def primary(self) -> Node:
+    async def primary(self, slot: int = SLOT) -> Node:
         return self._owner
 
 

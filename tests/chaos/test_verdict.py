@@ -165,6 +165,13 @@ def test_gaps_may_last_as_long_as_a_fault_for_which_that_is_said() -> None:
     assert len(broken(replace(verdict, run_gap_s=5.1), replace(CALM, during=True))) == 1
 
 
+def test_not_too_many_enqueues_may_raise() -> None:
+    some = replace(CALM, errors=frozenset({"Unavailable"}), most_refused=3)
+    assert broken(replace(GOOD, refused=Counter({"Unavailable": 3})), some) == []
+    (said,) = broken(replace(GOOD, refused=Counter({"Unavailable": 4})), some)
+    assert "4 enqueues raised, 3 are explained" in said
+
+
 def test_a_producer_that_was_killed_may_leave_calls_without_an_end() -> None:
     assert broken(replace(GOOD, unreturned=9), replace(CALM, unreturned=True)) == []
 

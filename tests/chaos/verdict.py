@@ -90,6 +90,8 @@ class Promise:
     """Whether the gaps may last as long as the fault, and so much longer."""
     errors: frozenset[str] = field(default=frozenset())
     """Errors that producers may meet; each of them must occur."""
+    most_refused: int | None = None
+    """How many enqueues may raise; None: any number."""
     deadline_s: float = 20.0
     """How long a call may take before it must have ended with an error."""
     unreturned: bool = False
@@ -195,6 +197,8 @@ def broken(verdict: Verdict, promise: Promise) -> list[str]:
     }
     unexpected = {name: count for name, count in verdict.refused.items() if name not in promise.errors}
     missing = promise.errors - verdict.refused.keys()
+    refused, most = verdict.refused.total(), promise.most_refused
+    problems[f"{refused} enqueues raised, {most} are explained"] = most is not None and refused > most
     problems[f"enqueues raised {unexpected}"] = bool(unexpected)
     problems[f"no enqueue raised {', '.join(sorted(missing))}: the fault was none"] = bool(missing)
     return [problem for problem, is_broken in problems.items() if is_broken]

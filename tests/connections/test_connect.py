@@ -75,7 +75,7 @@ async def test_a_large_call_arrives_whole(link: Link) -> None:
 COUNT = script("local n = 0 for _, v in ipairs(ARGV) do n = n + #v end return {#KEYS, #ARGV, n}")
 
 
-async def test_the_leak_guard_finds_keys_without_an_expiry(link: Link) -> None:
+async def test_keys_without_an_expiry_are_found(link: Link) -> None:
     await link.command("SET", "lasting", "value")
     await link.command("SET", "passing", "value", "PX", 100_000)
     assert await lasting_keys(link) == [b"lasting"]

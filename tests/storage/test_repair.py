@@ -132,7 +132,7 @@ IGNORES_THE_TYPE = {
     "abort running": ("leases",),
     "look_up": ("meta",),  # declared for one layout of all scripts, not read
     "watch": ("meta",),
-    "register": ("results", "dead", "ready:", "due:"),  # whatever is there means that the queue is in use
+    "register": ("leases", "results", "dead", "ready:", "due:"),  # whatever is there means that the queue is in use
 }
 
 

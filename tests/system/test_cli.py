@@ -456,6 +456,23 @@ def test_status_counts(shell: Shell, graveyard: list[str]) -> None:
     assert "dead letters" in shell.run("status", TARGET).stdout
 
 
+def test_partitions_are_shown_and_given_up_when_they_are_empty(shell: Shell) -> None:
+    async def use_two(worker: Worker[None]) -> None:
+        await worker._client().routes.at(0).storage.register(1, None)
+        await worker._client().routes.at(0).storage.register(2, None)
+
+    shell.enqueue("note", (1,))
+    shell.ask(use_two)
+    told = json.loads(shell.run("partitions", TARGET, "--json").stdout)
+    assert [(told["queue"], one["ready"]["normal"]) for one in told["partitions"]] == [
+        (shell.queue, 1),
+        (shell.queue, 0),
+    ]
+    shell.run("partitions", TARGET, "--shrink")
+    assert len(json.loads(shell.run("partitions", TARGET, "--json").stdout)["partitions"]) == 1
+    assert "put aside" in shell.run("partitions", TARGET).stdout
+
+
 # schedules
 
 

@@ -269,3 +269,22 @@ async def test_an_id_that_names_a_partition_that_is_not_there_is_refused(place: 
         task.id = "5." + "0" * 32
         with pytest.raises(ConfigurationError, match="names partition 5"):
             await task
+
+
+async def test_partitions_that_nobody_needs_are_given_up_and_no_others(place: Place) -> None:
+    two, eight = place.worker(partitions=2), place.worker(partitions=8)
+
+    @eight.task(name="noop")
+    @two.task(name="noop")
+    async def noop() -> None: ...
+
+    async with two:
+        await two.registry["noop"].enqueue()  # the first use: ids of one's own are spread over two
+        async with eight:
+            await eight.enqueue_many(everywhere(eight.registry["noop"].enqueue, 6, 1))
+            assert await two.shrink_partitions() == 6
+            assert [sum(one.ready.values()) for one in (await two.partition_counts())[2:]] == [1] * 4
+        two.burst = True
+        await two.run_async()
+        assert await two.shrink_partitions() == 2
+        assert len(await two.partition_counts()) == 2

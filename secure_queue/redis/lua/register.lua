@@ -1,6 +1,6 @@
 -- register: notes how many partitions somebody uses, and tells how many are used at all and who works on them. A caller
 -- who uses 0 only asks, and nothing is written.
--- KEYS  1 config (hash)   2 meta (hash)   3 workers (zset)   4 results (zset)   5 dead (zset)   then for each priority: ready (list), due (zset)
+-- KEYS  1 config (hash)   2 meta (hash)   3 workers (zset)   4 leases (zset)   5 results (zset)   6 dead (zset)   then for each priority: ready (list), due (zset)
 -- ARGV  1 partitions of the caller   2 partitions of ids of one's own, as the caller knows them (0: not yet)   3 most partitions   4 ms that the register is kept
 -- Returns {partitions, partitions of ids of one's own, then the workers that have shown themselves lately}
 local config, meta, workers = KEYS[1], KEYS[2], KEYS[3]
@@ -14,16 +14,17 @@ local function stored(field)
   if number and number >= 1 and number <= most and number == math.floor(number) then return number end
 end
 
--- Ids of one's own stay where they have been from the first use of the queue on, however many partitions there are later;
--- in a queue that was used before it had a register that is the first one.
-local was_used = redis.call('EXISTS', unpack(KEYS, 2)) > 0
+-- Ids of one's own stay where they have been from the first use of the queue on, however many partitions there are later.
+-- In a queue that was used before it had a register, or whose users said that they have one partition, that is the first.
+local was_used = redis.call('HGET', meta, 'key_partitions') == '1' or redis.call('EXISTS', unpack(KEYS, 4)) > 0
 local before, fixed = stored('partitions'), stored('key_partitions')
-local partitions = math.max(before or 1, wanted)
 local by_key = fixed or (known > 0 and known) or (was_used and 1) or math.max(wanted, 1)
+local partitions = math.max(before or 1, wanted, by_key)     -- what ids of one's own lead to is served
 
 if wanted > 0 then
   allow_when_full(meta)
-  queue_time(meta)          -- from now on the queue counts as used
+  queue_time(meta)
+  if by_key == 1 then redis.call('HSET', meta, 'key_partitions', 1) end
   if partitions > 1 or by_key > 1 or before then
     if before ~= partitions or fixed ~= by_key then
       redis.call('HSET', config, 'partitions', partitions, 'key_partitions', by_key)
