@@ -19,6 +19,7 @@ from secure_queue.errors import (
     ResultUnavailable,
     TaskNotFound,
 )
+from secure_queue.evidence import Evidence, Scannable
 from secure_queue.outcomes import abort_mark, aborted_result, read_result
 from secure_queue.partitions import is_generated, slices
 from secure_queue.payload.codec import Codec, Sealed
@@ -28,7 +29,7 @@ from secure_queue.retry import seconds
 from secure_queue.routing import Routes
 from secure_queue.schedule_records import serialized
 from secure_queue.settings import QueueSettings, lifetime_of
-from secure_queue.storage import UNKNOWN, Counts, Evidence, NewTask, Record, Scannable, Standing, Storage, Stored
+from secure_queue.storage import UNKNOWN, Counts, NewTask, Record, Standing, Storage, Stored
 from secure_queue.tasks import Task, TaskInfo, TaskResult, TaskStatus
 
 R = TypeVar("R")

@@ -10,10 +10,12 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from secure_queue.errors import KeyRingError
+from secure_queue.payload.codec import Codec, Habits
 from secure_queue.payload.escrow import read_public
 from secure_queue.payload.key_files import load_key_ring, own_key_ring, read_key_file, ring_of
 from secure_queue.payload.key_tables import StoredKey
 from secure_queue.payload.keys import KeyRing
+from secure_queue.payload.serializers import Serializer
 from secure_queue.redis.topology import Embedded, Memory, Topology
 from secure_queue.settings import Environment
 
@@ -91,6 +93,13 @@ def keys_for(
     ring = load_key_ring(signing_secret, environment_keys=found.keys, keys_file=found.keys_file)
     from_file = signing_secret is None and found.keys is None and found.keys_file
     return LiveKeys(ring, Path(found.keys_file) if from_file and found.keys_file else None)
+
+
+def codec_of(keys: LiveKeys, queue_name: str, serializer: Serializer, habits: Habits) -> Codec:
+    """A codec that goes on with every new ring."""
+    codec = Codec(keys.ring, queue_name, serializer, habits=habits)
+    keys.tell(codec.use)
+    return codec
 
 
 def auditor_of(found: Environment) -> str | None:

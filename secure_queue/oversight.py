@@ -8,6 +8,7 @@ from collections.abc import AsyncIterator, Callable, Coroutine, Iterable, Mappin
 from functools import partial
 from typing import Any
 
+from secure_queue import names
 from secure_queue.audit.classify import Classifier, Stored
 from secure_queue.audit.findings import Finding, Kind
 from secure_queue.audit.log import Journal
@@ -20,6 +21,7 @@ from secure_queue.client import Client
 from secure_queue.clock import now_ms
 from secure_queue.doctor.examine import Patient, examine
 from secure_queue.doctor.report import DoctorReport
+from secure_queue.evidence import Evidence
 from secure_queue.execution.ticker import every
 from secure_queue.keyring import LOOK_S, LiveKeys
 from secure_queue.payload.codec import Codec, Purpose, Sealed
@@ -30,7 +32,6 @@ from secure_queue.redis.partitioned import keys_of
 from secure_queue.redis.roles import PASSWORD, Dialect, Role, rule
 from secure_queue.redis.topology import Cluster, Topology
 from secure_queue.settings import QueueSettings, WorkerSettings
-from secure_queue.storage import Evidence
 
 
 class Oversight(ABC):
@@ -72,9 +73,11 @@ class Oversight(ABC):
 
     async def audit_task(self, task_id: str) -> list[Finding]:
         """What is stored of one task, in every place that can hold something of it; empty if there is nothing."""
-        record = await self._client().look_up(task_id)
+        name = names.task_id(task_id).encode()
+        records = await self._client().routes.everywhere(lambda storage: storage.look_up(name))
         found = [
-            self._classifier().classify(Stored(kind, task_id.encode(), untrusted), now_ms=now_ms())
+            self._classifier().classify(Stored(kind, name, untrusted), now_ms=now_ms())
+            for record in records
             for kind, untrusted in (
                 (Kind.TASK, record.untrusted_task),
                 (Kind.RESULT, record.untrusted_result or None),

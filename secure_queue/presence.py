@@ -8,11 +8,11 @@ from typing import Final, Protocol
 
 from secure_queue.clock import now_ms
 from secure_queue.errors import Rejected
+from secure_queue.evidence import Evidence
 from secure_queue.names import printable, stored_task_id
 from secure_queue.payload.codec import Codec, Purpose
 from secure_queue.payload.keys import KeyRing
 from secure_queue.payload.serializers import MSGPACK_ID, pack_plain, unpack_plain
-from secure_queue.storage import Evidence
 
 INTERVAL_S: Final = 5.0
 GONE_AFTER_MS: Final = 15_000

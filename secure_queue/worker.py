@@ -28,12 +28,12 @@ from secure_queue.durability import durability_policy
 from secure_queue.errors import SecureQueueError
 from secure_queue.execution.engine import DRAIN, STOP, Engine
 from secure_queue.execution.shutdown import received_signals
-from secure_queue.keyring import auditor_of, keys_for
+from secure_queue.keyring import auditor_of, codec_of, keys_for
 from secure_queue.lifespan import made_by, no_lifespan
 from secure_queue.oversight import Oversight
 from secure_queue.partitions import Rota
 from secure_queue.payload.choice import choose_serializer
-from secure_queue.payload.codec import Codec, Habits
+from secure_queue.payload.codec import Habits
 from secure_queue.payload.failures import type_name
 from secure_queue.payload.serializers import Serializer
 from secure_queue.presence import PRODUCER, WORKER
@@ -153,10 +153,7 @@ class Worker(Access, Oversight, Generic[C]):
         )
         self._live_keys, self._audit_key = keys_for(self._topology, signing_secret, found), auditor_of(found)
         habits = Habits(encrypt, compress, max(1, round(self.default_expire_s)), require_encryption)
-        self._codec = Codec(
-            self._live_keys.ring, self.queue_name, choose_serializer(serializer, deserializer), habits=habits
-        )
-        self._live_keys.tell(self._codec.use)
+        self._codec = codec_of(self._live_keys, self.queue_name, choose_serializer(serializer, deserializer), habits)
         self._rota = Rota(partitions, int.from_bytes(os.urandom(2)))
         self._known_errors = {type_name(error): error for error in exception_classes("known_errors", known_errors)}
         self._lifespan = cast("Callable[[], AbstractAsyncContextManager[C]]", lifespan or no_lifespan)

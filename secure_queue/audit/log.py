@@ -19,11 +19,11 @@ from typing import Any, Final
 
 from secure_queue.clock import now_ms
 from secure_queue.errors import SecureQueueError
+from secure_queue.evidence import Evidence
 from secure_queue.names import printable
 from secure_queue.payload.codec import NO_EXPIRY, Codec, Purpose
 from secure_queue.payload.escrow import read_public, seal_to
 from secure_queue.payload.serializers import MSGPACK_ID, pack_plain
-from secure_queue.storage import Evidence
 
 FUNCTION: Final = "secure_queue.audit_log"
 SEQ, PREVIOUS, EVENT, MAC, ESCROW = 1, 2, 3, 4, 5

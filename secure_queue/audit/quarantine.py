@@ -13,12 +13,13 @@ from secure_queue.audit.classify import Classifier, Stored
 from secure_queue.audit.findings import Finding, Kind
 from secure_queue.clock import now_ms
 from secure_queue.errors import Rejected, TaskNotFound
+from secure_queue.evidence import Evidence, PutAside, Scannable
 from secure_queue.payload.ciphers import Suite
 from secure_queue.payload.codec import Purpose, Sealed, split_body
 from secure_queue.payload.compression import FLAG_ZLIB, decompress
 from secure_queue.payload.envelope import parse_envelope
 from secure_queue.payload.keys import KeyState
-from secure_queue.storage import Evidence, NewTask, PutAside, Scannable
+from secure_queue.storage import NewTask
 
 _SIZE_DIGITS: Final = 15
 
@@ -145,7 +146,8 @@ class Quarantine:
 
     async def _readmit(self, entry: str, task: NewTask) -> str:
         task_id = task.task_id.decode()
-        match await self._evidence.readmit(self._stored_name(entry), task):
+        name, sealed, priority = self._stored_name(entry), task.sealed, task.priority
+        match await self._evidence.readmit(name, task.task_id, sealed=sealed, priority=priority):
             case "released":
                 return task_id
             case "known":

@@ -14,8 +14,8 @@ from secure_queue import names
 from secure_queue.audit.scan import Pace
 from secure_queue.clock import now_ms
 from secure_queue.errors import KeyRingError, Rejected
+from secure_queue.evidence import Evidence, Scannable, StoredKey, Structure
 from secure_queue.payload.codec import NO_EXPIRY, Codec, Purpose, Sealed
-from secure_queue.storage import Evidence, Scannable, StoredKey, Structure
 
 YOUNG_MS: Final = 60_000
 """A message so young may still be repeated after a lost reply, and must be recognised by its bytes."""

@@ -12,7 +12,7 @@ from secure_queue import names
 from secure_queue.audit.classify import Classifier, Stored
 from secure_queue.audit.findings import Code, Finding, Kind, Severity, severity_of
 from secure_queue.clock import monotonic, now_ms
-from secure_queue.storage import PutAside, Scannable, StoredField, StoredKey, Structure
+from secure_queue.evidence import PutAside, Scannable, StoredField, StoredKey, Structure
 
 _START: Final = b"0"
 _DEATH: Final = b"!d"

@@ -35,6 +35,9 @@ def acl(
     for line in lines.values():
         say(line)
     hint("put in the digests of long random passwords (printf %s PASSWORD | sha256sum), send the lines with redis-cli,")
-    hint("and when every process logs in with a user of its own: ACL SETUSER default off")
-    if not server.append_only:
+    hint("and when every process logs in with a user of its own: ACL SETUSER default off resetpass")
+    hint(
+        "in an ACL file: user default off resetpass ~* &* +@all (Redis 7.0 reads its append-only file under that name)"
+    )
+    if not server.has_selectors:
         hint("Redis 6.2 cannot say `append only`: there a worker may also cut the audit log")

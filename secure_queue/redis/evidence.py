@@ -6,11 +6,11 @@ import hashlib
 from collections.abc import Awaitable, Callable, Sequence
 from typing import Any, Final, cast
 
+from secure_queue.evidence import PutAside, Structure
 from secure_queue.redis.keys import QueueKeys
 from secure_queue.redis.link import Argument, Link, Reply
 from secure_queue.redis.scanning import LONGEST_NAME
 from secure_queue.redis.timetable import nonce
-from secure_queue.storage import NewTask, PutAside, Structure
 
 DEADLINE_S: Final = 10.0
 MOST_PROCESSES: Final = 1_000
@@ -47,11 +47,10 @@ class RedisEvidence:
         found = PutAside(*reply[1:]) if len(reply) > 1 else None
         return found if found is not None and found.entry == entry.encode() else None
 
-    async def readmit(self, entry: str, task: NewTask) -> str:
+    async def readmit(self, entry: str, task_id: bytes, *, sealed: bytes, priority: str) -> str:
         own = self._keys
-        keys = [own.meta, own.quarantine, own.wake, own.ready[task.priority]]
-        keys += [own.bucket(task.task_id), own.result(task.task_id)]
-        reply = await self._run("readmit", keys, [entry, task.task_id, task.sealed], DEADLINE_S)
+        keys = [own.meta, own.quarantine, own.wake, own.ready[priority], own.bucket(task_id), own.result(task_id)]
+        reply = await self._run("readmit", keys, [entry, task_id, sealed], DEADLINE_S)
         return cast("bytes", reply).decode()
 
     async def destroy(self, entry: str) -> bool:

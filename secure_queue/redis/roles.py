@@ -39,8 +39,8 @@ class Dialect(StrEnum):
     REDIS_7_2 = "7.2"  # and later, and Valkey
 
     @property
-    def append_only(self) -> bool:
-        """Whether a rule can say that a key may be appended to and nothing else."""
+    def has_selectors(self) -> bool:
+        """Whether a rule can give a command on some keys only: to append to one and do nothing else to it, say."""
         return self is not Dialect.REDIS_6_2
 
 
@@ -56,46 +56,67 @@ class Role(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Rights:
-    """What a role needs: its scripts, further commands, kinds of keys, and the channels of results or the audit log."""
+    """What a role needs: its scripts, further commands, kinds of keys, and whatever else its flags say."""
 
     scripts: frozenset[str]
     commands: frozenset[str]
     kinds: tuple[str, ...]
     channels: bool = False
     appends_to_audit: bool = False
+    waits_for_copies: bool = False
 
 
-_PRODUCER_KINDS: Final = ("meta", "wake", "ready", "due", "finished", "tasks", "result", "presence", "present")
-_WORKER_KINDS: Final = ("leases", "results", "dead", "aborts", "workers", "claim", "quarantine", "misfit")
-_PRODUCER_SCRIPTS: Final = frozenset({"enqueue", "watch", "announce"})
-_WORKER_SCRIPTS: Final = frozenset(
-    {"claim", "complete", "bury", "give_back", "renew", "tick", "quarantine", "repair", "forget_gone"}
+_PRODUCER_KINDS: Final = (
+    *("meta", "config", "wake", "ready", "due", "finished", "tasks", "result", "presence", "present"),
+    *("schedules", "fired", "workers", "leases", "results", "dead"),
 )
+_WORKER_KINDS: Final = ("aborts", "claim", "quarantine", "misfit")
+_PRODUCER_SCRIPTS: Final = frozenset({"enqueue", "watch", "announce", "register", "schedule"})
+_WORKER_SCRIPTS: Final = frozenset(
+    {
+        *("claim", "begin", "complete", "bury", "give_back", "renew", "tick", "quarantine", "repair", "forget_gone"),
+        *("timetable", "fire"),
+    }
+)
+_ONLY_WITHIN_META: Final = frozenset({"hdel"})
+"""What a producer calls to be let in by a full server, and must not call on tasks."""
+_ASKS_THE_REGISTER: Final = frozenset({"hlen", "zcard", "hget", "exists", "zrange"})
+"""What ``register`` calls for somebody who only asks how many partitions there are."""
 _AUDITOR_SCRIPTS: Final = frozenset(
     {"survey", "scan", "peek", "entries", "lost_results", "put_aside", "look_up", "who", "counts", "list_ids"}
 )
 _OPERATOR_SCRIPTS: Final = frozenset(
-    {"abort", "revive", "forget", "readmit", "destroy", "reseal", "watch", "forget_notes"}
+    {
+        *("abort", "revive", "forget", "readmit", "destroy", "reseal", "watch", "forget_notes"),
+        *("register", "shrink", "timetable", "unschedule"),
+    }
 )
 
 RIGHTS: Final = {
-    Role.PRODUCER: Rights(_PRODUCER_SCRIPTS, frozenset({"subscribe"}), _PRODUCER_KINDS, channels=True),
+    Role.PRODUCER: Rights(
+        _PRODUCER_SCRIPTS,
+        frozenset({"subscribe", "info"}),
+        _PRODUCER_KINDS,
+        channels=True,
+        waits_for_copies=True,
+    ),
     Role.WORKER: Rights(
         _PRODUCER_SCRIPTS | _WORKER_SCRIPTS,
-        frozenset({"subscribe", "bzpopmin"}),
+        frozenset({"subscribe", "info", "bzpopmin"}),
         _PRODUCER_KINDS + _WORKER_KINDS,
         channels=True,
+        waits_for_copies=True,
         appends_to_audit=True,
     ),
-    Role.AUDITOR: Rights(_AUDITOR_SCRIPTS, frozenset({"scan", "lrange"}), ("",)),
+    Role.AUDITOR: Rights(_AUDITOR_SCRIPTS, frozenset({"scan", "lrange", "info"}) | _ASKS_THE_REGISTER, ("",)),
     Role.DASHBOARD: Rights(
         frozenset({"counts", "list_ids", "who"}),
-        frozenset(),
-        ("leases", "results", "dead", "quarantine", "workers", "ready", "due", "presence", "present"),
+        frozenset({"info"}) | _ASKS_THE_REGISTER,
+        ("meta", "config", "leases", "results", "dead", "quarantine", "workers", "ready", "due", "presence", "present"),
     ),
     Role.OPERATOR: Rights(
         _AUDITOR_SCRIPTS | _OPERATOR_SCRIPTS,
-        frozenset({"scan", "lrange", "subscribe"}),
+        frozenset({"scan", "lrange", "subscribe", "info"}),
         ("",),
         channels=True,
         appends_to_audit=True,
@@ -111,18 +132,22 @@ def rule(role: Role, keys: QueueKeys, dialect: Dialect, *, user: str, password: 
     rights = RIGHTS[role]
     connection = (*_CONNECTION, *(_NEWER if dialect is Dialect.REDIS_7_2 else ()), *(_CLUSTER if cluster else ()))
     words = [user, "on", password, "resetkeys", "resetchannels", "-@all", *(f"+{name}" for name in connection)]
-    words += [f"+{name}" for name in sorted(rights.commands | commands_of(rights.scripts))]
+    within = _ONLY_WITHIN_META if role is Role.PRODUCER and dialect.has_selectors else frozenset[str]()
+    words += [f"+{name}" for name in sorted((rights.commands | commands_of(rights.scripts)) - within)]
     words += [f"~{keys.pattern(kind).decode()}" for kind in rights.kinds]
+    if rights.waits_for_copies:
+        words += ["+wait", *(["+waitaof"] if dialect is Dialect.REDIS_7_2 else [])]
     if rights.channels:
         words.append(f"&{keys.pattern('done').decode()}")
     if rights.appends_to_audit:
         words += _append_only(keys, dialect)
+    words += [f"(+{name} ~{keys.pattern('meta').decode()})" for name in within]
     return " ".join(words)
 
 
 def _append_only(keys: QueueKeys, dialect: Dialect) -> list[str]:
     audit = keys.pattern("audit").decode()
-    return [f"(+rpush %W~{audit})"] if dialect.append_only else ["+rpush", f"~{audit}"]
+    return [f"(+rpush %W~{audit})"] if dialect.has_selectors else ["+rpush", f"~{audit}"]
 
 
 def commands_of(scripts: Iterable[str]) -> frozenset[str]:

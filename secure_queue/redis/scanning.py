@@ -9,10 +9,10 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any, Final, cast
 
+from secure_queue.evidence import PutAside, StoredField, StoredKey, Structure
 from secure_queue.redis.keys import QueueKeys
 from secure_queue.redis.link import Argument, Link, Reply, WrongType
 from secure_queue.redis.scripts import load
-from secure_queue.storage import PutAside, StoredField, StoredKey, Structure
 
 STEP_DEADLINE_S = 10.0
 KEYS_PER_STEP = 500

@@ -63,7 +63,7 @@ async def test_an_audit_of_a_hundred_thousand_payloads_finds_the_planted_ones_an
     real_server: Server, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     active, revoked, foreign = generate_key("current"), generate_key("leaked"), generate_key("foreign")
-    keys = [format_key(active), format_key(KeyEntry("leaked", KeyState.REVOKED, revoked.root))]
+    keys = [format_key(active), format_key(KeyEntry("leaked", KeyState.REVOKED, revoked.material))]
     async with open_place("server", real_server) as place:
         worker = place.worker(signing_secret=keys)
 

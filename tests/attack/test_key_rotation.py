@@ -37,7 +37,7 @@ async def place(request: pytest.FixtureRequest, anyio_backend: object) -> AsyncI
 @pytest.fixture
 def often(monkeypatch: pytest.MonkeyPatch) -> None:
     """Look at key files, and show oneself, more often than every 5 seconds."""
-    monkeypatch.setattr("secure_queue.worker.LOOK_S", 0.05)
+    monkeypatch.setattr("secure_queue.oversight.LOOK_S", 0.05)
     monkeypatch.setattr("secure_queue.worker.INTERVAL_S", 0.1)
 
 
@@ -147,7 +147,7 @@ async def _is_retirable(fleet: Fleet) -> bool:
 
 def keys(*states: tuple[Any, KeyState]) -> list[str]:
     """The text of some keys in other states than they were made in."""
-    return [format_key(type(key)(key.name, state, key.root)) for key, state in states]
+    return [format_key(type(key)(key.name, state, key.material)) for key, state in states]
 
 
 OLD, NEW = generate_key("old"), generate_key("new")

@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from secure_queue import TaskFailed, TaskStatus, Worker
-from secure_queue.payload.keys import encode_root, format_key, generate_key
+from secure_queue.payload.keys import encode_field, format_key, generate_key
 from tests.servers import PATIENCE, Server, eventually
 from tests.worker.places import AT_ONCE, Place, open_place, running
 
@@ -18,7 +18,7 @@ pytestmark = [pytest.mark.anyio, pytest.mark.attack(58)]
 
 ARGUMENT, RESULT, LOCAL = "canary-argument-4711", "canary-result-4712", "canary-local-4713"
 KEY = generate_key("canary")
-SECRET = encode_root(KEY.root)
+SECRET = encode_field(KEY)
 
 
 @pytest.fixture(params=["memory", "server"])
@@ -119,7 +119,7 @@ async def test_no_canary_is_in_logs_messages_reprs_and_reports(place: Place, cap
     everything = told(things) + caplog.text
     junk = [part for part in everything.split("junk-") if part.startswith(("0\\x0aERROR", "1\\x0aERROR"))]
     assert junk  # an id is shown, escaped; whoever can write an id can write this
-    for hidden in (ARGUMENT, RESULT, LOCAL, SECRET, KEY.root.reveal().hex()):
+    for hidden in (ARGUMENT, RESULT, LOCAL, SECRET, KEY.material.reveal().hex()):
         visible = everything.replace(f"x0aERROR {ARGUMENT}", "")
         assert hidden not in visible, visible[max(0, visible.index(hidden) - 300) : visible.index(hidden) + 100]
 

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import pytest
 
+from secure_queue.evidence import Structure
 from secure_queue.redis.link import Link, WrongType
 from secure_queue.redis.storage import RedisStorage
-from secure_queue.storage import NewTask, Standing, Structure
+from secure_queue.storage import NewTask, Standing
 from tests.conftest import lasting_keys
 from tests.servers import eventually
 from tests.storage.verbs import LONG, SEALED, TOKEN, end, put, put_and_take, standing, take

@@ -163,7 +163,7 @@ def _all_agree(shell: Shell) -> bool:
 
 
 def test_steps_of_a_rotation_that_would_do_harm_are_refused(shell: Shell) -> None:
-    key_files.add_key(shell.file, KeyEntry("old", KeyState.ACTIVE, ACTIVE.root))
+    key_files.add_key(shell.file, KeyEntry("old", KeyState.ACTIVE, ACTIVE.material))
     file = ("--file", str(shell.file))
     shell.run("keys", "rotate", "distribute", "--name", "new", *file)
     assert "old signs; first" in shell.refuse("keys", "rotate", "retire", "old", *file)
@@ -235,7 +235,7 @@ def test_what_was_put_aside_is_listed_shown_released_and_destroyed(shell: Shell)
     assert "no entry 1-1" in shell.refuse("audit", "quarantine", "show", TARGET, "1-1", code=1)
     assert "name one ENTRY" in shell.refuse("audit", "quarantine", "destroy", TARGET)
 
-    shell.use(ACTIVE, KeyEntry("foreign", KeyState.VERIFY, FOREIGN.root))
+    shell.use(ACTIVE, KeyEntry("foreign", KeyState.VERIFY, FOREIGN.material))
     told("quarantine", "release", TARGET, "--all", code=1)
     assert "released: 2, left in quarantine: 1" in shell.hints
     released = next(entry["id"] for entry in listed if entry["id"] != "evil")

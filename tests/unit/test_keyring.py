@@ -10,8 +10,8 @@ import pytest
 from secure_queue.errors import KeyRingError
 from secure_queue.keyring import LiveKeys, auditor_of, keys_for
 from secure_queue.payload.escrow import new_auditor
-from secure_queue.payload.key_files import add_key, encode_root, read_key_file, set_key_state
-from secure_queue.payload.keys import KeyRing, KeyState, format_key, generate_key
+from secure_queue.payload.key_files import add_key, read_key_file, set_key_state
+from secure_queue.payload.keys import KeyRing, KeyState, encode_field, format_key, generate_key
 from secure_queue.redis.topology import Embedded, Standalone
 from secure_queue.settings import Environment
 
@@ -62,7 +62,7 @@ def test_a_file_that_cannot_be_used_changes_nothing_and_is_reported_once(
         file.write_text(broken)
         assert not keys.look() and not keys.look()
         assert [record.levelno for record in caplog.records] == [logging.ERROR]
-        secret = encode_root(read_secret(good))
+        secret = encode_field(read_secret(good))
         assert secret not in caplog.text
     file.unlink()
     assert not keys.look()
@@ -90,7 +90,7 @@ def test_a_file_that_others_may_read_is_not_used(file: Path) -> None:
 def test_a_secret_in_a_file_of_its_own_is_followed_too(tmp_path: Path) -> None:
     first, second = generate_key("one"), generate_key("two")
     secret = tmp_path / "secret"
-    secret.write_text(encode_root(first.root))
+    secret.write_text(encode_field(first))
     secret.chmod(0o600)
     file = tmp_path / "keys.toml"
     file.write_text('[[key]]\nname = "one"\nstate = "active"\nsecret_file = "secret"\n')
@@ -98,7 +98,7 @@ def test_a_secret_in_a_file_of_its_own_is_followed_too(tmp_path: Path) -> None:
     keys, _ = live(file)
     keys.look()
     assert keys.ring.active.key_id == first.key_id
-    secret.write_text(encode_root(second.root) + "\n")
+    secret.write_text(encode_field(second) + "\n")
     assert keys.look()
     assert keys.ring.active.key_id == second.key_id
 
