@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from contextlib import AsyncExitStack, asynccontextmanager
+from datetime import timedelta
 from typing import Any
 
 import anyio
@@ -17,6 +18,7 @@ from secure_queue.redis.link import Link
 from secure_queue.redis.roles import Dialect, Role
 from secure_queue.redis.storage import RedisStorage
 from secure_queue.redis.topology import Standalone
+from secure_queue.scheduling import ScheduleInfo
 from secure_queue.secret import Secret
 from secure_queue.storage import NewTask
 from tests.servers import PATIENCE, Server, eventually
@@ -59,6 +61,8 @@ def worker_of(server: Server, role: Role) -> Worker[Any]:
         signing_secret=SECRET,
         handle_signals=False,
         concurrency=2,
+        partitions=2,
+        **({"durability": "replicated", "replicas": 1, "degrade_after": 0.05} if role is Role.PRODUCER else {}),
     )
     worker.announces = role in (Role.PRODUCER, Role.WORKER)
 
@@ -102,6 +106,15 @@ async def test_each_role_can_do_all_of_its_work(guarded: Server) -> None:
     async with everybody(guarded) as workers:
         producer, operator, auditor = workers[Role.PRODUCER], workers[Role.OPERATOR], workers[Role.AUDITOR]
         double, fail, hang = (producer.registry[name] for name in ("double", "fail", "hang"))
+        elsewhere = double.enqueue(5)
+        elsewhere.id = "1." + "a" * 32
+        assert (await (await elsewhere).result(PATIENCE)).result == 10
+        assert len(await auditor.audit_task("an-id-of-ones-own")) == 0
+        await producer.schedule(double.enqueue(1), timedelta(days=1), schedule_id="daily")
+        assert [schedule.schedule_id for schedule in await operator.schedules() if isinstance(schedule, ScheduleInfo)] == [
+            "daily"
+        ]
+        assert await operator.unschedule_by_id("daily")
         tasks = [double.enqueue(number) for number in range(3)] + [double.enqueue(9).start(delay=0.2)]
         await producer.enqueue_many(tasks)
         assert [(await task.result(PATIENCE)).result for task in tasks] == [0, 2, 4, 18]

@@ -5,6 +5,7 @@ from __future__ import annotations
 import shutil
 from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack
+from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
@@ -19,6 +20,7 @@ from secure_queue.payload.key_files import add_key
 from secure_queue.payload.keys import KeyState, format_key, generate_key
 from secure_queue.presence import Process
 from secure_queue.rotation import not_ready
+from secure_queue.scheduling import ScheduleInfo
 from tests.servers import PATIENCE, Server, eventually
 from tests.worker.places import Place, open_place, running
 
@@ -38,7 +40,7 @@ async def place(request: pytest.FixtureRequest, anyio_backend: object) -> AsyncI
 def often(monkeypatch: pytest.MonkeyPatch) -> None:
     """Look at key files, and show oneself, more often than every 5 seconds."""
     monkeypatch.setattr("secure_queue.oversight.LOOK_S", 0.05)
-    monkeypatch.setattr("secure_queue.worker.INTERVAL_S", 0.1)
+    monkeypatch.setattr("secure_queue.oversight.INTERVAL_S", 0.1)
 
 
 class Fleet:
@@ -292,3 +294,47 @@ async def test_resealing_moves_what_is_stored_under_the_new_key(place: Place, mo
         assert info is not None and info.scheduled is not None
         await only_new.retry_dead_letter(dead.id)
         assert sorted(ran) == [1, 2]
+
+
+@pytest.mark.attack(26)
+async def test_every_partition_and_the_schedules_take_part_in_a_rotation(
+    place: Place, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("secure_queue.audit.reseal.YOUNG_MS", 0)
+    ran: list[int] = []
+    old_keys, both = keys((OLD, KeyState.ACTIVE)), keys((NEW, KeyState.ACTIVE), (OLD, KeyState.VERIFY))
+    old, new, only_new = (
+        declared(place.worker(signing_secret=ring, partitions=3), ran)
+        for ring in (old_keys, both, keys((NEW, KeyState.ACTIVE)))
+    )
+    old.announces = only_new.announces = False
+    note = old.registry["note"]
+    async with old, new, running(only_new):
+        await old.enqueue_many([_in_partition(note.enqueue(number), number) for number in range(3)])
+        await eventually(lambda: _all_put_aside(new, 3))
+        entries = [kept.entry async for kept in new.quarantined()]
+        assert [entry.rpartition("/")[0] for entry in entries] == ["", "1", "2"]
+        for number, entry in enumerate(entries):
+            task_id = await new.release(entry)
+            assert (await only_new.result_by_id(task_id, PATIENCE)).result == number
+        with pytest.raises(TaskNotFound):
+            await new.release(f"3/{entries[0]}")
+
+        await old.enqueue_many([_in_partition(note.enqueue(7).start(delay=3600), number, "f") for number in range(3)])
+        await old.schedule(note.enqueue(8), timedelta(days=1), schedule_id="daily")
+        assert await new.reseal() == {RESEALED: 4, CURRENT: 3}
+        report = await only_new.audit()
+        assert (report.exit_code, report.payloads, report.codes["valid"]) == (0, 7, 7)
+        assert [schedule.schedule_id for schedule in await only_new.schedules() if isinstance(schedule, ScheduleInfo)] == [
+            "daily"
+        ]
+        assert len(await new.audit_task(f"2.{'f' * 32}")) == 1
+
+
+def _in_partition(task: Any, partition: int, digit: str = "a") -> Any:
+    task.id = f"{partition}.{digit * 32}"
+    return task
+
+
+async def _all_put_aside(worker: Worker[Any], count: int) -> bool:
+    return (await worker.counts()).quarantined == count

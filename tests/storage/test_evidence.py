@@ -7,7 +7,7 @@ import pytest
 from secure_queue.evidence import Structure
 from secure_queue.redis.link import Link, WrongType
 from secure_queue.redis.storage import RedisStorage
-from secure_queue.storage import NewTask, Standing
+from secure_queue.storage import Standing
 from tests.conftest import lasting_keys
 from tests.servers import eventually
 from tests.storage.verbs import LONG, SEALED, TOKEN, end, put, put_and_take, standing, take
@@ -53,11 +53,11 @@ async def test_junk_among_the_processes_is_not_told_at_length(storage: RedisStor
 
 async def test_an_entry_comes_back_once(storage: RedisStorage) -> None:
     entry = await put_aside(storage, b"a")
-    evidence, task = storage.evidence(), NewTask(b"a", FRESH, 0, "high")
+    evidence = storage.evidence()
     found = await evidence.put_aside(entry)
     assert found is not None and (found.untrusted_id, found.untrusted) == (b"a", SEALED)
-    assert await evidence.readmit("1-1", task) == "unknown"
-    assert [await evidence.readmit(entry, task) for _ in range(2)] == [
+    assert await evidence.readmit("1-1", b"a", sealed=FRESH, priority="high") == "unknown"
+    assert [await evidence.readmit(entry, b"a", sealed=FRESH, priority="high") for _ in range(2)] == [
         "released",
         "released",
     ]  # the second: a lost reply
@@ -70,12 +70,11 @@ async def test_an_entry_comes_back_once(storage: RedisStorage) -> None:
 async def test_an_entry_stays_where_a_task_of_its_id_is_known(storage: RedisStorage) -> None:
     entry = await put_aside(storage, b"a")
     await put(storage, b"a")
-    task = NewTask(b"a", FRESH, 0, "low")
-    assert await storage.evidence().readmit(entry, task) == "known"
+    assert await storage.evidence().readmit(entry, b"a", sealed=FRESH, priority="low") == "known"
     [claim] = await take(storage, token=b"w.2")
     await storage.complete([end(b"a", b"w.2")])
     assert claim.untrusted == SEALED
-    assert await storage.evidence().readmit(entry, task) == "known"
+    assert await storage.evidence().readmit(entry, b"a", sealed=FRESH, priority="low") == "known"
     assert (await storage.counts()).quarantined == 1
 
 
@@ -126,7 +125,7 @@ async def test_keys_of_a_wrong_type_are_moved_aside(storage: RedisStorage, link:
     await evidence.forget_gone()
     for key in (own.quarantine, own.ready["low"]):
         await link.command("SET", key, "junk")
-    assert await evidence.readmit("1-1", NewTask(b"a", FRESH, 0, "low")) == "unknown"
+    assert await evidence.readmit("1-1", b"a", sealed=FRESH, priority="low") == "unknown"
     await link.command("SET", own.quarantine, "junk")
     assert not await evidence.destroy("1-1")
     with pytest.raises(WrongType):  # a worker may not rename the audit log; an audit tells of it

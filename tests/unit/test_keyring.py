@@ -3,15 +3,19 @@
 from __future__ import annotations
 
 import logging
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
 from secure_queue.errors import KeyRingError
-from secure_queue.keyring import LiveKeys, auditor_of, keys_for
+from secure_queue.keyring import LiveKeys, auditor_of, codec_of, keys_for
+from secure_queue.payload.codec import Habits, Purpose
 from secure_queue.payload.escrow import new_auditor
+from secure_queue.payload.grants import Grants
 from secure_queue.payload.key_files import add_key, read_key_file, set_key_state
-from secure_queue.payload.keys import KeyRing, KeyState, encode_field, format_key, generate_key
+from secure_queue.payload.keys import KeyKind, KeyRing, KeyState, encode_field, format_key, generate_key
+from secure_queue.payload.text_serializers import JsonSerializer
 from secure_queue.redis.topology import Embedded, Standalone
 from secure_queue.settings import Environment
 
@@ -62,7 +66,7 @@ def test_a_file_that_cannot_be_used_changes_nothing_and_is_reported_once(
         file.write_text(broken)
         assert not keys.look() and not keys.look()
         assert [record.levelno for record in caplog.records] == [logging.ERROR]
-        secret = encode_field(read_secret(good))
+        secret = good.split('secret = "')[1][:43]
         assert secret not in caplog.text
     file.unlink()
     assert not keys.look()
@@ -72,10 +76,17 @@ def test_a_file_that_cannot_be_used_changes_nothing_and_is_reported_once(
     assert states(keys) == {"old": "active"}
 
 
-def read_secret(text: str):  # type: ignore[no-untyped-def]
-    from secure_queue.payload.keys import decode_root
-
-    return decode_root(text.split('secret = "')[1][:43])
+def test_a_ring_that_nothing_could_be_signed_with_is_not_taken(file: Path, caplog: pytest.LogCaptureFixture) -> None:
+    keys, _ = live(file)
+    codec = codec_of(keys, "emails", JsonSerializer(), Habits())
+    before = codec.key_id_for(Purpose.TASK)
+    pair = generate_key("elsewhere", kind=KeyKind.SEED)
+    file.unlink()
+    add_key(file, replace(pair, grants=Grants(frozenset({Purpose.TASK}), ("shop",))))
+    with caplog.at_level(logging.ERROR, "secure_queue.audit"):
+        assert not keys.look() and not keys.look()
+    assert "no active key may sign in the queue 'emails'" in caplog.text and len(caplog.records) == 1
+    assert states(keys) == {"old": "active"} and codec.key_id_for(Purpose.TASK) == before
 
 
 def test_a_file_that_others_may_read_is_not_used(file: Path) -> None:
