@@ -19,16 +19,17 @@ from secure_queue.errors import (
     ResultUnavailable,
     TaskNotFound,
 )
+from secure_queue.evidence import Evidence, Scannable
 from secure_queue.outcomes import abort_mark, aborted_result, read_result
 from secure_queue.partitions import is_generated, slices
-from secure_queue.payload.codec import Codec
+from secure_queue.payload.codec import Codec, Sealed
 from secure_queue.payload.envelope import Purpose
 from secure_queue.payload.records import Outcome, ResultHead, TaskHead
 from secure_queue.retry import seconds
 from secure_queue.routing import Routes
 from secure_queue.schedule_records import serialized
 from secure_queue.settings import QueueSettings, lifetime_of
-from secure_queue.storage import UNKNOWN, Counts, NewTask, Record, Scannable, Standing, Storage, Stored
+from secure_queue.storage import UNKNOWN, Counts, NewTask, Record, Standing, Storage, Stored
 from secure_queue.tasks import Task, TaskInfo, TaskResult, TaskStatus
 
 R = TypeVar("R")
@@ -198,6 +199,10 @@ class Client:
         """What every partition holds, to be looked at one by one."""
         return [self.routes.at(partition).storage.scannable() for partition in await self.routes.in_use()]
 
+    def evidence(self, partition: int = 0) -> Evidence:
+        """What stands beside the tasks of a partition; the audit log and who lives are kept in partition 0."""
+        return self.routes.at(partition).storage.evidence()
+
     async def counts(self) -> Counts:
         """How many tasks of the whole queue stand in each state."""
         return _together(await self.routes.counts())
@@ -213,14 +218,18 @@ class Client:
         failure = self.codec.verify(death, Purpose.RESULT, task_id, now_ms=now_ms, function=task.function, ref=task.jti)
         if ResultHead.unpack(failure.head).outcome is not Outcome.FAILED:
             raise Rejected("wrong-purpose")
+        return self.seal_again(task, now_ms=now_ms)
+
+    def seal_again(self, task: Sealed, *, now_ms: int) -> NewTask:
+        """The same enqueue under a fresh seal with a new lifetime; *task* must be known to be genuine."""
         sealed = self.codec.seal(
             Purpose.TASK,
-            task_id,
+            task.task_id,
             task.function,
             task.head,
             task.value,
             now_ms=now_ms,
-            jti=task.jti,  # it is the same enqueue: handles and idempotency keys stay good
+            jti=task.jti,  # handles and idempotency keys stay good
             lifetime_s=self.codec.habits.lifetime_s,
             serializer_id=task.serializer_id,
             encrypt=task.is_encrypted or None,
@@ -228,7 +237,7 @@ class Client:
         priority = TaskHead.unpack(task.head).priority if task.head else None
         if priority not in self._queue.priorities:
             priority = self._queue.default_priority
-        return NewTask(task_id.encode(), sealed, 0, priority)
+        return NewTask(task.task_id.encode(), sealed, 0, priority)
 
     async def info(self, task_id: str) -> TaskInfo | None:
         """What is stored of an unfinished task; None if there is none. Raises ``Rejected``."""

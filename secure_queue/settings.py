@@ -17,6 +17,7 @@ from secure_queue.retry import DEFAULT_POLICY, Backoff, seconds
 URL_VARIABLE = "SECURE_QUEUE_URL"
 KEYS_VARIABLE = "SECURE_QUEUE_KEYS"
 KEYS_FILE_VARIABLE = "SECURE_QUEUE_KEYS_FILE"
+AUDIT_KEY_VARIABLE = "SECURE_QUEUE_AUDIT_KEY"
 
 DEFAULT_URL = "redis://localhost:6379"
 DEFAULT_LIFETIME_S = 7 * 86_400
@@ -34,11 +35,12 @@ class Environment:
     url: str | None
     keys: str | None
     keys_file: str | None
+    audit_key: str | None = None
 
 
 def environment() -> Environment:
-    """Read ``SECURE_QUEUE_URL``, ``SECURE_QUEUE_KEYS`` and ``SECURE_QUEUE_KEYS_FILE``."""
-    return Environment(os.environ.get(URL_VARIABLE), os.environ.get(KEYS_VARIABLE), os.environ.get(KEYS_FILE_VARIABLE))
+    """Read ``SECURE_QUEUE_URL``, ``SECURE_QUEUE_KEYS``, ``SECURE_QUEUE_KEYS_FILE`` and ``SECURE_QUEUE_AUDIT_KEY``."""
+    return Environment(*map(os.environ.get, (URL_VARIABLE, KEYS_VARIABLE, KEYS_FILE_VARIABLE, AUDIT_KEY_VARIABLE)))
 
 
 def default_keys_file() -> Path:
@@ -74,6 +76,7 @@ class WorkerSettings:
     idle_timeout_s: float
     grace_period_s: float
     handle_signals: bool
+    redact_failures: bool = True
     keep_dead_s: float = 30 * 86_400.0
     keep_dead: int = 10_000
 
@@ -125,6 +128,7 @@ def worker_settings(
     grace_period: float | timedelta,
     *,
     handle_signals: bool,
+    redact_failures: bool = True,
 ) -> WorkerSettings:
     """Check the flat arguments of ``Worker`` and turn them into one value."""
     idle = positive_seconds("idle_timeout", idle_timeout)
@@ -140,6 +144,7 @@ def worker_settings(
         idle_timeout_s=idle,
         grace_period_s=positive_seconds("grace_period", grace_period, zero=True),
         handle_signals=handle_signals,
+        redact_failures=redact_failures,
     )
 
 

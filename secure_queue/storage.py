@@ -14,6 +14,7 @@ from enum import StrEnum
 from typing import NamedTuple, Protocol
 
 from secure_queue.durability import AT_PRIMARY, Assurance, Durability
+from secure_queue.evidence import Evidence, Scannable
 from secure_queue.names import printable
 from secure_queue.timetable import TimetableStorage
 
@@ -137,95 +138,6 @@ class Counts:
     workers: int
 
 
-class Structure(StrEnum):
-    """What a stored key is for; ``OTHER`` holds no payloads and no ids, ``STRAY`` is no part of the layout."""
-
-    BUCKET = "tasks"
-    RESULT = "result"
-    ABORTS = "aborts"
-    SCHEDULES = "schedules"
-    QUARANTINE = "quarantine"
-    READY = "ready"
-    DUE = "due"
-    LEASES = "leases"
-    DEAD = "dead"
-    RESULTS = "results"
-    MISFIT = "misfit"
-    OTHER = "other"
-    STRAY = "stray"
-
-
-class StoredKey(NamedTuple):
-    """A key of the queue; ``ttl_ms`` is -1 without expiry, ``size`` is known of strings only."""
-
-    untrusted_key: bytes
-    structure: Structure
-    untrusted_rest: bytes
-    """What the name says after the structure: an id, a priority, a number."""
-    type: str
-    sound: bool
-    """Whether it has the type of its structure."""
-    ttl_ms: int
-    size: int
-    untrusted: bytes | int | None
-    """A string's bytes, its size if it is too large; None if it must be read by ``peek``, and for all other types."""
-
-
-class StoredField(NamedTuple):
-    """A field of a hash; ``untrusted`` is None if it was left out of this step and must be read by ``peek``."""
-
-    untrusted_name: bytes
-    size: int
-    untrusted: bytes | int | None
-    owned: bool
-    """Whether the task that it belongs to is stored beside it."""
-
-
-class PutAside(NamedTuple):
-    """An entry of the quarantine; all of it is untrusted, for others may write there too."""
-
-    untrusted_id: bytes
-    untrusted_reason: bytes
-    untrusted_size: bytes
-    untrusted: bytes | int
-
-
-class Scannable(Protocol):
-    """Reads everything that a queue holds in small steps, for audits; changes nothing. Raises ``Unavailable``.
-
-    A value over the size limit is told by its size, a name or id that is too long for one is cut. What is moved during
-    a scan may be seen twice or not at all.
-    """
-
-    async def fixed_keys(self) -> list[StoredKey]:
-        """The keys whose names depend on no task and no worker, as far as they exist."""
-        ...
-
-    async def other_keys(self, cursor: bytes) -> tuple[bytes, list[StoredKey]]:
-        """One step through all other keys of the queue; begins and ends with the cursor b"0"."""
-        ...
-
-    async def fields(self, key: bytes, cursor: bytes) -> tuple[bytes, list[StoredField]]:
-        """One step through a hash; begins and ends with the cursor b"0"."""
-        ...
-
-    async def peek(self, key: bytes, field: bytes | None = None) -> bytes | int | None:
-        """One string or one field: its bytes, its size if it is too large, None if it is gone."""
-        ...
-
-    async def entries(self, key: bytes, offset: int) -> list[tuple[bytes, bool]]:
-        """One page of the ids in a list or index, each with whether its task is stored; empty after the last one."""
-        ...
-
-    async def lost_results(self, task_ids: Sequence[bytes]) -> list[bytes]:
-        """Those ids whose result is gone although the index says that its time is not over."""
-        ...
-
-    async def put_aside(self, after: bytes) -> tuple[bytes, list[PutAside]]:
-        """The next entries of the quarantine after *after* (b"" for the first) and where they end; empty at the end."""
-        ...
-
-
 class Storage(TimetableStorage, Protocol):
     """The verbs of one partition. ``RedisStorage`` implements them by one script each."""
 
@@ -236,6 +148,10 @@ class Storage(TimetableStorage, Protocol):
 
     def scannable(self) -> Scannable:
         """The same stored values, to be looked at one by one."""
+        ...
+
+    def evidence(self) -> Evidence:
+        """What stands beside the tasks."""
         ...
 
     async def enqueue(

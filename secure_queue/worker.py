@@ -20,31 +20,27 @@ from anyio.abc import TaskStatus
 from typing_extensions import TypeVar
 
 from secure_queue.access import Access
-from secure_queue.audit.classify import Classifier
-from secure_queue.audit.findings import Finding
-from secure_queue.audit.report import AuditReport, collect
-from secure_queue.audit.scan import scan
 from secure_queue.background import beside, to_its_end
 from secure_queue.client import Client
 from secure_queue.clock import monotonic
 from secure_queue.cron import zone_name
-from secure_queue.doctor.examine import Patient, examine
-from secure_queue.doctor.report import DoctorReport
 from secure_queue.durability import durability_policy
 from secure_queue.errors import SecureQueueError
 from secure_queue.execution.engine import DRAIN, STOP, Engine
 from secure_queue.execution.shutdown import received_signals
-from secure_queue.keyring import ring_for
+from secure_queue.keyring import auditor_of, codec_of, keys_for
 from secure_queue.lifespan import made_by, no_lifespan
+from secure_queue.oversight import Oversight
 from secure_queue.partitions import Rota
 from secure_queue.payload.choice import choose_serializer
-from secure_queue.payload.codec import Codec, Habits
+from secure_queue.payload.codec import Habits
 from secure_queue.payload.failures import type_name
 from secure_queue.payload.serializers import Serializer
+from secure_queue.presence import PRODUCER, WORKER
 from secure_queue.redis.connect import open_links
 from secure_queue.redis.groups import Node
 from secure_queue.redis.host import Host
-from secure_queue.redis.partitioned import RedisStorages, keys_of
+from secure_queue.redis.partitioned import RedisStorages
 from secure_queue.redis.reach import reach_of
 from secure_queue.redis.topology import Topology
 from secure_queue.redis.urls import which_servers
@@ -65,7 +61,7 @@ C = TypeVar("C", default=None)
 Duration = float | timedelta
 
 
-class Worker(Access, Generic[C]):
+class Worker(Access, Oversight, Generic[C]):
     """A queue, the tasks that are known to it, and the means to enqueue and to run them.
 
     Durations are in seconds or timedeltas. Raises ``ConfigurationError`` (``KeyRingError``, ``TopologyError``) at once
@@ -78,6 +74,8 @@ class Worker(Access, Generic[C]):
     """How many sync tasks outlived the last run in their threads; a process ends only after they have ended."""
     burst: bool = False
     """Whether ``run_async`` ends when the queue is empty; the command line sets it for ``--burst``."""
+    announces: bool = True
+    """Whether ``keys status`` shows this process; the command line, which only asks, does not want to be shown."""
 
     _producer: AsyncExitStack | None = None
     _engine: Engine | None = None
@@ -109,6 +107,7 @@ class Worker(Access, Generic[C]):
         anyio_backend: str = "asyncio",
         anyio_kwargs: Mapping[str, Any] | None = None,
         known_errors: Sequence[type[Exception]] = (),
+        redact_failures: bool = True,
         encrypt: bool = False,
         require_encryption: bool = False,
         compress: bool = False,
@@ -135,7 +134,14 @@ class Worker(Access, Generic[C]):
         )
         self._queue = queue_settings(queue_name, priorities, partitions)
         self._settings = worker_settings(
-            id, concurrency, sync_concurrency, prefetch, idle_timeout, grace_period, handle_signals=handle_signals
+            id,
+            concurrency,
+            sync_concurrency,
+            prefetch,
+            idle_timeout,
+            grace_period,
+            handle_signals=handle_signals,
+            redact_failures=redact_failures,
         )
         self._durability = durability_policy(
             reach_of(self._topology, replicas),
@@ -145,9 +151,9 @@ class Worker(Access, Generic[C]):
             degrade_after=degrade_after,
             deadline=deadline,
         )
-        self._ring = ring_for(self._topology, signing_secret, found)
+        self._live_keys, self._audit_key = keys_for(self._topology, signing_secret, found), auditor_of(found)
         habits = Habits(encrypt, compress, max(1, round(self.default_expire_s)), require_encryption)
-        self._codec = Codec(self._ring, self.queue_name, choose_serializer(serializer, deserializer), habits=habits)
+        self._codec = codec_of(self._live_keys, self.queue_name, choose_serializer(serializer, deserializer), habits)
         self._rota = Rota(partitions, int.from_bytes(os.urandom(2)))
         self._known_errors = {type_name(error): error for error in exception_classes("known_errors", known_errors)}
         self._lifespan = cast("Callable[[], AbstractAsyncContextManager[C]]", lifespan or no_lifespan)
@@ -191,7 +197,7 @@ class Worker(Access, Generic[C]):
             raise SecureQueueError("this worker is entered already; one `async with worker:` at a time is enough")
         self._producer = AsyncExitStack()
         try:
-            await self._producer.enter_async_context(self._connected())
+            await self._producer.enter_async_context(self._connected(PRODUCER))
         except BaseException:
             self._producer = None
             raise
@@ -202,13 +208,14 @@ class Worker(Access, Generic[C]):
         return await producer.__aexit__(*error) if producer is not None else None
 
     @asynccontextmanager
-    async def _connected(self) -> AsyncIterator[RedisStorages]:
+    async def _connected(self, role: str) -> AsyncIterator[RedisStorages]:
         """Links and a client of its own for the time of the context."""
         clients = self._clients.setdefault(threading.get_ident(), [])
         async with (
             self._host as topology,
             self._open_storages(topology) as storages,
             open_routes(Routes(storages, self._queue.partitions, self._durability)) as routes,
+            beside(*self._told_and_looked_at(storages.at(0).evidence(), role)),
         ):
             client = Client(routes, self._codec, self._queue, self._known_errors)
             clients.append(client)
@@ -238,22 +245,6 @@ class Worker(Access, Generic[C]):
 
     def _priorities(self) -> tuple[str, ...]:
         return self._queue.priorities
-
-    async def audit(self, *, rate: float = 0, on_finding: Callable[[Finding], object] | None = None) -> AuditReport:
-        """Classify everything that the queue holds, at most *rate* places a second, without deserializing any of it.
-
-        *on_finding* is called for each place, good or bad. Raises ``Unavailable`` if the server does not answer.
-        """
-        classifier = Classifier(self._ring, self.queue_name, self._codec.serializer, self._codec.limits)
-        findings = scan(await self._client().scannables(), classifier, rate)
-        return await collect(findings, AuditReport.of(self.queue_name, self._ring), on_finding)
-
-    async def doctor(self) -> DoctorReport:
-        """Ask every server behind this queue whether it is fit for it; the worker need not be open."""
-        own = Classifier(self._ring, self.queue_name, self._codec.serializer)
-        async with self._host as topology:
-            everywhere = tuple(keys_of(self._queue, partition) for partition in range(self._queue.partitions))
-            return await examine(topology, Patient(self.queue_name, everywhere, own, self._settings.idle_timeout_s))
 
     # The running side
 
@@ -288,7 +279,7 @@ class Worker(Access, Generic[C]):
 
     async def _run(self, handlers: ExitStack, ready: TaskStatus[None], scope: anyio.CancelScope) -> None:
         self._codec.check_answers()
-        async with self._host as topology, self._connected() as storages, made_by(self._lifespan) as context:
+        async with self._host as topology, self._connected(WORKER) as storages, made_by(self._lifespan) as context:
             scope.shield = True  # from here on a cancellation is an order to wind down
             engine = self._engine = Engine(
                 storages,
@@ -299,7 +290,9 @@ class Worker(Access, Generic[C]):
                 self._settings,
                 self.declared_schedules,
                 burst=self.burst,
-                signals=handlers.enter_context(received_signals(self._settings.handle_signals)),
+                signals=handlers.enter_context(received_signals(self._settings.handle_signals, self.reads_keys_again)),
+                on_hangup=self._live_keys.look,
+                journal=self._journal(storages.at(0).evidence()),
                 when_stuck=self.when_stuck,
             )
             self._counters = engine.desk.counters

@@ -24,6 +24,7 @@ _PURPOSES: Final = {
     Kind.RESULT: Purpose.RESULT,
     Kind.DEATH: Purpose.RESULT,
     Kind.ABORT_MARK: Purpose.CONTROL,
+    Kind.PRESENCE: Purpose.STATE,
     Kind.SCHEDULE: Purpose.SCHEDULE,
     Kind.QUARANTINED: Purpose.TASK,
 }
@@ -66,8 +67,8 @@ class Classifier:
     def __init__(self, ring: KeyRing, queue: str, serializer: Serializer, limits: Limits | None = None) -> None:
         self.ring = ring
         self.queue = queue
-        self._limits = limits or Limits()
-        self._codec = Codec(ring, queue, serializer, self._limits)
+        self.limits = limits or Limits()
+        self._codec = Codec(ring, queue, serializer, self.limits)
         self._allowed_ids = {MSGPACK_ID, serializer.id}
         self._serializers = _SERIALIZERS | {serializer.id: names.printable(serializer.name, 40)}
         self._pickle_names = serializer.allowed_names if isinstance(serializer, RestrictedPickle) else frozenset()
@@ -100,7 +101,7 @@ class Classifier:
         if isinstance(untrusted, int):
             return None, "too-large"
         try:
-            return parse_envelope(untrusted, max_bytes=self._limits.stored_bytes), ""
+            return parse_envelope(untrusted, max_bytes=self.limits.stored_bytes), ""
         except Rejected as error:
             return None, error.reason
 
@@ -109,7 +110,7 @@ class Classifier:
             if not untrusted.startswith(MAGIC):
                 return Code.UNSIGNED, _looks_like(untrusted)
             return Code.MALFORMED, reason
-        return Code.OVERSIZED, f"the limit is {self._limits.stored_bytes} bytes"
+        return Code.OVERSIZED, f"the limit is {self.limits.stored_bytes} bytes"
 
     def _verdict(self, stored: Stored, parsed: Parsed, task_id: str, now_ms: int) -> tuple[Code, str]:
         purpose = _PURPOSES[stored.kind]
@@ -185,4 +186,5 @@ def _pickle_detail(report: PickleReport) -> str:
     named = sorted(".".join(name) for name in report.refused_globals)
     shown = ", ".join(names.printable(name, 60) for name in named[:_NAMES_SHOWN])
     more = f" and {len(named) - _NAMES_SHOWN} more" if len(named) > _NAMES_SHOWN else ""
-    return f"{report.reason or 'plain data'}{': ' if shown else ''}{shown}{more}"
+    opcodes = ", ".join(sorted({call.partition(" ")[0] for call in report.calls}))
+    return f"{report.reason or 'plain data'}{': ' if shown else ''}{shown}{more}{f' by {opcodes}' if opcodes else ''}"

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from enum import StrEnum
 from typing import Final
 
@@ -23,6 +23,7 @@ class Kind(StrEnum):
     RESULT = "result"
     DEATH = "death"
     ABORT_MARK = "abort-mark"
+    PRESENCE = "presence"
     SCHEDULE = "schedule"
     QUARANTINED = "quarantined"
     ENTRY = "entry"
@@ -93,6 +94,10 @@ class Finding:
     sha256: str = ""
     issued_ms: int | None = None
     expires_ms: int | None = None
+
+    def to_plain(self) -> dict[str, str | int | None]:
+        """Plain data with stable keys."""
+        return asdict(self)
 
     @property
     def genuine(self) -> bool:

@@ -4,18 +4,20 @@ from __future__ import annotations
 
 import json
 from collections import Counter
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Sequence
 from dataclasses import asdict, dataclass, field
 from typing import Any, Final
 
 from secure_queue.audit.findings import Code, Finding, Kind, Severity
 from secure_queue.clock import now_ms
-from secure_queue.payload.keys import KeyRing
+from secure_queue.payload.codec import DEFAULT_LIFETIME_S, Limits
+from secure_queue.payload.keys import KeyRing, KeyState
+from secure_queue.presence import Process
 
 CLEAN, FINDINGS, NOT_CHECKED = 0, 1, 2
 MOST_LISTED: Final = 1_000
 _FAILING: Final = frozenset({Severity.WARNING, Severity.CRITICAL})
-_NO_PAYLOAD: Final = frozenset({Kind.ENTRY, Kind.KEY})
+_NO_PAYLOAD: Final = frozenset({Kind.ENTRY, Kind.KEY, Kind.PRESENCE})
 _MINUTE_MS, _HOUR_MS, _DAY_MS = 60_000, 3_600_000, 86_400_000
 _AGES: Final = (
     ("under 1 min", _MINUTE_MS),
@@ -34,13 +36,20 @@ UNVERIFIED: Final = "(unverified)"
 
 @dataclass(slots=True)
 class KeyUse:
-    """How many payloads a key has signed (of a revoked one: that name it), and until when they can be valid."""
+    """How many payloads a key has signed (of a revoked one: that name it), and until when they can be valid.
+
+    ``retirable`` is yes, or the reason why it is not; ``gone_by_ms`` is when the last of its payloads will have expired,
+    a copy that somebody kept included.
+    """
 
     id: str
     state: str
     payloads: int = 0
     last_issued_ms: int | None = None
     last_expires_ms: int | None = None
+    signing_processes: int = 0
+    retirable: str = ""
+    gone_by_ms: int | None = None
 
     def note(self, finding: Finding) -> None:
         """Count one payload."""
@@ -57,6 +66,10 @@ class AuditReport:
     queue: str
     started_ms: int
     keys: dict[str, KeyUse]
+    since_ms: int | None = None
+    passed_over: int = 0
+    """Genuine payloads that are older than ``since_ms``."""
+    processes: int = 0
     finished_ms: int = 0
     payloads: int = 0
     codes: Counter[str] = field(default_factory=Counter)
@@ -72,10 +85,10 @@ class AuditReport:
     not_listed: int = 0
 
     @classmethod
-    def of(cls, queue: str, ring: KeyRing) -> AuditReport:
+    def of(cls, queue: str, ring: KeyRing, *, since_ms: int | None = None) -> AuditReport:
         """An empty report that begins now."""
         keys = {key.name: KeyUse(key.key_id.hex(), key.state.value) for key in ring.keys}
-        return cls(queue, now_ms(), keys)
+        return cls(queue, now_ms(), keys, since_ms)
 
     @property
     def exit_code(self) -> int:
@@ -83,7 +96,10 @@ class AuditReport:
         return FINDINGS if any(self.severities[severity] for severity in _FAILING) else CLEAN
 
     def add(self, finding: Finding) -> None:
-        """Count one finding."""
+        """Count one finding; only a genuine payload is believed to be older than what is asked for."""
+        if self.since_ms is not None and finding.genuine and (finding.issued_ms or 0) < self.since_ms:
+            self.passed_over += 1
+            return
         self.codes[finding.code] += 1
         self.severities[finding.severity] += 1
         self.kinds[finding.kind] += 1
@@ -118,6 +134,16 @@ class AuditReport:
                     self.findings[place] = finding
                     return
 
+    def judge_keys(self, processes: Sequence[Process]) -> None:
+        """Say of each key whether it can be retired."""
+        self.processes = len(processes)
+        unread = sum(bool(process.problem) for process in processes)
+        for use in self.keys.values():
+            use.signing_processes = sum(process.state_of(use.id) == KeyState.ACTIVE.value for process in processes)
+            use.retirable = "not judged: older payloads were passed over" if self.since_ms else _retirable(use, unread)
+            last_ms = use.last_expires_ms or self.started_ms + DEFAULT_LIFETIME_S * 1000
+            use.gone_by_ms = last_ms + Limits().clock_skew_ms if use.state == KeyState.VERIFY.value else None
+
     def finish(self) -> None:
         """Note the end, and put the worst first."""
         self.finished_ms = now_ms()
@@ -131,6 +157,9 @@ class AuditReport:
             "exit_code": self.exit_code,
             "started_ms": self.started_ms,
             "finished_ms": self.finished_ms,
+            "since_ms": self.since_ms,
+            "passed_over": self.passed_over,
+            "processes": self.processes,
             "payloads": self.payloads,
             "codes": {code.value: self.codes[code] for code in Code},
             "severities": {severity.value: self.severities[severity] for severity in Severity},
@@ -141,7 +170,7 @@ class AuditReport:
             "functions": dict(self.functions.most_common()),
             "ages": {name: self.ages[name] for name in (*(name for name, _ in _AGES), "7 days or more")},
             "sizes": {name: self.sizes[name] for name in (*(name for name, _ in _SIZES), "over 1 MiB")},
-            "findings": [asdict(finding) for finding in self.findings],
+            "findings": [finding.to_plain() for finding in self.findings],
             "findings_not_listed": self.not_listed,
         }
 
@@ -160,6 +189,17 @@ async def collect(
             on_finding(finding)
     report.finish()
     return report
+
+
+def _retirable(use: KeyUse, unread: int) -> str:
+    """Yes, or why a key cannot be retired yet: the rules of ``docs/keys.md``."""
+    if use.state != KeyState.VERIFY.value:
+        return "no: it signs" if use.state == KeyState.ACTIVE.value else "it is"
+    if use.payloads:
+        return f"no: {use.payloads} payloads"
+    if use.signing_processes:
+        return f"no: {use.signing_processes} processes sign with it"
+    return f"no: {unread} processes could not be read" if unread else "yes"
 
 
 def _class(classes: tuple[tuple[str, int], ...], value: int, above: str) -> str:

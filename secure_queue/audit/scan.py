@@ -10,9 +10,9 @@ import anyio
 
 from secure_queue import names
 from secure_queue.audit.classify import Classifier, Stored
-from secure_queue.audit.findings import Code, Finding, Kind, severity_of
+from secure_queue.audit.findings import Code, Finding, Kind, Severity, severity_of
 from secure_queue.clock import monotonic, now_ms
-from secure_queue.storage import PutAside, Scannable, StoredField, StoredKey, Structure
+from secure_queue.evidence import PutAside, Scannable, StoredField, StoredKey, Structure
 
 _START: Final = b"0"
 _DEATH: Final = b"!d"
@@ -21,7 +21,10 @@ _BESIDE_A_TASK: Final = {b"!r": "a run record", b"!w": "a list of waiting client
 _ONE_KIND: Final = {Structure.ABORTS: Kind.ABORT_MARK, Structure.SCHEDULES: Kind.SCHEDULE}
 _NOT_KEPT: Final = re.compile(rb"-[A-Za-z0-9_.-]{0,200}")
 """Stands in the place of a result that was not kept."""
-_SHORT_LIVED: Final = (b"meta", b"config", b"workers", b"claim", b"aborts", b"schedules", b"fired", b"misfit")
+_SHORT_LIVED: Final = (
+    *(b"meta", b"config", b"workers", b"claim", b"aborts", b"schedules", b"fired", b"misfit"),
+    *(b"presence", b"present"),
+)
 _SIZE_DIGITS: Final = 15
 
 Steps = AsyncIterator[list[Finding]]
@@ -80,7 +83,7 @@ class _Walk:
 
     def _inside(self, key: StoredKey) -> Steps:
         match key.structure:
-            case Structure.BUCKET | Structure.ABORTS | Structure.SCHEDULES:
+            case Structure.BUCKET | Structure.ABORTS | Structure.SCHEDULES | Structure.PRESENCE:
                 return self._hash(key)
             case Structure.QUARANTINE:
                 return self._quarantine()
@@ -105,6 +108,9 @@ class _Walk:
         name = field.untrusted_name
         if key.structure in _ONE_KIND:
             return await self._payload(key, field, _ONE_KIND[key.structure], name)
+        if key.structure is Structure.PRESENCE:
+            told = await self._payload(key, field, Kind.PRESENCE, name)
+            return [finding for finding in told if finding.severity is not Severity.OK]  # a process is no payload
         beside = _BESIDE_A_TASK.get(name[:2])
         if beside is not None and not field.owned:
             return [_note(Code.ORPHAN_ID, Kind.ENTRY, name[2:], f"{beside} without a task")]

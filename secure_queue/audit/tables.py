@@ -5,7 +5,7 @@ Every stored name in a report is escaped already; here it goes through ``Text``,
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
 
 from rich.console import Group, RenderableType
@@ -13,7 +13,7 @@ from rich.table import Table
 from rich.text import Text
 
 from secure_queue.audit.findings import Finding, Severity
-from secure_queue.audit.report import AuditReport, KeyUse
+from secure_queue.audit.report import AuditReport
 
 MOST_SHOWN = 50
 _STYLES = {Severity.NOTICE: "cyan", Severity.WARNING: "yellow", Severity.CRITICAL: "bold red"}
@@ -25,6 +25,20 @@ def show_report(report: AuditReport) -> RenderableType:
     if report.findings:
         parts.append(_findings(report))
     return Group(*parts, _verdict(report))
+
+
+def show_findings(findings: Sequence[Finding]) -> RenderableType:
+    """What is stored of one task: a table with one column for each place."""
+    plain = [finding.to_plain() for finding in findings]
+    table = _table("What is stored", "", *(finding.kind for finding in findings))
+    for name in plain[0]:
+        if name != "kind":
+            table.add_row(Text(name), *(Text(_told(name, facts[name]), overflow="fold") for facts in plain))
+    return table
+
+
+def _told(name: str, fact: str | int | None) -> str:
+    return _moment(fact) if name.endswith("_ms") and isinstance(fact, int) else "" if fact is None else str(fact)
 
 
 def _verdict(report: AuditReport) -> Text:
@@ -51,16 +65,13 @@ def _counts(report: AuditReport) -> Table:
 
 
 def _keys(report: AuditReport) -> Table:
-    table = _table("Signed with", "key", "id", "state", "payloads", "last expiry")
+    table = _table("Signed with", "key", "id", "state", "payloads", "last expiry", "retirable", "its last copy ends")
     for name, use in report.keys.items():
-        table.add_row(Text(name), Text(use.id), Text(use.state), Text(str(use.payloads)), Text(_last_expiry(use)))
+        words = (name, use.id, use.state, str(use.payloads), _moment(use.last_expires_ms), use.retirable)
+        table.add_row(*map(Text, words), Text(_moment(use.gone_by_ms)))
     if report.unknown_keys:
-        table.add_row(Text("(unknown)"), Text(""), Text(""), Text(str(report.unknown_keys)), Text(""))
+        table.add_row(*map(Text, ("(unknown)", "", "", str(report.unknown_keys), "", "", "")))
     return table
-
-
-def _last_expiry(use: KeyUse) -> str:
-    return _moment(use.last_expires_ms) if use.last_expires_ms else ""
 
 
 def _findings(report: AuditReport) -> Table:
@@ -86,7 +97,9 @@ def _table(title: str, *columns: str) -> Table:
     return table
 
 
-def _moment(ms: int) -> str:
+def _moment(ms: int | None) -> str:
+    if ms is None:
+        return ""
     try:
         return datetime.fromtimestamp(ms / 1000, UTC).strftime("%Y-%m-%d %H:%M UTC")
     except (ValueError, OverflowError, OSError):  # no calendar goes so far

@@ -11,6 +11,7 @@ from typing import Any, NoReturn
 
 import typer
 
+from secure_queue.cli.acl import acl
 from secure_queue.cli.audit import audit
 from secure_queue.cli.certs import certs
 from secure_queue.cli.demo import demo
@@ -42,10 +43,11 @@ app.command()(demo)
 keys.command()(public)
 keys.command()(scope)
 app.add_typer(keys, name="keys")
-app.command()(audit)
+app.add_typer(audit, name="audit")
 app.command()(doctor)
 app.command()(status)
 app.command()(partitions)
+app.command()(acl)
 app.add_typer(dlq, name="dlq")
 app.add_typer(schedules, name="schedules")
 app.command()(up)

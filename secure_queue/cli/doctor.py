@@ -13,7 +13,7 @@ from secure_queue.cli.target import load_target
 from secure_queue.doctor.examine import Patient, examine
 from secure_queue.doctor.report import DoctorReport
 from secure_queue.doctor.tables import show_report
-from secure_queue.keyring import ring_for
+from secure_queue.keyring import keys_for
 from secure_queue.payload.choice import choose_serializer
 from secure_queue.redis.connect import hosted
 from secure_queue.redis.keys import QueueKeys
@@ -57,7 +57,7 @@ async def _examined(topology: Topology, queue: str) -> DoctorReport:
     found, settings = environment(), queue_settings(queue, None)
     classifier = None
     if found.keys is not None or found.keys_file is not None:
-        ring = ring_for(topology, None, found)
+        ring = keys_for(topology, None, found).ring
         classifier = Classifier(ring, settings.queue_name, choose_serializer("msgpack", None))
     keys = QueueKeys(settings.queue_name, settings.priorities)
     async with hosted(topology) as reachable:

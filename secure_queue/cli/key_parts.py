@@ -8,8 +8,9 @@ from typing import Annotated
 import typer
 
 from secure_queue import names
-from secure_queue.cli.keys import File, configured
+from secure_queue.cli.keys import configured
 from secure_queue.cli.output import hint, say
+from secure_queue.cli.rotate import File
 from secure_queue.errors import KeyRingError
 from secure_queue.payload.ciphers import Suite
 from secure_queue.payload.grants import Grants

@@ -1,34 +1,25 @@
-"""``secure-queue keys``: makes signing keys, and keeps the key file through a rotation."""
+"""``secure-queue keys``: makes signing keys, lists them, revokes one, and shows who holds which."""
 
 from __future__ import annotations
 
-from dataclasses import replace
-from datetime import UTC, datetime
+from dataclasses import asdict, replace
 from enum import StrEnum
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
-from secure_queue.cli.output import hint, say, say_json, show, table
-from secure_queue.clock import now_ms
+from secure_queue.cli.output import fail, hint, say, say_json, show, table
+from secure_queue.cli.rotate import File, Name, named, rotate, state_in, states_of, today, when_to_delete
+from secure_queue.cli.target import Target, ask
 from secure_queue.errors import KeyRingError
 from secure_queue.payload.grants import Grants
 from secure_queue.payload.key_files import add_key, entries_of_text, read_key_file, set_key_state
-from secure_queue.payload.keys import KeyEntry, KeyKind, KeyState, format_key, generate_key, next_key, parse_purpose
+from secure_queue.payload.keys import Key, KeyEntry, KeyKind, KeyRing, KeyState, format_key, generate_key, parse_purpose
+from secure_queue.presence import Process
+from secure_queue.rotation import agrees
 from secure_queue.settings import KEYS_FILE_VARIABLE, KEYS_VARIABLE, default_keys_file, environment
-
-Name = Annotated[
-    str | None, typer.Option(metavar="NAME", help="What to call the key in audits. [default: the date of today]")
-]
-File = Annotated[
-    Path | None,
-    typer.Option(
-        "--file",
-        metavar="PATH",
-        help=f"The key file. [default: {KEYS_FILE_VARIABLE}, or secure-queue-keys.toml in the current folder]",
-    ),
-]
+from secure_queue.worker import Worker
 
 
 class Kind(StrEnum):
@@ -40,7 +31,12 @@ class Kind(StrEnum):
 
 _KINDS = {Kind.HMAC: KeyKind.ROOT, Kind.ED25519: KeyKind.SEED}
 
-keys = typer.Typer(help="Signing keys: generate, list, add, retire.", no_args_is_help=True, rich_markup_mode=None)
+keys = typer.Typer(
+    help="Signing keys: generate, list, rotate, revoke, status; parts of keys for others.",
+    no_args_is_help=True,
+    rich_markup_mode=None,
+)
+keys.add_typer(rotate, name="rotate")
 
 
 @keys.command()
@@ -60,7 +56,7 @@ def generate(
     ] = None,
 ) -> None:
     """Make a signing key of 32 random bytes; whoever has it can sign tasks."""
-    entry = _generate(name or _today(), kind, file, purposes)
+    entry = _generate(name or today(), kind, file, purposes)
     if file is None:
         say(format_key(entry) if raw else f"export {KEYS_VARIABLE}={format_key(entry)}")
         hint("give it to every producer and worker, and to nobody else: whoever has it can sign tasks")
@@ -68,9 +64,18 @@ def generate(
     if raw:
         raise KeyRingError("--raw prints the key and --file writes it; give one of them")
     if file.exists():
-        raise KeyRingError(f"{file} exists; to rotate, use `secure-queue keys add --file {file}`")
+        raise KeyRingError(f"{file} exists; to rotate, begin with `secure-queue keys rotate distribute --file {file}`")
     add_key(file, entry)
-    hint(f"wrote {file} (mode 0600) with the active key {_named(entry)}\nnext: export {KEYS_FILE_VARIABLE}={file}")
+    hint(f"wrote {file} (mode 0600) with the active key {named(entry)}\nnext: export {KEYS_FILE_VARIABLE}={file}")
+
+
+def _generate(name: str, kind: Kind, file: Path | None, purposes: list[str] | None) -> KeyEntry:
+    if kind is Kind.HMAC or file is None:
+        if purposes:
+            raise KeyRingError("--purpose goes with --kind ed25519 and --file: only there can a key say what it is for")
+        return generate_key(name, kind=_KINDS[kind])
+    words = frozenset(parse_purpose(word) for word in purposes or ["task"])
+    return replace(generate_key(name, kind=KeyKind.SEED), grants=Grants(words))
 
 
 @keys.command("list")
@@ -91,70 +96,65 @@ def list_(
 
 
 @keys.command()
-def add(name: Name = None, file: File = None) -> None:
-    """Make a key like the active one and add it as one that verifies: the first step of a rotation."""
+def revoke(
+    name: Annotated[str, typer.Argument(metavar="NAME", help="The key, as `keys list` calls it.")],
+    file: File = None,
+    promote: Annotated[
+        str | None, typer.Option(metavar="NAME", help="Which key signs instead, if the key is the one that signs.")
+    ] = None,
+) -> None:
+    """Revoke a key at once, because it has leaked: what it signed is put aside from then on."""
     path = file or default_keys_file()
-    if not path.exists():
-        raise KeyRingError(f"there is no key file {path}; make one with `secure-queue keys generate --file {path}`")
-    entry = next_key(_active(path), name or _today())
-    add_key(path, entry)
+    states = states_of(path)
+    match state_in(states, name, path):
+        case KeyState.ACTIVE:
+            set_key_state(path, _successor(promote, {**states, name: KeyState.ACTIVE}, path), KeyState.ACTIVE)
+        case _ if promote is not None:
+            raise KeyRingError(f"{name} does not sign, so nothing takes its place; leave out --promote")
+        case _:
+            pass
+    set_key_state(path, name, KeyState.REVOKED)
     hint(
-        f"added {_named(entry)} to {path} as a key that verifies\n"
-        f"next: 1. copy the file to every producer and worker, and start them anew\n"
-        f"      2. `secure-queue keys retire {_active(path).name}`: {entry.name} signs from then on, copy the file again\n"
-        f"      3. when `secure-queue audit` counts no payload of the old key, retire that one once more"
+        f"{name} is revoked: what it signed is put aside as revoked-key, and kept\n"
+        f"next: 1. copy the file to every producer and worker; they read it within 5 seconds, or at a SIGHUP\n"
+        f"      2. `secure-queue audit quarantine list`, and release what is known to be genuine with --attest\n"
+        f"      3. take the entry out of {path} {when_to_delete()}"
     )
 
 
 @keys.command()
-def retire(
-    name: Annotated[str, typer.Argument(metavar="NAME", help="The key, as `keys list` calls it.")],
-    file: File = None,
-    promote: Annotated[
-        str | None, typer.Option(metavar="NAME", help="Which key signs instead, if more than one verifies.")
-    ] = None,
+def status(
+    target: Target, json: Annotated[bool, typer.Option("--json", help="Print one JSON object.")] = False
 ) -> None:
-    """Take one step with a key on its way out: active, then verify, then revoked."""
-    path = file or default_keys_file()
-    states = {stored.entry.name: stored.entry.state for stored in read_key_file(path)}
-    match states.get(name):
-        case None:
-            raise KeyRingError(f"{path} has no key of that name; see `secure-queue keys list`")
-        case KeyState.ACTIVE:
-            _replace_active(path, name, _successor(promote, states, path))
-        case KeyState.VERIFY if promote is not None:
-            raise KeyRingError(f"{name} does not sign, so nothing takes its place; leave out --promote")
-        case KeyState.VERIFY:
-            _revoke(path, name)
-        case KeyState.REVOKED:
-            raise KeyRingError(f"{name} is revoked already; take its entry out of {path} when no audit names it")
+    """Show which keys the living producers and workers of TARGET's queue hold.
+
+    Exit code 0: all hold what TARGET holds here. 1: some do not yet.
+    """
+
+    async def look(worker: Worker[Any]) -> tuple[KeyRing, list[Process]]:
+        return worker.key_ring, await worker.processes()
+
+    ring, processes = ask(target, look)
+    late = [process for process in processes if not agrees(process, ring)]
+    if json:
+        say_json({"keys": [_plain_key(key) for key in ring.keys], "processes": [asdict(each) for each in processes]})
+    else:
+        made = table(
+            "processes that live", "process", "role", *(f"{key.name} ({key.state.value})" for key in ring.keys)
+        )
+        for process in processes:
+            made.add_row(process.name, process.problem or process.role, *_cells(process, ring))
+        show(made)
+    if late:
+        fail(f"{len(late)} of {len(processes)} processes do not hold these keys yet; see the table", 1)
 
 
-def _generate(name: str, kind: Kind, file: Path | None, purposes: list[str] | None) -> KeyEntry:
-    if kind is Kind.HMAC or file is None:
-        if purposes:
-            raise KeyRingError("--purpose goes with --kind ed25519 and --file: only there can a key say what it is for")
-        return generate_key(name, kind=_KINDS[kind])
-    words = frozenset(parse_purpose(word) for word in purposes or ["task"])
-    return replace(generate_key(name, kind=KeyKind.SEED), grants=Grants(words))
+def _cells(process: Process, ring: KeyRing) -> list[str]:
+    return [process.state_of(key.key_id.hex()) or "-" for key in ring.keys]
 
 
-def _replace_active(path: Path, name: str, successor: str) -> None:
-    set_key_state(path, successor, KeyState.ACTIVE)
-    hint(
-        f"{successor} signs now, {name} goes on verifying\n"
-        f"next: 1. copy the file to every producer and worker, and start them anew\n"
-        f"      2. when `secure-queue audit` counts no payload of {name}, `secure-queue keys retire {name}` again"
-    )
-
-
-def _revoke(path: Path, name: str) -> None:
-    set_key_state(path, name, KeyState.REVOKED)
-    hint(
-        f"{name} is revoked: what it signed is put aside as revoked-key from now on\n"
-        f"next: 1. copy the file to every producer and worker, and start them anew\n"
-        f"      2. take the entry out of {path} when no audit names it any more"
-    )
+def _plain_key(key: Key) -> dict[str, str]:
+    return {"name": key.name, "id": key.key_id.hex(), "state": key.state.value}
 
 
 def _successor(promote: str | None, states: dict[str, KeyState], path: Path) -> str:
@@ -167,7 +167,9 @@ def _successor(promote: str | None, states: dict[str, KeyState], path: Path) -> 
         case KeyState.ACTIVE:
             raise KeyRingError("a key cannot follow itself; name another one with --promote")
         case KeyState.REVOKED:
-            raise KeyRingError(f"{promote} is revoked, and may have leaked; `secure-queue keys add` a new one")
+            raise KeyRingError(
+                f"{promote} is revoked, and may have leaked; `secure-queue keys rotate distribute` makes a new one"
+            )
         case None:
             raise KeyRingError(f"{path} has no key named {promote!r}; see `secure-queue keys list`")
 
@@ -175,7 +177,7 @@ def _successor(promote: str | None, states: dict[str, KeyState], path: Path) -> 
 def _only_successor(states: dict[str, KeyState], path: Path) -> str:
     waiting = [name for name, state in states.items() if state is KeyState.VERIFY]
     if not waiting:
-        raise KeyRingError(f"no other key could sign; first `secure-queue keys add --file {path}`")
+        raise KeyRingError(f"no other key could sign; first `secure-queue keys rotate distribute --file {path}`")
     if len(waiting) > 1:
         raise KeyRingError(f"more than one key could sign instead; name it: --promote {' | '.join(waiting)}")
     return waiting[0]
@@ -188,15 +190,3 @@ def configured(file: Path | None) -> tuple[str, list[KeyEntry]]:
         return KEYS_VARIABLE, entries_of_text(found)
     path = file or default_keys_file()
     return str(path), [stored.entry for stored in read_key_file(path)]
-
-
-def _active(path: Path) -> KeyEntry:
-    return next(stored.entry for stored in read_key_file(path) if stored.entry.state is KeyState.ACTIVE)
-
-
-def _named(entry: KeyEntry) -> str:
-    return f"{entry.name} ({entry.key_id.hex()})"
-
-
-def _today() -> str:
-    return f"{datetime.fromtimestamp(now_ms() / 1000, UTC):%Y-%m-%d}"

@@ -52,9 +52,10 @@ def run(
         return
     words = [target, *_options(burst=burst, concurrency=concurrency, verbose=verbose, quiet=quiet)]
     changes = reloader() if reload else None
-    if changes is None:
-        load_target(target)  # a bad target is told once, and not by every process
-    code = anyio.run(Supervisor(words, processes, restart=not burst, changes=changes).run)
+    # A bad target is told once, and not by every process.
+    from_file = changes is None and load_target(target).reads_keys_again
+    supervisor = Supervisor(words, processes, restart=not burst, changes=changes, keys_from_file=from_file)
+    code = anyio.run(supervisor.run)
     raise typer.Exit(code)
 
 

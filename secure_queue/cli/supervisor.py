@@ -13,7 +13,7 @@ from anyio.abc import Process, TaskGroup
 
 from secure_queue.clock import monotonic
 from secure_queue.errors import ConfigurationError
-from secure_queue.execution.shutdown import on_signals
+from secure_queue.execution.shutdown import HANGUP, TO_END, TO_READ_KEYS, on_signals
 
 FIRST_PAUSE_S = 0.5
 LONGEST_PAUSE_S = 30.0
@@ -39,13 +39,25 @@ def reloader() -> Changes:
 
 
 class Supervisor:
-    """Runs ``secure-queue run`` with *words* in *count* processes; ``run`` returns the exit code."""
+    """Runs ``secure-queue run`` with *words* in *count* processes; ``run`` returns the exit code.
 
-    def __init__(self, words: Sequence[str], count: int, *, restart: bool, changes: Changes | None = None) -> None:
+    With *keys_from_file* it passes a SIGHUP on to processes that look at their key file then.
+    """
+
+    def __init__(
+        self,
+        words: Sequence[str],
+        count: int,
+        *,
+        restart: bool,
+        changes: Changes | None = None,
+        keys_from_file: bool = False,
+    ) -> None:
         self._command = [sys.executable, "-m", "secure_queue", "run", *words, "--tied"]
         self._count = count
         self._restart = restart
         self._changes = changes
+        self._keys_from_file = keys_from_file
         self._children: set[Process] = set()
         self._times_asked = 0
         self._asked = anyio.Event()
@@ -55,7 +67,9 @@ class Supervisor:
     async def run(self) -> int:
         """Keep the processes alive until a signal, or the end of their work."""
         async with anyio.create_task_group() as background:
-            await background.start(on_signals, self._end_children)
+            await background.start(on_signals, self._end_children, TO_END)
+            if self._keys_from_file:
+                await background.start(on_signals, self._pass_on_hangup, TO_READ_KEYS)
             if self._changes is not None:
                 background.start_soon(self._watch, self._changes)
             async with anyio.create_task_group() as slots:
@@ -73,6 +87,10 @@ class Supervisor:
                 child.kill()
             else:
                 child.terminate()
+
+    def _pass_on_hangup(self) -> None:
+        for child in self._children:
+            child.send_signal(HANGUP)
 
     async def _watch(self, changes: Changes) -> None:
         async for _ in changes:

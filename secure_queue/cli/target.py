@@ -44,6 +44,7 @@ def load_target(target: str) -> Worker[Any]:
 def ask(target: str, question: Callable[[Worker[Any]], Awaitable[R]]) -> R:
     """Open the worker object as a producer does, and have *question* answered."""
     worker = load_target(target)
+    worker.announces = False
 
     async def answer() -> R:
         async with worker:

@@ -11,7 +11,7 @@ import typer
 
 from secure_queue.cli.up_view import View, view_for
 from secure_queue.errors import ConfigurationError, EmbeddedServerError
-from secure_queue.execution.shutdown import on_signals
+from secure_queue.execution.shutdown import TO_END, on_signals
 from secure_queue.local.groups import Group
 from secure_queue.local.plan import Kind, Wish
 from secure_queue.local.survey import look
@@ -79,7 +79,7 @@ def up(
 async def _serve(group: Group, view: View) -> None:
     """Until a signal comes, or nobody is left."""
     async with anyio.create_task_group() as tasks:
-        await tasks.start(on_signals, tasks.cancel_scope.cancel)
+        await tasks.start(on_signals, tasks.cancel_scope.cancel, TO_END)
         await group.start()
         while not view.all_are_down:
             view.update(await look(group.nodes))

@@ -21,6 +21,7 @@ from secure_queue.declare_schedules import Declared
 from secure_queue.execution.executor import Executor, Registry
 from secure_queue.execution.finished import Finished
 from secure_queue.execution.heartbeat import Heartbeat
+from secure_queue.execution.journal import Journal
 from secure_queue.execution.lanes import Lanes
 from secure_queue.execution.outbox import Outbox
 from secure_queue.execution.refusal import Refusals
@@ -39,6 +40,7 @@ from secure_queue.settings import QueueSettings, WorkerSettings
 from secure_queue.storage import Storages
 
 PULSE_S = 0.25
+JOURNAL_S = 1.0
 DRAIN, STOP = 1, 2  # as many requests, or signals, as that takes
 CANCEL_S = 5.0
 FLUSH_S = 10.0
@@ -61,16 +63,21 @@ class Engine:
         *,
         burst: bool = False,
         signals: Signals,
+        on_hangup: Callable[[], object],
+        journal: Journal,
         when_stuck: Callable[[], None],
     ) -> None:
         self._settings = settings
         self._signals = signals
+        self._on_hangup = on_hangup
         self._when_stuck = when_stuck
         self.desk = Desk()
         outboxes: dict[int, Outbox] = {}
-        self._settling = Settling(codec, self.desk, outboxes, settings.worker_id)
+        redact = settings.redact_failures
+        self._settling = Settling(codec, self.desk, outboxes, settings.worker_id, redact=redact)
+        self._journal = journal
         self._threads = Threads(settings.sync_concurrency)
-        refusals = Refusals(storages, self.desk)
+        refusals = Refusals(storages, self.desk, journal)
         finished = Finished()
         replays = Replays(storages, codec, self._settling, refusals, finished)
         self._executor = Executor(
@@ -79,7 +86,17 @@ class Engine:
         self._heartbeat = Heartbeat(open_storages, self.desk, round(settings.idle_timeout_s * 1000))
         drained = partial(self.ask, DRAIN) if burst else None
         self._lanes = Lanes(
-            storages, codec, queue, settings, self.desk, outboxes, self._settling, self._heartbeat, finished, drained
+            storages,
+            codec,
+            queue,
+            settings,
+            self.desk,
+            outboxes,
+            self._settling,
+            self._heartbeat,
+            finished,
+            journal,
+            drained,
         )
         self._scheduler = Scheduler(storages.at(0), codec, declared_schedules, self.desk, queue.default_priority)
         self._thread = threading.get_ident()
@@ -110,6 +127,7 @@ class Engine:
             await self._lanes.open(background)
             background.start_soon(every, LOOK_S, self._scheduler.tick)
             background.start_soon(every, PULSE_S, self._pulse)
+            background.start_soon(every, JOURNAL_S, self._journal.flush)
             self._threads.serve(background)
             await self._work()
             await self._flush()
@@ -121,7 +139,8 @@ class Engine:
     async def _flush(self) -> None:
         with anyio.move_on_after(FLUSH_S) as scope:
             await self._lanes.drain()
-        if scope.cancelled_caught:
+            await self._journal.flush()
+        if scope.cancelled_caught and self.desk.held:
             _log.error("%d runs could not be settled before the end; they run again", len(self.desk.held))
 
     async def _pulse(self) -> None:
@@ -129,6 +148,9 @@ class Engine:
         if self._asked < min(self._signals.received, STOP):
             _log.info("received %s", self._signals.last)
             self.ask(min(self._signals.received, STOP))
+        if self._signals.take_hangups():
+            _log.info("received SIGHUP, looking at the key file")
+            self._on_hangup()
         self._obey()
         self._lanes.return_surplus()
 

@@ -21,7 +21,6 @@ from secure_queue.execution.threads import NoThread, Raised, Threads
 from secure_queue.execution.verdict import EXPIRED, WORKER_LOST, Ending, Failed, TimedOut
 from secure_queue.partitions import is_misplaced
 from secure_queue.payload.codec import Codec, Opened, Purpose
-from secure_queue.payload.failures import describe
 from secure_queue.payload.records import TaskHead
 from secure_queue.settings import LONGEST_S, TaskSettings, WorkerSettings
 from secure_queue.tasks import RegisteredTask, current_run
@@ -88,6 +87,7 @@ class Executor:
             await self._reject(run, "undeserializable")  # a deserializer of the application made up a cancellation
         else:
             run.opened = opened
+            run.arguments = args, kwargs
             run.fire_ms = None if head is None else head.fire_ms
             replayed = self._replays.is_suspect(run, opened) and await self._replays.settle(run, opened)
             task = None if replayed else self._ready_task(run, opened, head)
@@ -157,7 +157,7 @@ class Executor:
         except BaseException as error:
             if _must_pass(error):
                 raise
-            self._settling.fail(run, describe(error))
+            self._settling.fail_of(run, error, value)
 
     def interrupted(self, run: Run) -> None:
         """Settle a run whose scope was cancelled: by its timeout, unless somebody gave another reason."""

@@ -18,6 +18,7 @@ from secure_queue.execution.appetite import Appetite
 from secure_queue.execution.fetcher import LAST_CLAIM_S, Fetcher
 from secure_queue.execution.finished import Finished
 from secure_queue.execution.heartbeat import Heartbeat
+from secure_queue.execution.journal import Journal
 from secure_queue.execution.outbox import Outbox
 from secure_queue.execution.runs import Desk
 from secure_queue.execution.settling import Settling
@@ -47,9 +48,11 @@ class Lanes:
         settling: Settling,
         heartbeat: Heartbeat,
         finished: Finished,
+        journal: Journal,
         drained: Callable[[], None] | None,
     ) -> None:
         self._finished = finished
+        self._journal = journal
         self._storages = storages
         self._codec = codec
         self._queue = queue
@@ -129,7 +132,9 @@ class Lanes:
     def _open(self, partition: int) -> None:
         storage = self._storages.at(partition)
         outbox = self._outboxes[partition] = Outbox(storage, self._desk, self._queue.priorities, self._finished)
-        upkeep = Upkeep(storage, self._codec, self._settings, self._desk, self._heartbeat, self._settling)
+        upkeep = Upkeep(
+            storage, self._codec, self._settings, self._desk, self._heartbeat, self._settling, self._journal
+        )
         fetcher = Fetcher(
             storage,
             partition,

@@ -22,6 +22,7 @@ class Run:
     """One claimed task: first unverified bytes, then what they say, and while it runs the handle to interrupt it."""
 
     __slots__ = (
+        "arguments",
         "claim",
         "fire_ms",
         "give_up_at",
@@ -39,6 +40,7 @@ class Run:
         self.claim = claim
         self.partition = partition
         self.opened: Opened | Sealed | None = None
+        self.arguments: object = ()
         self.settings = NOBODY_KNOWS
         self.ttl_ms = 0
         self.started_ms = 0

@@ -26,6 +26,7 @@ from secure_queue.outcomes import aborted_result, seal_done, seal_failure
 from secure_queue.payload.codec import Codec, Opened
 from secure_queue.payload.failures import Failure, describe
 from secure_queue.payload.records import Outcome, ResultHead
+from secure_queue.payload.redaction import redacted
 from secure_queue.storage import End, GiveBack
 
 UNKNOWN_FOR_MS = 60_000
@@ -39,11 +40,14 @@ _log = logging.getLogger("secure_queue.worker")
 class Settling:
     """Carries out verdicts."""
 
-    def __init__(self, codec: Codec, desk: Desk, outboxes: Mapping[int, Outbox], worker_id: str) -> None:
+    def __init__(
+        self, codec: Codec, desk: Desk, outboxes: Mapping[int, Outbox], worker_id: str, *, redact: bool = True
+    ) -> None:
         self._codec = codec
         self._desk = desk
         self._outboxes = outboxes
         self._worker_id = worker_id
+        self._redact = redact
         self._unknown_since: dict[bytes, int] = {}
 
     def succeed(self, run: Run, task: Opened, value: bytes) -> None:
@@ -60,13 +64,18 @@ class Settling:
             case RetryIn(delay_ms):
                 self.try_again(run, delay_ms)
             case Bury(error):
-                self.fail(run, error if type(error) is Failure else describe(error))
+                self.fail(run, error) if type(error) is Failure else self.fail_of(run, error)
             case Cancel():
                 self._abort(run)
             case GiveUp():
                 self.let_go(run)
             case HandBack():
                 self.hand_back(run)
+
+    def fail_of(self, run: Run, error: BaseException, value: object = None) -> None:
+        """The task failed for good by an exception, whose words must not tell its arguments or the *value* it returned."""
+        failure = describe(error)
+        self.fail(run, redacted(failure, [run.arguments, value]) if self._redact else failure)
 
     def fail(self, run: Run, failure: Failure) -> None:
         """The task failed for good."""

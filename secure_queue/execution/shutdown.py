@@ -1,4 +1,6 @@
-"""Signals: the first asks a worker to stop in peace, the next to stop now. The only place that knows signals.
+"""Signals: the first asks a worker to stop in peace, the next to stop now; SIGHUP asks it to look at its key file.
+
+The only place that knows signals.
 
 For workers a handler only counts; each looks at its count now and then, in its own event loop. So several workers, in one
 loop or in several, share the signals of a process, and in the end the handlers of the host are put back. A program that
@@ -10,16 +12,20 @@ from __future__ import annotations
 import logging
 import signal
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from typing import Any
+from typing import Any, Final
 
 import anyio
 from anyio.abc import TaskStatus
 
 ENOUGH = 2
 """Signals that a worker understands: stop in peace, stop now."""
-_SIGNALS = ("SIGINT", "SIGTERM")
+TO_END = ("SIGINT", "SIGTERM")
+TO_READ_KEYS = ("SIGHUP",)
+HANGUP: Final[signal.Signals] = getattr(
+    signal, "SIGHUP", signal.SIGTERM
+)  # where there is none, nobody will ever send it
 
 _log = logging.getLogger("secure_queue.worker")
 
@@ -30,6 +36,16 @@ class Signals:
     def __init__(self) -> None:
         self.received = 0
         self.last = ""
+        self._hangups = 0
+
+    def hang_up(self) -> None:
+        """A SIGHUP has come."""
+        self._hangups += 1
+
+    def take_hangups(self) -> int:
+        """How many SIGHUPs have come since the last call."""
+        taken, self._hangups = self._hangups, 0
+        return taken
 
 
 _listeners: list[Signals] = []
@@ -37,15 +53,19 @@ _hosts_handlers: dict[int, Any] = {}
 
 
 @contextmanager
-def received_signals(wanted: bool) -> Iterator[Signals]:
-    """Count SIGINT and SIGTERM for the time of the context, if they are *wanted* and can be received in this thread."""
+def received_signals(wanted: bool, hangups: bool) -> Iterator[Signals]:
+    """Count SIGINT and SIGTERM for the time of the context, if they are *wanted* and can be received in this thread.
+
+    SIGHUP is counted with *hangups* only: without a key file it ends a process, as the host has it.
+    """
     signals = Signals()
     if not wanted or threading.current_thread() is not threading.main_thread():
         yield signals
         return
     _listeners.append(signals)
-    if len(_listeners) == 1:
-        _hosts_handlers.update({number: signal.signal(number, _count) for number in _numbers()})
+    for number in _numbers(TO_END + TO_READ_KEYS if hangups else TO_END):
+        if len(_listeners) == 1 or (number not in _hosts_handlers and _hosts_handlers):
+            _hosts_handlers[number] = signal.signal(number, _count)
     try:
         yield signals
     finally:
@@ -55,6 +75,10 @@ def received_signals(wanted: bool) -> Iterator[Signals]:
 
 
 def _count(number: int, _frame: object) -> None:
+    if signal.Signals(number).name in TO_READ_KEYS:
+        for listener in _listeners:
+            listener.hang_up()
+        return
     for listener in _listeners:
         listener.received += 1
         listener.last = signal.Signals(number).name
@@ -68,13 +92,15 @@ def _put_back() -> None:
     _hosts_handlers.clear()
 
 
-def _numbers() -> list[signal.Signals]:
-    return [getattr(signal, name) for name in _SIGNALS if hasattr(signal, name)]
+def _numbers(wanted: Sequence[str]) -> list[signal.Signals]:
+    return [getattr(signal, name) for name in wanted if hasattr(signal, name)]
 
 
-async def on_signals(act: Callable[[], None], *, task_status: TaskStatus[None] = anyio.TASK_STATUS_IGNORED) -> None:
-    """Call *act* at every SIGINT or SIGTERM, for ever."""
-    with anyio.open_signal_receiver(*_numbers()) as signals:
+async def on_signals(
+    act: Callable[[], None], wanted: Sequence[str], *, task_status: TaskStatus[None] = anyio.TASK_STATUS_IGNORED
+) -> None:
+    """Call *act* at every signal of *wanted*, for ever."""
+    with anyio.open_signal_receiver(*_numbers(wanted)) as signals:
         task_status.started()
         async for number in signals:
             _log.info("received %s", signal.Signals(number).name)

@@ -8,6 +8,7 @@ from secure_queue import names
 from secure_queue.clock import now_ms
 from secure_queue.errors import Rejected
 from secure_queue.execution.heartbeat import Heartbeat
+from secure_queue.execution.journal import Journal
 from secure_queue.execution.runs import NOBODY_KNOWS, Desk, Run
 from secure_queue.execution.settling import Settling
 from secure_queue.execution.verdict import Aborted, LeaseLost
@@ -33,6 +34,7 @@ class Upkeep:
         desk: Desk,
         heartbeat: Heartbeat,
         settling: Settling,
+        journal: Journal,
     ) -> None:
         self._storage = storage
         self._codec = codec
@@ -40,6 +42,7 @@ class Upkeep:
         self._desk = desk
         self._heartbeat = heartbeat
         self._settling = settling
+        self._journal = journal
         self._generation: bytes | None = None
 
     async def tick(self) -> float | None:
@@ -111,5 +114,6 @@ class Upkeep:
             )
         except Rejected as error:
             _audit_log.error("an abort mark for %s was ignored: %s", names.printable(task.task_id), error)
+            self._journal.note("abort-mark-ignored", id=task.task_id, reason=error.reason)
             return False
         return mark.ref == task.jti

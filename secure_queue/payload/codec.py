@@ -24,7 +24,18 @@ from secure_queue.payload.purposes import Purpose
 from secure_queue.payload.rings import KeyRing
 from secure_queue.payload.serializers import MSGPACK_ID, MsgpackSerializer, Serializer
 
-__all__ = ["DEFAULT_LIFETIME_S", "NO_EXPIRY", "VALUED", "Codec", "Habits", "Limits", "Opened", "Purpose", "Sealed"]
+__all__ = [
+    "DEFAULT_LIFETIME_S",
+    "NO_EXPIRY",
+    "VALUED",
+    "Codec",
+    "Habits",
+    "Limits",
+    "Opened",
+    "Purpose",
+    "Sealed",
+    "split_body",
+]
 
 _HEAD_LENGTH: Final = struct.Struct(">H")
 _NO_HEAD: Final = _HEAD_LENGTH.pack(0)
@@ -122,9 +133,18 @@ class Codec:
         self.habits = habits or Habits()
         self.limits = limits or self.habits.limits
         self._compresses = self.habits.compress
-        self._seal = QueueSeal(ring, queue, self.limits, self.habits.encrypted)
+        self._queue = queue
+        self.use(ring)
         # msgpack is data only and therefore always accepted: failures travel in it whatever the serializer is.
         self._loads = {MSGPACK_ID: MsgpackSerializer().loads, serializer.id: _loader(serializer)}
+
+    def use(self, ring: KeyRing) -> None:
+        """Seal and open with *ring* from the next call on."""
+        self._seal = QueueSeal(ring, self._queue, self.limits, self.habits.encrypted)
+
+    def key_id_for(self, purpose: Purpose, encrypt: bool | None = None) -> bytes:
+        """The id of the key that seals such messages; raises ``KeyRingError`` if there is none."""
+        return self._seal.signer(purpose, encrypt).key_id
 
     def seal(
         self,
@@ -189,7 +209,7 @@ class Codec:
         if body[:2] == _NO_HEAD:
             head, value = b"", body[2:]
         else:
-            head, value = _split(body)
+            head, value = split_body(body)
         loads = self._loads.get(serializer_id)
         if loads is None:
             raise Rejected("serializer-not-allowed")
@@ -221,7 +241,7 @@ class Codec:
     ) -> Sealed:
         """Verify everything and deserialize nothing: the same steps as ``open`` without the last two."""
         verified = self._seal.open(untrusted, purpose, task_id, function, ref, now_ms)
-        return Sealed(purpose, task_id, *verified[:-1], *_split(verified[-1]))
+        return Sealed(purpose, task_id, *verified[:-1], *split_body(verified[-1]))
 
     def verify_late(self, untrusted: bytes, purpose: Purpose, task_id: str, *, now_ms: int) -> Sealed:
         """``verify`` for a payload that may have expired meanwhile: it is judged as of the moment when it did."""
@@ -235,7 +255,8 @@ class Codec:
             self._seal.signer(Purpose.RESULT, True)
 
 
-def _split(body: bytes) -> tuple[bytes, Any]:
+def split_body(body: bytes) -> tuple[bytes, Any]:
+    """The head and the value of a body; raises ``Rejected``."""
     head_end = 2 + int.from_bytes(body[:2], "big")
     if not 2 <= head_end <= len(body):
         raise Rejected("malformed")

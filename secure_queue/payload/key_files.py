@@ -145,6 +145,11 @@ def read_key_file(path: Path) -> list[StoredKey]:
     return [key_of_table(table, partial(_read_beside, path), path) for table in tables]
 
 
+def read_private_file(path: Path) -> str:
+    """The text of a secret that is a file of its own; it must be closed to others like a key file."""
+    return _read_private(path).strip()
+
+
 def add_key(path: Path, entry: KeyEntry) -> None:
     """Add a key; the first one makes the file."""
     if not path.exists():

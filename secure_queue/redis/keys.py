@@ -43,6 +43,9 @@ class QueueKeys:
         self.aborts = self.prefix + b"aborts"
         self.workers = self.prefix + b"workers"
         self.finished = self.prefix + b"finished"
+        self.presence = self.prefix + b"presence"
+        self.present = self.prefix + b"present"
+        self.audit = self.prefix + b"audit"
         self.schedules = self.prefix + b"schedules"
         self.fired = self.prefix + b"fired"
         self.config = self.prefix + b"config"
@@ -89,12 +92,18 @@ class QueueKeys:
             return None
         return (kind, rest) if kind in _TYPES or kind == b"misfit" else None
 
+    def pattern(self, kind: str) -> bytes:
+        """The pattern of the keys (or channels) of a kind in every partition, for rules of access; "" for all of them."""
+        rest = "*" if not kind else ":*" if kind in _NAMED_BY_MORE else ""
+        return b"sq:{%s/*}:%s%s" % (self.tag.rpartition(b"/")[0], kind.encode(), rest.encode())
+
     @cached_property
     def fixed(self) -> tuple[bytes, ...]:
         """Every key whose name depends on no task and no worker."""
         indexes = (self.meta, self.leases, self.wake, self.results, self.dead, self.workers, self.finished, self.config)
         hashes = (self.aborts, self.schedules, self.fired)
-        return (*self.buckets, *hashes, self.quarantine, *self.both, *indexes)
+        beside = (self.quarantine, self.presence, self.present, self.audit)
+        return (*self.buckets, *hashes, *beside, *self.both, *indexes)
 
     @cached_property
     def both(self) -> tuple[bytes, ...]:
@@ -102,15 +111,18 @@ class QueueKeys:
         return tuple(key for name in self.priorities for key in (self.ready[name], self.due[name]))
 
 
+_NAMED_BY_MORE = frozenset({"tasks", "ready", "due", "result", "claim", "misfit", "done"})
 _TYPES = {
     b"meta": b"hash",
     b"config": b"hash",
     b"tasks": b"hash",
     b"aborts": b"hash",
+    b"presence": b"hash",
     b"schedules": b"hash",
     b"fired": b"hash",
     b"ready": b"list",
     b"claim": b"list",
+    b"audit": b"list",
     b"due": b"zset",
     b"leases": b"zset",
     b"wake": b"zset",
@@ -118,6 +130,7 @@ _TYPES = {
     b"dead": b"zset",
     b"workers": b"zset",
     b"finished": b"zset",
+    b"present": b"zset",
     b"quarantine": b"stream",
     b"result": b"string",
 }

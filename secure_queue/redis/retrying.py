@@ -85,6 +85,7 @@ _CODES = dict.fromkeys(_TRANSIENT_CODES.split(), Fault.TRANSIENT) | {
 # Redis 6.2 wraps the error of a command in a script: "Error running script (call to f_…): @user_script:1: -OOM …"
 _WRAPPED = re.compile(r"Error running script .*?@user_script: ?\d+: (?:@user_script: ?\d+: )?")
 _CODE = re.compile(r"-?([A-Z]{3,})\b")
+_DENIED_IN_A_SCRIPT = re.compile(r"The user executing the script can't|ACL failure in script")  # 6.2, and 7 or later
 
 
 def classify(error: BaseException) -> Fault:
@@ -145,7 +146,7 @@ def translate(error: BaseException, server: str) -> SecureQueueError:
         )
     if isinstance(error, AuthenticationError):
         return ConfigurationError(f"{server} refused the login; check user and password in the URL")
-    if isinstance(error, AuthorizationError):
+    if isinstance(error, AuthorizationError) or _DENIED_IN_A_SCRIPT.search(str(error)):
         return ConfigurationError(
             f"{server} denies a command or key to this user; check its ACL rules: {_first_line(error)}"
         )

@@ -9,10 +9,10 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any, Final, cast
 
+from secure_queue.evidence import PutAside, StoredField, StoredKey, Structure
 from secure_queue.redis.keys import QueueKeys
 from secure_queue.redis.link import Argument, Link, Reply, WrongType
 from secure_queue.redis.scripts import load
-from secure_queue.storage import PutAside, StoredField, StoredKey, Structure
 
 STEP_DEADLINE_S = 10.0
 KEYS_PER_STEP = 500
@@ -74,7 +74,7 @@ class RedisScan:
         args: list[Argument] = [first, PUT_ASIDE_PER_STEP, self._limit, LONGEST_NAME]
         reply = await self._run("put_aside", [self._keys.quarantine], args) or [b""]
         fields = iter(reply[1:])
-        return reply[0], [PutAside(*entry) for entry in zip(fields, fields, fields, fields, strict=True)]
+        return reply[0], [PutAside(*entry) for entry in zip(fields, fields, fields, fields, fields, strict=True)]
 
     async def _survey(self, keys: Sequence[bytes]) -> list[StoredKey]:
         if not keys:

@@ -31,8 +31,13 @@ def load(name: str) -> Script:
     """The script ``lua/<name>.lua`` behind the common prelude; raises ``ConfigurationError`` if its header is missing."""
     body = _read(name)
     check_header(name, body)
-    source = _read("_prelude") + body
+    source = prelude() + body
     return Script(name, source, hashlib.sha1(source.encode(), usedforsecurity=False).hexdigest())
+
+
+def prelude() -> str:
+    """What stands before every script."""
+    return _read("_prelude")
 
 
 def check_header(name: str, source: str) -> None:

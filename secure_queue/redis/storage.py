@@ -16,6 +16,7 @@ from typing import Any, TypeVar, cast
 from secure_queue.durability import AT_PRIMARY, Assurance, Durability
 from secure_queue.names import printable
 from secure_queue.partitions import MOST_PARTITIONS
+from secure_queue.redis.evidence import RedisEvidence
 from secure_queue.redis.keys import QueueKeys
 from secure_queue.redis.link import Argument, Link, Reply, WrongType
 from secure_queue.redis.replay import Replay
@@ -78,6 +79,9 @@ class RedisStorage(RedisTimetable):
 
     def scannable(self) -> RedisScan:
         return RedisScan(self._link, self.keys, self._max_payload_bytes)
+
+    def evidence(self) -> RedisEvidence:
+        return RedisEvidence(self._link, self._run, self.keys, self._max_payload_bytes)
 
     async def enqueue(
         self, tasks: Sequence[NewTask], deadline: float, assurance: Assurance = AT_PRIMARY

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import pytest
 
+from secure_queue.evidence import StoredField, StoredKey, Structure
 from secure_queue.redis.keys import QueueKeys
 from secure_queue.redis.link import Link
 from secure_queue.redis.scanning import LONGEST_NAME, RedisScan
-from secure_queue.storage import StoredField, StoredKey, Structure
 
 pytestmark = pytest.mark.anyio
 

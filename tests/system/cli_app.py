@@ -13,7 +13,12 @@ from secure_queue import Worker
 QUEUE = "SECURE_QUEUE_TEST_QUEUE"
 JOURNAL = "SECURE_QUEUE_TEST_JOURNAL"
 
-worker: Worker[None] = Worker(queue_name=os.environ.get(QUEUE, "cli"), idle_timeout=5, concurrency=4)
+worker: Worker[None] = Worker(
+    queue_name=os.environ.get(QUEUE, "cli"),
+    idle_timeout=5,
+    concurrency=4,
+    redact_failures=False,  # its dead letters must show what they are told
+)
 
 
 @worker.task(name="note", ttl=60)

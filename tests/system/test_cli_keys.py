@@ -70,8 +70,8 @@ def test_pairs_and_their_public_halves_let_one_side_enqueue_and_the_other_answer
 def test_a_pair_is_followed_by_a_pair_with_the_same_grants(plain: Shell) -> None:
     file = plain.folder / "web.toml"
     plain.run("keys", "generate", "--kind", "ed25519", "--name", "old", "--file", str(file))
-    plain.run("keys", "add", "--name", "new", "--file", str(file))
-    plain.run("keys", "retire", "old", "--file", str(file))
+    plain.run("keys", "rotate", "distribute", "--name", "new", "--file", str(file))
+    plain.run("keys", "rotate", "promote", "new", "--file", str(file))
     assert file.read_text().count('kind = "es"') == file.read_text().count('purposes = ["task"]') == 2
     with pytest.raises(KeyRingError, match="may sign a result"):
         codec(file).check_answers()

@@ -88,7 +88,7 @@ async def test_the_plain_function_can_still_be_called(place: Place) -> None:
 
 
 async def test_a_failure_arrives_as_type_message_and_traceback(place: Place) -> None:
-    worker = place.worker(known_errors=[Unlike])
+    worker = place.worker(known_errors=[Unlike], redact_failures=False)
 
     @worker.task(max_tries=1)
     async def fail(kind: str) -> None:

@@ -118,3 +118,19 @@ local function push_result(waiters, id, sealed)
   end
 end
 
+-- How many bytes an entry of the quarantine counts for; the sum stands in meta, and begins anew with the stream.
+local function weight(fields)
+  local sum = 0
+  for _, field in ipairs(fields) do sum = sum + #tostring(field) end
+  return sum
+end
+
+-- Takes an entry out of the quarantine by hand; false if there is none of that name.
+local function take_out(meta, quarantine, entry)
+  local found = redis.call('XRANGE', quarantine, entry, entry)[1]
+  if not found then return false end
+  local counted = tonumber(redis.call('HGET', meta, 'quarantined') or 0) or 0
+  redis.call('HSET', meta, 'quarantined', math.max(0, counted - weight(found[2])))
+  redis.call('XDEL', quarantine, entry)
+  return true
+end

@@ -23,12 +23,6 @@ redis.call('HDEL', bucket, id, RUN .. id, WAITERS .. id, DEATH .. id)
 redis.call('ZREM', KEYS[2], id)
 redis.call('HDEL', KEYS[5], id)
 
--- How many bytes lie in the stream is counted in meta; the count begins anew with the stream.
-local function weight(of)
-  local sum = 0
-  for _, field in ipairs(of) do sum = sum + #tostring(field) end
-  return sum
-end
 local entries = redis.call('XLEN', quarantine)
 local counted = entries > 1 and tonumber(redis.call('HGET', KEYS[1], 'quarantined') or 0) or 0
 if counted ~= counted or counted < 0 or counted > 2 * most_bytes then counted = 0 end       -- not a count of ours

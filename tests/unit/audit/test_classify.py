@@ -174,14 +174,14 @@ def test_a_pickle_is_judged_by_the_allowlist_of_the_queue() -> None:
     payload = sealed(serializer_id=PICKLE_ID, value=pickle.dumps(Allowed(1)))
     found = look(payload)
     assert found.code is Code.DANGEROUS_PICKLE
-    assert found.detail == f"global-not-allowed: {Allowed.__module__}.Allowed"
+    assert found.detail == f"global-not-allowed: {Allowed.__module__}.Allowed by BUILD, NEWOBJ"
     assert look(payload, serializer=RestrictedPickle(allow=[Allowed])).code is Code.VALID
     attack = sealed(serializer_id=PICKLE_ID, value=pickle.dumps(Attack()))
     assert "system" in look(attack, serializer=RestrictedPickle(allow=[Allowed])).detail
 
 
 def test_an_unsigned_pickle_tells_what_it_would_have_called() -> None:
-    assert look(pickle.dumps(Attack())).detail == f"a bare pickle: global-not-allowed: {os.name}.system"
+    assert look(pickle.dumps(Attack())).detail == f"a bare pickle: global-not-allowed: {os.name}.system by REDUCE"
 
 
 def test_the_key_that_a_payload_names_is_shown_even_if_it_is_revoked() -> None:

@@ -1,0 +1,120 @@
+"""Puts what an old key has signed under a fresh seal of the active one, so that a rotation need not wait for its end.
+
+Only what is genuine where it lies is sealed again, as the same message: id, function, message id, times and value stay.
+Nothing is deserialized. Abort marks and presence end by themselves; what was put aside stays as it is.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import AsyncIterator
+from typing import Final
+
+from secure_queue import names
+from secure_queue.audit.scan import Pace
+from secure_queue.clock import now_ms
+from secure_queue.errors import KeyRingError, Rejected
+from secure_queue.evidence import Evidence, Scannable, StoredKey, Structure
+from secure_queue.payload.codec import NO_EXPIRY, Codec, Purpose, Sealed
+
+YOUNG_MS: Final = 60_000
+"""A message so young may still be repeated after a lost reply, and must be recognised by its bytes."""
+_DEATH: Final = b"!d"
+_START: Final = b"0"
+
+RESEALED, CURRENT, YOUNG, LEFT = "resealed", "current", "too young", "left alone"
+
+
+class Resealer:
+    """Walks one partition; what became of each payload is counted in ``counts``."""
+
+    def __init__(self, store: Scannable, evidence: Evidence, codec: Codec) -> None:
+        self._store = store
+        self._evidence = evidence
+        self._codec = codec
+        self.counts: Counter[str] = Counter()
+
+    async def run(self, rate: float) -> AsyncIterator[int]:
+        """Reseal everything, at most *rate* payloads a second; yields how many were looked at in each step."""
+        pace = Pace(rate)
+        async for step in self._steps():
+            yield step
+            await pace.keep(step)
+
+    async def _steps(self) -> AsyncIterator[int]:
+        for key in await self._store.fixed_keys():
+            if key.structure in (Structure.BUCKET, Structure.SCHEDULES) and key.sound:
+                async for step in self._hash(key):
+                    yield step
+        cursor = _START
+        while True:
+            cursor, found = await self._store.other_keys(cursor)
+            results = [key for key in found if key.structure is Structure.RESULT and key.sound]
+            for key in results:
+                untrusted = await self._store.peek(key.untrusted_key) if key.untrusted is None else key.untrusted
+                await self._payload(key.structure, Purpose.RESULT, key.untrusted_rest, untrusted)
+            yield len(results)
+            if cursor == _START:
+                return
+
+    async def _hash(self, key: StoredKey) -> AsyncIterator[int]:
+        cursor = _START
+        while True:
+            cursor, fields = await self._store.fields(key.untrusted_key, cursor)
+            for field in fields:
+                name = field.untrusted_name
+                untrusted = field.untrusted
+                if untrusted is None:
+                    untrusted = await self._store.peek(key.untrusted_key, name)
+                if key.structure is Structure.SCHEDULES:
+                    await self._payload(key.structure, Purpose.SCHEDULE, name, untrusted)
+                elif name.startswith(_DEATH):
+                    await self._payload(key.structure, Purpose.RESULT, name[2:], untrusted, mark=_DEATH)
+                elif not name.startswith(b"!"):
+                    await self._payload(key.structure, Purpose.TASK, name, untrusted)
+            yield len(fields)
+            if cursor == _START:
+                return
+
+    async def _payload(
+        self, kind: Structure, purpose: Purpose, task_id: bytes, untrusted: bytes | int | None, mark: bytes = b""
+    ) -> None:
+        if isinstance(untrusted, bytes) and not (kind is Structure.RESULT and untrusted.startswith(b"-")):
+            self.counts[await self._reseal(kind, purpose, task_id, untrusted, mark)] += 1
+
+    async def _reseal(
+        self, kind: Structure, purpose: Purpose, untrusted_id: bytes, untrusted: bytes, mark: bytes
+    ) -> str:
+        task_id, now = names.stored_task_id(untrusted_id), now_ms()
+        if task_id is None:
+            return LEFT
+        try:
+            sealed = self._codec.verify(untrusted, purpose, task_id, now_ms=now)
+            current = self._codec.key_id_for(purpose, sealed.is_encrypted or None)
+        except (Rejected, KeyRingError):  # not genuine, or for another side to seal
+            return LEFT
+        if sealed.key_id == current:
+            return CURRENT
+        if now - sealed.issued_ms < YOUNG_MS:
+            return YOUNG
+        fresh = same_message(self._codec, purpose, sealed)
+        return RESEALED if await self._evidence.reseal(kind, untrusted_id, untrusted, fresh, mark) else LEFT
+
+
+def same_message(codec: Codec, purpose: Purpose, sealed: Sealed) -> bytes:
+    """The same message under the active key."""
+    expires, start = sealed.expires_ms, sealed.not_before_ms
+    return codec.seal(
+        purpose,
+        sealed.task_id,
+        sealed.function,
+        sealed.head,
+        sealed.value,
+        now_ms=sealed.issued_ms,
+        jti=sealed.jti,
+        ref=sealed.ref,
+        delay_ms=start - sealed.issued_ms,
+        lifetime_s=NO_EXPIRY if expires is None else (expires - start) // 1000,
+        serializer_id=sealed.serializer_id,
+        encrypt=sealed.is_encrypted or None,
+    )

@@ -1,0 +1,108 @@
+"""Who lives: each process says sealed which keys it holds, so that a rotation can be seen from one place."""
+
+from __future__ import annotations
+
+import os
+from dataclasses import dataclass
+from typing import Final, Protocol
+
+from secure_queue.clock import now_ms
+from secure_queue.errors import Rejected
+from secure_queue.evidence import Evidence
+from secure_queue.names import printable, stored_task_id
+from secure_queue.payload.codec import Codec, Purpose
+from secure_queue.payload.keys import KeyRing
+from secure_queue.payload.serializers import MSGPACK_ID, pack_plain, unpack_plain
+
+INTERVAL_S: Final = 5.0
+GONE_AFTER_MS: Final = 15_000
+PRODUCER, WORKER = "producer", "worker"
+_LIFETIME_S: Final = 60
+_FUNCTION: Final = "secure_queue.presence"
+_ROLE, _SINCE_MS, _KEYS = 1, 2, 3
+
+
+@dataclass(frozen=True, slots=True)
+class Process:
+    """A process that lives. ``keys`` maps the id of each of its keys to the state that it has there.
+
+    ``problem`` says why its record does not open; nothing else of it is known then.
+    """
+
+    name: str
+    role: str = ""
+    since_ms: int = 0
+    keys: tuple[tuple[str, str], ...] = ()
+    problem: str = ""
+
+    def state_of(self, key_id: str) -> str:
+        """What the process may do with a key: active, verify, revoked, or nothing if it does not have it."""
+        return dict(self.keys).get(key_id, "")
+
+
+class Holder(Protocol):
+    """Whoever has the keys of the process."""
+
+    @property
+    def ring(self) -> KeyRing: ...
+
+
+class Announcer:
+    """Says of one process that it lives; ``tick`` belongs into a loop."""
+
+    def __init__(self, evidence: Evidence, codec: Codec, keys: Holder, worker_id: str, role: str) -> None:
+        self._evidence = evidence
+        self._codec = codec
+        self._keys = keys
+        self._name = f"{worker_id}.{os.urandom(4).hex()}"
+        self._role = role
+        self._since_ms = now_ms()
+
+    async def tick(self) -> None:
+        """Say it once."""
+        keys = [[key.key_id.hex(), key.state.value] for key in self._keys.ring.keys]
+        sealed = self._codec.seal(
+            Purpose.STATE,
+            self._name,
+            _FUNCTION,
+            b"",
+            pack_plain({_ROLE: self._role, _SINCE_MS: self._since_ms, _KEYS: keys}),
+            now_ms=now_ms(),
+            jti=os.urandom(16),
+            lifetime_s=_LIFETIME_S,
+            serializer_id=MSGPACK_ID,
+        )
+        await self._evidence.announce(self._name, sealed, GONE_AFTER_MS)
+        if self._role == WORKER:  # a producer has no right to delete anything
+            await self._evidence.forget_gone()
+
+
+async def living(evidence: Evidence, codec: Codec) -> list[Process]:
+    """The processes that live, by name."""
+    found = [_process(codec, *record) for record in await evidence.who()]
+    return sorted(found, key=lambda process: process.name)
+
+
+def _process(codec: Codec, untrusted_name: bytes, untrusted: bytes) -> Process:
+    name = stored_task_id(untrusted_name)
+    if name is None:
+        return Process(printable(untrusted_name), problem="bad-id")
+    try:
+        value = codec.verify(untrusted, Purpose.STATE, name, now_ms=now_ms(), function=_FUNCTION).value
+        return _opened(name, unpack_plain(value))
+    except Rejected as error:
+        return Process(name, problem=error.reason)
+
+
+def _opened(name: str, untrusted: object) -> Process:
+    match untrusted:
+        case {1: str() as role, 2: int() as since_ms, 3: list() as keys}:
+            return Process(name, printable(role, 20), since_ms, tuple(_pair(key) for key in keys))
+    raise Rejected("malformed")
+
+
+def _pair(untrusted: object) -> tuple[str, str]:
+    match untrusted:
+        case [str() as key_id, str() as state]:
+            return printable(key_id, 64), printable(state, 20)
+    raise Rejected("malformed")

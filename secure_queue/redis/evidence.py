@@ -1,0 +1,82 @@
+"""What stands beside the tasks of a partition: the quarantine one by one, who lives, and the audit log."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Awaitable, Callable, Sequence
+from typing import Any, Final, cast
+
+from secure_queue.evidence import PutAside, Structure
+from secure_queue.redis.keys import QueueKeys
+from secure_queue.redis.link import Argument, Link, Reply
+from secure_queue.redis.scanning import LONGEST_NAME
+from secure_queue.redis.timetable import nonce
+
+DEADLINE_S: Final = 10.0
+MOST_PROCESSES: Final = 1_000
+LARGEST_RECORD: Final = 16_384
+NOTES_PER_STEP: Final = 500
+
+Run = Callable[[str, Sequence[bytes], Sequence[Argument], float], Awaitable[Reply]]
+
+
+class RedisEvidence:
+    """Implements ``Evidence``; *run* is how the storage runs a script, which moves misfits aside."""
+
+    def __init__(self, link: Link, run: Run, keys: QueueKeys, max_payload_bytes: int) -> None:
+        self._link = link
+        self._run = run
+        self._keys = keys
+        self._limit = max_payload_bytes
+
+    async def announce(self, process: str, sealed: bytes, ttl_ms: int) -> None:
+        keys = [self._keys.meta, self._keys.presence, self._keys.present]
+        await self._run("announce", keys, [process, sealed, ttl_ms], DEADLINE_S)
+
+    async def forget_gone(self) -> None:
+        await self._run("forget_gone", [self._keys.presence, self._keys.present], [], DEADLINE_S)
+
+    async def who(self) -> list[tuple[bytes, bytes]]:
+        keys = [self._keys.presence, self._keys.present]
+        fields = iter(cast("list[bytes]", await self._run("who", keys, [MOST_PROCESSES, LARGEST_RECORD], DEADLINE_S)))
+        return list(zip(fields, fields, strict=True))
+
+    async def put_aside(self, entry: str) -> PutAside | None:
+        args: list[Argument] = [entry, 1, self._limit, LONGEST_NAME]
+        reply = cast("list[Any]", await self._run("put_aside", [self._keys.quarantine], args, DEADLINE_S))
+        found = PutAside(*reply[1:]) if len(reply) > 1 else None
+        return found if found is not None and found.entry == entry.encode() else None
+
+    async def readmit(self, entry: str, task_id: bytes, *, sealed: bytes, priority: str) -> str:
+        own = self._keys
+        keys = [own.meta, own.quarantine, own.wake, own.ready[priority], own.bucket(task_id), own.result(task_id)]
+        reply = await self._run("readmit", keys, [entry, task_id, sealed], DEADLINE_S)
+        return cast("bytes", reply).decode()
+
+    async def destroy(self, entry: str) -> bool:
+        keys = [self._keys.meta, self._keys.quarantine]
+        return await self._run("destroy", keys, [entry], DEADLINE_S) == b"destroyed"
+
+    async def reseal(self, kind: Structure, task_id: bytes, untrusted: bytes, sealed: bytes, mark: bytes = b"") -> bool:
+        digest = hashlib.sha1(untrusted, usedforsecurity=False).hexdigest()
+        place, field, version = self._keys.bucket(task_id), mark + task_id, b""
+        match kind:
+            case Structure.RESULT:
+                place, field = self._keys.result(task_id), b""
+            case Structure.SCHEDULES:
+                place, version = self._keys.schedules, nonce()
+            case _:
+                pass
+        args: list[Argument] = [field, digest, sealed, version]
+        return await self._run("reseal", [self._keys.meta, place], args, DEADLINE_S) == b"resealed"
+
+    async def note(self, records: Sequence[bytes]) -> int:
+        return cast("int", await self._link.command("RPUSH", self._keys.audit, *records))
+
+    async def notes(self, offset: int) -> list[bytes]:
+        reply = await self._link.command("LRANGE", self._keys.audit, offset, offset + NOTES_PER_STEP - 1)
+        return cast("list[bytes]", reply)
+
+    async def forget_notes(self, count: int, first: bytes) -> int:
+        digest = hashlib.sha1(first, usedforsecurity=False).hexdigest()
+        return cast("int", await self._run("forget_notes", [self._keys.audit], [count, digest], DEADLINE_S))

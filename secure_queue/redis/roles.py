@@ -1,0 +1,182 @@
+"""Least privilege: which scripts, commands and keys each role needs, as ``ACL SETUSER`` lines.
+
+The commands of a role are read out of its Lua files, because the server checks every command inside a script against the
+rules of the caller. So a script cannot come to need a command that its roles lack without their tests failing.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable
+from dataclasses import dataclass
+from enum import StrEnum
+from functools import cache
+from typing import Final
+
+from secure_queue.redis.keys import QueueKeys
+from secure_queue.redis.scripts import load, prelude
+
+PASSWORD: Final = "#SHA256-OF-THE-PASSWORD-IN-HEX"  # noqa: S105 - a blank to be filled in
+"""Stands where the digest of a password belongs; a server refuses it, so that it cannot be forgotten."""
+
+_CONNECTION: Final = ("hello", "auth", "ping", "select", "client|setname", "evalsha", "script|load")
+_NEWER: Final = ("client|setinfo",)
+_CLUSTER: Final = ("cluster|info", "cluster|slots")
+_OPTIONS: Final = frozenset({"COUNT", "LIMIT", "NX", "PX", "WITHSCORES", "KEEPTTL"})
+"""Upper-case words in the scripts that are arguments and no commands."""
+
+_COMMENT: Final = re.compile(r"--[^\n]*")
+_QUOTED: Final = re.compile(r"'([A-Z]{2,})'")
+_NAME: Final = re.compile(r"\b[A-Za-z_]\w*\b")
+_DEFINITION: Final = re.compile(r"^local (?:function )?(\w+(?:, \w+)*)", re.MULTILINE)
+
+
+class Dialect(StrEnum):
+    """Which rules a server understands."""
+
+    REDIS_6_2 = "6.2"
+    REDIS_7_0 = "7.0"
+    REDIS_7_2 = "7.2"  # and later, and Valkey
+
+    @property
+    def has_selectors(self) -> bool:
+        """Whether a rule can give a command on some keys only: to append to one and do nothing else to it, say."""
+        return self is not Dialect.REDIS_6_2
+
+
+class Role(StrEnum):
+    """Who speaks to the server."""
+
+    PRODUCER = "producer"
+    WORKER = "worker"
+    AUDITOR = "auditor"
+    DASHBOARD = "dashboard"
+    OPERATOR = "operator"
+
+
+@dataclass(frozen=True, slots=True)
+class Rights:
+    """What a role needs: its scripts, further commands, kinds of keys, and whatever else its flags say."""
+
+    scripts: frozenset[str]
+    commands: frozenset[str]
+    kinds: tuple[str, ...]
+    channels: bool = False
+    appends_to_audit: bool = False
+    waits_for_copies: bool = False
+
+
+_PRODUCER_KINDS: Final = (
+    *("meta", "config", "wake", "ready", "due", "finished", "tasks", "result", "presence", "present"),
+    *("schedules", "fired", "workers", "leases", "results", "dead"),
+)
+_WORKER_KINDS: Final = ("aborts", "claim", "quarantine", "misfit")
+_PRODUCER_SCRIPTS: Final = frozenset({"enqueue", "watch", "announce", "register", "schedule"})
+_WORKER_SCRIPTS: Final = frozenset(
+    {
+        *("claim", "begin", "complete", "bury", "give_back", "renew", "tick", "quarantine", "repair", "forget_gone"),
+        *("timetable", "fire"),
+    }
+)
+_ONLY_WITHIN_META: Final = frozenset({"hdel"})
+"""What a producer calls to be let in by a full server, and must not call on tasks."""
+_ASKS_THE_REGISTER: Final = frozenset({"hlen", "zcard", "hget", "exists", "zrange"})
+"""What ``register`` calls for somebody who only asks how many partitions there are."""
+_AUDITOR_SCRIPTS: Final = frozenset(
+    {"survey", "scan", "peek", "entries", "lost_results", "put_aside", "look_up", "who", "counts", "list_ids"}
+)
+_OPERATOR_SCRIPTS: Final = frozenset(
+    {
+        *("abort", "revive", "forget", "readmit", "destroy", "reseal", "watch", "forget_notes"),
+        *("register", "shrink", "timetable", "unschedule"),
+    }
+)
+
+RIGHTS: Final = {
+    Role.PRODUCER: Rights(
+        _PRODUCER_SCRIPTS,
+        frozenset({"subscribe", "info"}),
+        _PRODUCER_KINDS,
+        channels=True,
+        waits_for_copies=True,
+    ),
+    Role.WORKER: Rights(
+        _PRODUCER_SCRIPTS | _WORKER_SCRIPTS,
+        frozenset({"subscribe", "info", "bzpopmin"}),
+        _PRODUCER_KINDS + _WORKER_KINDS,
+        channels=True,
+        waits_for_copies=True,
+        appends_to_audit=True,
+    ),
+    Role.AUDITOR: Rights(_AUDITOR_SCRIPTS, frozenset({"scan", "lrange", "info"}) | _ASKS_THE_REGISTER, ("",)),
+    Role.DASHBOARD: Rights(
+        frozenset({"counts", "list_ids", "who"}),
+        frozenset({"info"}) | _ASKS_THE_REGISTER,
+        ("meta", "config", "leases", "results", "dead", "quarantine", "workers", "ready", "due", "presence", "present"),
+    ),
+    Role.OPERATOR: Rights(
+        _AUDITOR_SCRIPTS | _OPERATOR_SCRIPTS,
+        frozenset({"scan", "lrange", "subscribe", "info"}),
+        ("",),
+        channels=True,
+        appends_to_audit=True,
+    ),
+}
+
+
+def rule(role: Role, keys: QueueKeys, dialect: Dialect, *, user: str, password: str, cluster: bool) -> str:
+    """The words after ``ACL SETUSER`` that make *user* able to do the work of *role* on one queue, and no other.
+
+    *password* is ``>clear`` or ``#digest``.
+    """
+    rights = RIGHTS[role]
+    connection = (*_CONNECTION, *(_NEWER if dialect is Dialect.REDIS_7_2 else ()), *(_CLUSTER if cluster else ()))
+    words = [user, "on", password, "resetkeys", "resetchannels", "-@all", *(f"+{name}" for name in connection)]
+    within = _ONLY_WITHIN_META if role is Role.PRODUCER and dialect.has_selectors else frozenset[str]()
+    words += [f"+{name}" for name in sorted((rights.commands | commands_of(rights.scripts)) - within)]
+    words += [f"~{keys.pattern(kind).decode()}" for kind in rights.kinds]
+    if rights.waits_for_copies:
+        words += ["+wait", *(["+waitaof"] if dialect is Dialect.REDIS_7_2 else [])]
+    if rights.channels:
+        words.append(f"&{keys.pattern('done').decode()}")
+    if rights.appends_to_audit:
+        words += _append_only(keys, dialect)
+    words += [f"(+{name} ~{keys.pattern('meta').decode()})" for name in within]
+    return " ".join(words)
+
+
+def _append_only(keys: QueueKeys, dialect: Dialect) -> list[str]:
+    audit = keys.pattern("audit").decode()
+    return [f"(+rpush %W~{audit})"] if dialect.has_selectors else ["+rpush", f"~{audit}"]
+
+
+def commands_of(scripts: Iterable[str]) -> frozenset[str]:
+    """The commands that these scripts and what they use of the prelude call, in lower case."""
+    return frozenset(word.lower() for name in scripts for word in _commands(name))
+
+
+@cache
+def _commands(script: str) -> frozenset[str]:
+    code = _COMMENT.sub("", load(script).source.removeprefix(prelude()))
+    used, waiting = {code}, set(_NAME.findall(code))
+    chunks = _prelude_chunks()
+    while waiting:
+        name = waiting.pop()
+        if name in chunks and chunks[name] not in used:
+            used.add(chunks[name])
+            waiting.update(_NAME.findall(chunks[name]))
+    return frozenset(word for text in used for word in _QUOTED.findall(text)) - _OPTIONS
+
+
+@cache
+def _prelude_chunks() -> dict[str, str]:
+    """The top-level definitions of the prelude by name."""
+    text = _COMMENT.sub("", prelude())
+    starts = [found.start() for found in _DEFINITION.finditer(text)]
+    chunks = [text[start:end] for start, end in zip(starts, [*starts[1:], len(text)], strict=True)]
+    return {name: chunk for chunk in chunks for name in _names(chunk)}
+
+
+def _names(chunk: str) -> list[str]:
+    found = _DEFINITION.match(chunk)
+    return found[1].split(", ") if found else []

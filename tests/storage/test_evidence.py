@@ -1,0 +1,134 @@
+"""What stands beside the tasks: presence, entries of the quarantine one by one, resealing, the audit log."""
+
+from __future__ import annotations
+
+import pytest
+
+from secure_queue.evidence import Structure
+from secure_queue.redis.link import Link, WrongType
+from secure_queue.redis.storage import RedisStorage
+from secure_queue.storage import Standing
+from tests.conftest import lasting_keys
+from tests.servers import eventually
+from tests.storage.verbs import LONG, SEALED, TOKEN, end, put, put_and_take, standing, take
+
+pytestmark = pytest.mark.anyio
+
+FRESH = b"under a fresh seal"
+
+
+async def put_aside(storage: RedisStorage, task_id: bytes) -> str:
+    """Put one task aside, and say what its entry is called."""
+    await put_and_take(storage, task_id, token=TOKEN + task_id)
+    assert await storage.quarantine(task_id, TOKEN + task_id, "unknown-key")
+    _, entries = await storage.scannable().put_aside(b"")
+    return entries[-1].entry.decode()
+
+
+async def test_who_lives_is_known_until_its_time_is_over(storage: RedisStorage, link: Link) -> None:
+    evidence = storage.evidence()
+    await evidence.announce("a", b"record a", LONG)
+    await evidence.announce("b", b"record b", LONG)
+    await evidence.announce("a", b"record a, later", LONG)
+    await evidence.forget_gone()
+    assert sorted(await evidence.who()) == [(b"a", b"record a, later"), (b"b", b"record b")]
+    assert await lasting_keys(link) == []
+    await evidence.announce("a", b"its last word", 1)
+    await eventually(lambda: _lives(storage, [b"b"]))
+    await link.command("ZADD", storage.keys.present, 1, "a")
+    await evidence.forget_gone()
+    assert await link.command("HKEYS", storage.keys.presence) == [b"b"]
+    assert await link.command("ZRANGE", storage.keys.present, 0, -1) == [b"b"]
+
+
+async def _lives(storage: RedisStorage, names: list[bytes]) -> bool:
+    return [name for name, _ in await storage.evidence().who()] == names
+
+
+async def test_junk_among_the_processes_is_not_told_at_length(storage: RedisStorage, link: Link) -> None:
+    await storage.evidence().announce("a", b"x" * 100_000, LONG)
+    await storage.evidence().announce("b" * 5_000, b"record", LONG)
+    assert [(len(name), record) for name, record in await storage.evidence().who()] == [(300, b"record")]
+
+
+async def test_an_entry_comes_back_once(storage: RedisStorage) -> None:
+    entry = await put_aside(storage, b"a")
+    evidence = storage.evidence()
+    found = await evidence.put_aside(entry)
+    assert found is not None and (found.untrusted_id, found.untrusted) == (b"a", SEALED)
+    assert await evidence.readmit("1-1", b"a", sealed=FRESH, priority="high") == "unknown"
+    assert [await evidence.readmit(entry, b"a", sealed=FRESH, priority="high") for _ in range(2)] == [
+        "released",
+        "released",
+    ]  # the second: a lost reply
+    assert await evidence.put_aside(entry) is None
+    [claim] = await take(storage, token=b"w.2")
+    assert (claim.untrusted_id, claim.untrusted, claim.tries, claim.priority) == (b"a", FRESH, 1, "high")
+    assert (await storage.counts()).quarantined == 0
+
+
+async def test_an_entry_stays_where_a_task_of_its_id_is_known(storage: RedisStorage) -> None:
+    entry = await put_aside(storage, b"a")
+    await put(storage, b"a")
+    assert await storage.evidence().readmit(entry, b"a", sealed=FRESH, priority="low") == "known"
+    [claim] = await take(storage, token=b"w.2")
+    await storage.complete([end(b"a", b"w.2")])
+    assert claim.untrusted == SEALED
+    assert await storage.evidence().readmit(entry, b"a", sealed=FRESH, priority="low") == "known"
+    assert (await storage.counts()).quarantined == 1
+
+
+async def test_an_entry_is_destroyed_once_and_counted_off(storage: RedisStorage, link: Link) -> None:
+    first, second = await put_aside(storage, b"a"), await put_aside(storage, b"b")
+    before = await link.command("HGET", storage.keys.meta, "quarantined")
+    assert [await storage.evidence().destroy(first) for _ in range(2)] == [True, False]
+    after = await link.command("HGET", storage.keys.meta, "quarantined")
+    assert isinstance(before, bytes) and isinstance(after, bytes) and 0 < int(after) < int(before)
+    assert await storage.evidence().put_aside(second) is not None
+
+
+async def test_a_payload_is_resealed_only_if_nobody_has_changed_it(storage: RedisStorage, link: Link) -> None:
+    evidence = storage.evidence()
+    await put_and_take(storage, b"b")
+    await storage.complete([end(b"b", sealed=b"result")])
+    assert await evidence.reseal(Structure.RESULT, b"b", b"result", FRESH)
+    assert (await storage.look_up(b"b")).untrusted_result == FRESH
+    assert await link.command("PTTL", storage.keys.result(b"b")) > 0  # type: ignore[operator]
+    await put(storage, b"a")
+    for _ in range(2):  # the second one is a retry
+        assert await evidence.reseal(Structure.BUCKET, b"a", SEALED, FRESH)
+    assert not await evidence.reseal(Structure.BUCKET, b"a", SEALED, b"other")
+    assert (await storage.look_up(b"a")).untrusted_task == FRESH
+    assert not await evidence.reseal(Structure.RESULT, b"gone", b"x", FRESH)
+    assert await standing(storage, b"gone") is Standing.NOT_FOUND
+
+
+async def test_the_log_keeps_its_order_and_loses_only_what_was_kept_elsewhere(storage: RedisStorage) -> None:
+    evidence = storage.evidence()
+    assert await evidence.note([b"one", b"two"]) == 2
+    assert await evidence.note([b"three"]) == 3
+    assert await evidence.notes(0) == [b"one", b"two", b"three"]
+    assert await evidence.notes(3) == []
+    assert await evidence.forget_notes(2, b"two") == 0
+    assert [await evidence.forget_notes(2, b"one") for _ in range(2)] == [2, 0]  # the second one is a retry
+    assert await evidence.notes(0) == [b"three"]
+
+
+async def test_keys_of_a_wrong_type_are_moved_aside(storage: RedisStorage, link: Link) -> None:
+    evidence, own = storage.evidence(), storage.keys
+    for key in (own.presence, own.present, own.quarantine, own.audit):
+        await link.command("SET", key, "junk")
+    await evidence.announce("a", b"record", LONG)
+    assert await evidence.who() == [(b"a", b"record")]
+    assert await evidence.put_aside("1-1") is None
+    await link.command("SET", own.present, "junk")
+    await evidence.forget_gone()
+    for key in (own.quarantine, own.ready["low"]):
+        await link.command("SET", key, "junk")
+    assert await evidence.readmit("1-1", b"a", sealed=FRESH, priority="low") == "unknown"
+    await link.command("SET", own.quarantine, "junk")
+    assert not await evidence.destroy("1-1")
+    with pytest.raises(WrongType):  # a worker may not rename the audit log; an audit tells of it
+        await evidence.note([b"one"])
+    assert await evidence.forget_notes(1, b"junk") == 0
+    assert await evidence.note([b"one"]) == 1
