@@ -28,7 +28,8 @@ def generated_id(jti: bytes, partition: int) -> str:
 
 def is_generated(task_id: str, jti: bytes) -> bool:
     """Whether *task_id* was made for this very enqueue."""
-    return task_id.endswith(jti.hex()) and _GENERATED.fullmatch(task_id) is not None
+    plain = jti.hex()
+    return task_id == plain or (task_id.endswith(plain) and _GENERATED.fullmatch(task_id) is not None)
 
 
 def named_partition(task_id: str) -> int | None:

@@ -118,7 +118,7 @@ class _Trial:
             group.start_soon(wait)
             tasks = [NewTask(task_id, SEALED, 0, self._lowest) for task_id in TASKS]
             created = await self._storage.enqueue(tasks, STEP_S)
-        return all(created) and sorted(claimed) == list(TASKS)
+        return all(one.new for one in created) and sorted(claimed) == list(TASKS)
 
     async def _renew(self) -> bool:
         return all(await self._storage.renew(LEASE_MS, [self._held(task_id) for task_id in TASKS]))

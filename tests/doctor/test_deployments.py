@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -22,7 +22,7 @@ from secure_queue.local.node import Node
 from secure_queue.payload.keys import format_key, generate_key
 from secure_queue.redis.connect import open_link
 from secure_queue.redis.keys import QueueKeys
-from secure_queue.redis.link import Argument, Link, Reply
+from secure_queue.redis.link import Link
 from secure_queue.redis.scripts import Script
 from secure_queue.redis.slots import slot_of
 from tests.connections.test_tls import Authority, tls_in_front_of
@@ -223,12 +223,12 @@ class HaltingLink:
     def __getattr__(self, name: str) -> Any:
         return getattr(self._link, name)
 
-    async def run(self, script: Script, keys: Sequence[bytes], args: Sequence[Argument], deadline: float) -> Reply:
-        reply = await self._link.run(script, keys, args, deadline)
+    async def run_assured(self, script: Script, *rest: Any) -> Any:
+        answer = await self._link.run_assured(script, *rest)
         if script.name == "enqueue":
             self.stored.set()
             await anyio.sleep_forever()
-        return reply
+        return answer
 
 
 async def test_a_rehearsal_that_is_interrupted_leaves_nothing_behind(real_server: Server) -> None:

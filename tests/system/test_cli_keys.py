@@ -84,10 +84,7 @@ def test_what_makes_no_sense_is_one_line(plain: Shell) -> None:
     for words, problem in (
         (("public", "--file", str(root)), "--kind ed25519"),
         (("public", "--file", str(pair), "--queue", "emails"), "--purpose"),
-        (("public", "--file", str(pair), "--purpose", "tasks"), "a purpose is one of task, result"),
         (("scope", "--file", str(pair), "--queue", "emails"), "a symmetric root key"),
-        (("scope", "--file", str(root), "--queue", "a b"), "queue name"),
         (("scope", "--file", str(root), "--queue", "emails", "--encrypt"), "--encrypt goes with --purpose"),
-        (("generate", "--purpose", "task"), "--purpose goes with"),
     ):
         assert problem in plain.refuse("keys", *words)
