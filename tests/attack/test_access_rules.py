@@ -111,9 +111,9 @@ async def test_each_role_can_do_all_of_its_work(guarded: Server) -> None:
         assert (await (await elsewhere).result(PATIENCE)).result == 10
         assert len(await auditor.audit_task("an-id-of-ones-own")) == 0
         await producer.schedule(double.enqueue(1), timedelta(days=1), schedule_id="daily")
-        assert [schedule.schedule_id for schedule in await operator.schedules() if isinstance(schedule, ScheduleInfo)] == [
-            "daily"
-        ]
+        assert [
+            schedule.schedule_id for schedule in await operator.schedules() if isinstance(schedule, ScheduleInfo)
+        ] == ["daily"]
         assert await operator.unschedule_by_id("daily")
         tasks = [double.enqueue(number) for number in range(3)] + [double.enqueue(9).start(delay=0.2)]
         await producer.enqueue_many(tasks)

@@ -325,9 +325,9 @@ async def test_every_partition_and_the_schedules_take_part_in_a_rotation(
         assert await new.reseal() == {RESEALED: 4, CURRENT: 3}
         report = await only_new.audit()
         assert (report.exit_code, report.payloads, report.codes["valid"]) == (0, 7, 7)
-        assert [schedule.schedule_id for schedule in await only_new.schedules() if isinstance(schedule, ScheduleInfo)] == [
-            "daily"
-        ]
+        assert [
+            schedule.schedule_id for schedule in await only_new.schedules() if isinstance(schedule, ScheduleInfo)
+        ] == ["daily"]
         assert len(await new.audit_task(f"2.{'f' * 32}")) == 1
 
 
