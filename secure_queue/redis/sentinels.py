@@ -46,7 +46,7 @@ class SentinelLocator:
         answers, refused = await self._sentinels.hear()
         heard, asked = len(answers), len(self._sentinels)
         if refused == asked:
-            raise Unwatched(f"0 of {asked} sentinels answer: all refuse connections, so the last known primary is kept")
+            raise Unwatched(f"0 of {asked} sentinels answer, all refuse connections{self._sentinels.because()}")
         if 2 * heard <= asked:
             raise PrimaryNotFoundError(
                 f"{heard} of {asked} sentinels answer, a majority is needed{self._sentinels.because()}"

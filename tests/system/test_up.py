@@ -57,8 +57,12 @@ def running(*words: object) -> Iterator[tuple[subprocess.Popen[str], dict[str, A
 
 
 def servers_of(folder: Path) -> list[psutil.Process]:
-    """The processes that work in *folder*, as each server does in its own part of it."""
-    return [process for process in psutil.process_iter(["cwd"]) if str(folder) in (process.info["cwd"] or "")]
+    """The servers that work in *folder*, each in its own part of it; not the children that write out their data."""
+    found = [
+        process for process in psutil.process_iter(["cwd", "status"]) if str(folder) in (process.info["cwd"] or "")
+    ]
+    ids = {process.pid for process in found}
+    return [one for one in found if one.info["status"] != psutil.STATUS_ZOMBIE and one.ppid() not in ids]
 
 
 def ports(count: int) -> str:
