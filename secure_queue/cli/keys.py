@@ -10,7 +10,18 @@ from typing import Annotated, Any
 import typer
 
 from secure_queue.cli.output import fail, hint, say, say_json, show, table
-from secure_queue.cli.rotate import File, Name, named, rotate, state_in, states_of, today, when_to_delete
+from secure_queue.cli.rotate import (
+    File,
+    Name,
+    distribute,
+    named,
+    retire,
+    rotate,
+    state_in,
+    states_of,
+    today,
+    when_to_delete,
+)
 from secure_queue.cli.target import Target, ask
 from secure_queue.errors import KeyRingError
 from secure_queue.payload.grants import Grants
@@ -32,11 +43,13 @@ class Kind(StrEnum):
 _KINDS = {Kind.HMAC: KeyKind.ROOT, Kind.ED25519: KeyKind.SEED}
 
 keys = typer.Typer(
-    help="Signing keys: generate, list, rotate, revoke, status; parts of keys for others.",
+    help="Signing keys: generate, list, add, rotate, retire, revoke, status; parts of keys for others.",
     no_args_is_help=True,
     rich_markup_mode=None,
 )
 keys.add_typer(rotate, name="rotate")
+keys.command("add", short_help="Add a key that verifies: the same as `keys rotate distribute`.")(distribute)
+keys.command("retire", short_help="Accept a key no more: the same as `keys rotate retire`.")(retire)
 
 
 @keys.command()

@@ -336,6 +336,17 @@ def test_a_generated_key_is_one_line_of_shell(shell: Shell) -> None:
     shell.run("status", TARGET)
 
 
+def test_a_key_is_added_and_retired(shell: Shell) -> None:
+    file = str(shell.folder / "pair.toml")
+    shell.run("keys", "generate", "--name", "old", "--file", file)
+    shell.run("keys", "add", "--name", "new", "--file", file)
+    listed = json.loads(shell.run("keys", "list", "--file", file, "--json").stdout)["keys"]
+    assert {key["name"]: key["state"] for key in listed} == {"old": "active", "new": "verify"}
+    shell.run("keys", "retire", "new", "--file", file)
+    listed = json.loads(shell.run("keys", "list", "--file", file, "--json").stdout)["keys"]
+    assert {key["name"]: key["state"] for key in listed} == {"old": "active", "new": "revoked"}
+
+
 def test_keys_that_cannot_be_handled_are_one_line(shell: Shell) -> None:
     file = shell.folder / "keys.toml"
     assert "there is no key file" in shell.refuse("keys", "rotate", "distribute", "--file", str(file))
