@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import shutil
 import tempfile
+from abc import ABC, abstractmethod
 from collections.abc import Awaitable, Callable, Sequence
 from pathlib import Path
 from typing import Any
@@ -22,7 +23,7 @@ from secure_queue.redis.slots import SLOTS
 REUNION_S = 3.0
 
 
-class Group:
+class Group(ABC):
     """The processes of one topology, and the folder that holds their data."""
 
     _configuration = DATA
@@ -36,9 +37,9 @@ class Group:
         self.nodes: list[Node] = []
 
     @property
+    @abstractmethod
     def url(self) -> str:
         """What an application connects to."""
-        raise NotImplementedError
 
     async def start(self) -> None:
         """Start every process and wait until the topology is complete."""
@@ -55,11 +56,12 @@ class Group:
         for node in nodes:
             await node.answering()
 
-    async def _introduce(self) -> None:
+    async def _introduce(self) -> None:  # noqa: B027 - most topologies are introduced by their files
         """Make processes that were never started before know each other, where their files do not."""
 
+    @abstractmethod
     async def _join(self) -> None:
-        raise NotImplementedError
+        """Wait until the topology is complete."""
 
     def stop(self) -> None:
         """End every process in good order: who watches and who copies before who is watched and copied."""
