@@ -12,17 +12,12 @@ from urllib.parse import quote
 import anyio
 
 from secure_queue.clock import monotonic
-from secure_queue.demo.crew import DemoFailed
 from secure_queue.demo.job import Advance, enqueue, gather
 from secure_queue.demo.tasks import FileFacts, Tasks
-from secure_queue.local.groups import ClusterGroup, SentinelGroup
+from secure_queue.local.groups import ClusterGroup, SentinelGroup, until_copied
 from secure_queue.local.node import Node
-from secure_queue.local.survey import up_to_date_replicas
 from secure_queue.redis.slots import slot_of
 from secure_queue.tasks import Task, TaskResult
-
-PATIENCE_S = 30.0
-POLL_S = 0.05
 
 
 class Topology(Enum):
@@ -58,14 +53,10 @@ class Outage:
         return await self._group.owner(self._slot)
 
     async def everything_is_copied(self) -> None:
-        """Wait until every replica has what the primary has; raises ``DemoFailed`` if that does not happen."""
+        """Wait until every replica has what the primary has; raises ``EmbeddedServerError`` if that does not happen."""
         primary = await self.primary()
         copies = len(self._group.servers) - 1 if isinstance(self._group, SentinelGroup) else 1
-        with anyio.move_on_after(PATIENCE_S):
-            while await up_to_date_replicas(primary) < copies:  # noqa: ASYNC110 - servers are waited for
-                await anyio.sleep(POLL_S)
-            return
-        raise DemoFailed("the replicas did not catch up with their primary")
+        await until_copied(primary, copies)
 
 
 @asynccontextmanager

@@ -17,6 +17,7 @@ from secure_queue.local.layout import ANY_LAYOUT, CLUSTER, DATA, MASTER, SENTINE
 from secure_queue.local.logins import with_passwords
 from secure_queue.local.node import POLL_S, START_S, Node
 from secure_queue.local.private import write_private
+from secure_queue.local.survey import replication
 from secure_queue.redis.retrying import is_server_fault
 from secure_queue.redis.slots import SLOTS
 
@@ -266,9 +267,22 @@ class ClusterGroup(Group):
         return set(states) == {"ok"} and linked == len(self.replicas)
 
 
-async def until(condition: Callable[[], Awaitable[bool]], problem: str) -> None:
-    """Wait for *condition*; raises ``EmbeddedServerError`` with *problem* if it takes too long."""
-    with anyio.move_on_after(START_S):
+async def until_copied(node: Node, copies: int, *, patience: float = START_S) -> None:
+    """Wait until so many replicas of *node* hold what it has written by now; what it writes meanwhile does not count.
+
+    Raises ``EmbeddedServerError`` if that takes longer than *patience* seconds.
+    """
+    written = (await replication(node)).written
+
+    async def is_copied() -> bool:
+        return sum(offset >= written for offset in (await replication(node)).copied) >= copies
+
+    await until(is_copied, f"{copies} replicas did not catch up with {node.name}", patience=patience)
+
+
+async def until(condition: Callable[[], Awaitable[bool]], problem: str, *, patience: float = START_S) -> None:
+    """Wait for *condition*; raises ``EmbeddedServerError`` with *problem* after *patience* seconds."""
+    with anyio.move_on_after(patience):
         while not await condition():  # noqa: ASYNC110 - other processes are waited for
             await anyio.sleep(POLL_S)
         return

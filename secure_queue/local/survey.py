@@ -39,13 +39,20 @@ async def look(nodes: Sequence[Node]) -> list[NodeState]:
     return [found[node.name] for node in nodes]
 
 
-async def up_to_date_replicas(node: Node) -> int:
-    """How many replicas of *node* have everything that it has written."""
+@dataclass(frozen=True, slots=True)
+class Replication:
+    """How far a primary has *written*, and how far each of its replicas has said that it follows, in bytes."""
+
+    written: int
+    copied: tuple[int, ...]
+
+
+async def replication(node: Node) -> Replication:
+    """What *node* says of its replicas, which report every second."""
     raw: bytes = await node.command("INFO", "replication")
     facts = dict(line.partition(":")[::2] for line in raw.decode().splitlines())
-    offset = facts.get("master_repl_offset", "")
     replicas = [value for name, value in facts.items() if name.startswith("slave") and name[5:].isdigit()]
-    return sum(_field(value, "offset") == offset for value in replicas)
+    return Replication(int(facts["master_repl_offset"]), tuple(int(_field(one, "offset")) for one in replicas))
 
 
 async def _state(node: Node) -> NodeState:

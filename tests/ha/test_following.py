@@ -6,13 +6,12 @@ import anyio
 import pytest
 
 from secure_queue import ConfigurationError, Unavailable, Worker
-from secure_queue.local.groups import MASTER, ClusterGroup, SentinelGroup
+from secure_queue.local.groups import MASTER, ClusterGroup, SentinelGroup, until_copied
 from secure_queue.local.node import LOOPBACK
 from secure_queue.redis.connect import open_link
-from secure_queue.redis.link import Link
 from secure_queue.redis.slots import slot_of
 from secure_queue.redis.urls import parse_url
-from tests.servers import PATIENCE, Server, eventually
+from tests.servers import PATIENCE, Server
 from tests.worker.places import SECRET, running
 
 pytestmark = pytest.mark.anyio
@@ -46,7 +45,7 @@ async def test_a_link_follows_the_primary_that_sentinels_promote(sentinels: Sent
     async with open_link(parse_url(sentinels.url)) as link:
         await link.command("SET", "before", "failover")
         old = await sentinels.primary()
-        await eventually(lambda: replicated(link, 2))
+        await until_copied(old, 2)
         old.kill()
         assert await link.command("GET", "before") == b"failover"
         assert (await sentinels.primary()).port != old.port
@@ -55,8 +54,8 @@ async def test_a_link_follows_the_primary_that_sentinels_promote(sentinels: Sent
 async def test_a_link_follows_the_owner_of_its_slot(cluster: ClusterGroup) -> None:
     async with open_link(parse_url(cluster.url), tag=b"queue") as link:
         await link.command("SET", "{queue}before", "failover")
-        await eventually(lambda: replicated(link, 1))
         old = await cluster.owner(slot_of(b"queue"))
+        await until_copied(old, 1)
         old.kill()
         assert await link.command("GET", "{queue}before") == b"failover"
 
@@ -65,8 +64,9 @@ async def test_one_sentinel_that_hangs_stops_nobody(sentinels: SentinelGroup) ->
     sentinels.sentinels[0].pause()
     async with open_link(parse_url(sentinels.url)) as link:
         await link.command("SET", "before", "failover")
-        await eventually(lambda: replicated(link, 2))
-        sentinels.servers[0].kill()  # the first one is primary in a new group
+        primary = sentinels.servers[0]  # of a new group
+        await until_copied(primary, 2)
+        primary.kill()
         assert await link.command("GET", "before") == b"failover"
 
 
@@ -112,12 +112,3 @@ async def test_seeds_that_nobody_listens_on_are_waited_for(scheme: str) -> None:
     async with open_link(parse_url(scheme.format(f"{LOOPBACK}:1")), deadline=1) as link:
         with pytest.raises(Unavailable, match="0 of 1"):
             await link.command("PING")
-
-
-async def replicated(link: Link, replicas: int) -> bool:
-    """Whether what was written so far is on so many replicas; else a failover may lose it."""
-    raw = await link.command("INFO", "replication")
-    assert isinstance(raw, bytes)
-    facts = dict(line.partition(b":")[::2] for line in raw.splitlines())
-    behind = [value for name, value in facts.items() if name.startswith(b"slave") and name[5:].isdigit()]
-    return sum(b"offset=" + facts[b"master_repl_offset"] in value for value in behind) >= replicas

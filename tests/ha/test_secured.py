@@ -10,15 +10,13 @@ import pytest
 
 from secure_queue import ConfigurationError, Unavailable, Worker
 from secure_queue.local.access import LOOPBACK
-from secure_queue.local.groups import ClusterGroup, Group, SentinelGroup
+from secure_queue.local.groups import ClusterGroup, Group, SentinelGroup, until_copied
 from secure_queue.local.layout import MASTER
 from secure_queue.local.node import Node
-from secure_queue.local.survey import up_to_date_replicas
 from secure_queue.redis.connect import open_link
 from secure_queue.redis.slots import slot_of
 from secure_queue.redis.urls import parse_url
 from tests.fronts import secured
-from tests.ha.test_following import replicated
 from tests.servers import PATIENCE, eventually, server_binary, started
 from tests.worker.places import SECRET, running
 
@@ -49,13 +47,13 @@ async def test_tasks_run_and_survive_a_failover_over_tls_with_users(kind: str, r
     async def double(number: int) -> int:
         return 2 * number
 
-    async with running(worker), open_link(parse_url(group.url), tag=f"{queue}/0".encode()) as link:
+    async with running(worker):
         assert (await (await double.enqueue(1)).result(timeout=PATIENCE)).result == 2
         waiting = [double.enqueue(number).start(delay=1) for number in range(20)]
         await worker.enqueue_many(waiting)
         copies = 2 if isinstance(group, SentinelGroup) else 1
-        await eventually(lambda: replicated(link, copies))
         old = await primary_of(group, queue)
+        await until_copied(old, copies)
         old.kill()
         assert (await (await double.enqueue(21)).result(timeout=PATIENCE)).result == 42
         assert [(await task.result(timeout=PATIENCE)).result for task in waiting] == [2 * n for n in range(20)]
@@ -67,10 +65,7 @@ async def bring_back(group: Group, node: Node, queue: str, copies: int) -> None:
     """Start *node* again, for the next test; sentinels take a while to make a replica of it."""
     node.start()
     await node.answering()
-    primary = await primary_of(group, queue)
-    with anyio.fail_after(3 * PATIENCE):
-        while await up_to_date_replicas(primary) < copies:
-            await anyio.sleep(0.05)
+    await until_copied(await primary_of(group, queue), copies, patience=3 * PATIENCE)
 
 
 async def primary_of(group: Group, queue: str) -> Node:
