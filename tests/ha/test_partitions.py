@@ -168,22 +168,5 @@ async def test_more_and_fewer_partitions_lose_nothing(real_cluster: ClusterGroup
         assert register == [b"partitions", b"8", b"key_partitions", b"4"]
 
 
-async def test_what_lies_in_one_partition_is_run_in_order_however_many_there_are(real_cluster: ClusterGroup) -> None:
-    """Row 31: ids of one's own stay where they are, so none overtakes another there while the number changes."""
-    worker, noted = make_worker(real_cluster.url, "ordered", partitions=4, concurrency=1, prefetch=0)
-    await _empty(real_cluster)
-    async with running(worker):
-        for round_, partitions in enumerate((4, 8, 4)):
-            producer, _ = make_worker(real_cluster.url, "ordered", partitions=partitions)
-            async with producer:
-                numbers = range(100 * round_, 100 * round_ + 16)
-                await producer.enqueue_many([note(producer, number, f"order-{number}") for number in numbers])
-        await eventually(lambda: _true(len(noted) == 48), patience=2 * PATIENCE)
-    for partition in range(4):
-        own = [number for number in noted if partition_of(f"order-{number}", 4) == partition]
-        assert len(own) > 8, "the ids are spread"
-        assert own == sorted(own)
-
-
 async def _true(value: object) -> object:
     return value
