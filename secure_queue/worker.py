@@ -89,7 +89,7 @@ class Worker(Access, Oversight, Generic[C]):
         *,
         redis_kwargs: Mapping[str, Any] | None = None,
         sentinel_nodes: Sequence[Node] | None = None,
-        sentinel_master: str = "mymaster",
+        sentinel_master: str | None = None,
         sentinel_kwargs: Mapping[str, Any] | None = None,
         cluster_nodes: Sequence[Node] | None = None,
         concurrency: int = 16,
