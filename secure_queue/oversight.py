@@ -16,7 +16,7 @@ from secure_queue.audit.log_check import LogCheck, LogReport
 from secure_queue.audit.quarantine import Kept, Quarantine, partition_of
 from secure_queue.audit.report import AuditReport, collect
 from secure_queue.audit.reseal import RESEALED, Resealer
-from secure_queue.audit.scan import scan
+from secure_queue.audit.scan import scan, scan_beside
 from secure_queue.client import Client
 from secure_queue.clock import now_ms
 from secure_queue.doctor.examine import Patient, examine
@@ -72,7 +72,7 @@ class Oversight(ABC):
         return report
 
     async def audit_task(self, task_id: str) -> list[Finding]:
-        """What is stored of one task, in every place that can hold something of it; empty if there is nothing."""
+        """What is stored of one task or schedule, in every place that can hold it; empty if there is nothing."""
         name = names.task_id(task_id).encode()
         records = await self._client().routes.everywhere(lambda storage: storage.look_up(name))
         found = [
@@ -85,6 +85,7 @@ class Oversight(ABC):
             )
             if untrusted is not None
         ]
+        found += await scan_beside(await self._client().scannables(), self._classifier(), name)
         return found + [kept.finding async for kept in self.quarantined() if kept.finding.id == task_id]
 
     def _classifier(self) -> Classifier:

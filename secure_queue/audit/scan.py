@@ -55,6 +55,11 @@ async def scan(stores: Sequence[Scannable], classifier: Classifier, rate: float 
             await pace.keep(len(step))
 
 
+async def scan_beside(stores: Sequence[Scannable], classifier: Classifier, task_id: bytes) -> list[Finding]:
+    """What is stored under one id beside tasks, results and failures: a schedule, an order to abort."""
+    return [finding for store in stores for finding in await _Walk(store, classifier).beside(task_id)]
+
+
 class _Walk:
     def __init__(self, store: Scannable, classifier: Classifier) -> None:
         self._store = store
@@ -74,6 +79,12 @@ class _Walk:
                         yield step
             if cursor == _START:
                 return
+
+    async def beside(self, task_id: bytes) -> list[Finding]:
+        """The fields of one name in the hashes that hold one kind of payload."""
+        keys = [key for key in await self._store.fixed_keys() if key.structure in _ONE_KIND and key.sound]
+        field = StoredField(task_id, 0, None, False)
+        return [finding for key in keys for finding in await self._field(key, field)]
 
     async def _look_into(self, key: StoredKey) -> Steps:
         yield _about_key(key)
