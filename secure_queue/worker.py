@@ -272,13 +272,12 @@ class Worker(Access, Oversight, Generic[C]):
             raise SecureQueueError("this worker object runs tasks already; use another one, or a higher concurrency")
         self._is_running = True
         try:
-            with ExitStack() as handlers:
+            with self._live_keys.that_pass(self._codec.check_answers), ExitStack() as handlers:
                 await to_its_end(partial(self._run, handlers, task_status), self.stop)
         finally:
             self._is_running, self._asked = False, 0  # what was asked of this run is not asked of the next
 
     async def _run(self, handlers: ExitStack, ready: TaskStatus[None], scope: anyio.CancelScope) -> None:
-        self._codec.check_answers()
         async with self._host as topology, self._connected(WORKER) as storages, made_by(self._lifespan) as context:
             scope.shield = True  # from here on a cancellation is an order to wind down
             engine = self._engine = Engine(
