@@ -23,6 +23,7 @@ from secure_queue.doctor.examine import Patient, examine
 from secure_queue.doctor.report import DoctorReport
 from secure_queue.evidence import Evidence
 from secure_queue.execution.ticker import every
+from secure_queue.frames import opened_without_frames
 from secure_queue.keyring import LOOK_S, LiveKeys
 from secure_queue.payload.codec import Codec, Purpose, Sealed
 from secure_queue.payload.keys import KeyRing
@@ -118,6 +119,7 @@ class Oversight(ABC):
         """One entry and its bytes, which may be anything; raises ``TaskNotFound``."""
         return await (await self._quarantine_of(entry)).show(entry)
 
+    @opened_without_frames
     async def release(self, entry: str, *, attest: str | None = None) -> str:
         """Put a task that was put aside back into the queue under a fresh seal, and say which it was.
 

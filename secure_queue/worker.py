@@ -28,6 +28,7 @@ from secure_queue.durability import durability_policy
 from secure_queue.errors import SecureQueueError
 from secure_queue.execution.engine import DRAIN, STOP, Engine
 from secure_queue.execution.shutdown import received_signals
+from secure_queue.frames import configured_without_frames
 from secure_queue.keyring import auditor_of, codec_of, keys_for
 from secure_queue.lifespan import made_by, no_lifespan
 from secure_queue.oversight import Oversight
@@ -82,6 +83,7 @@ class Worker(Access, Oversight, Generic[C]):
     _is_running: bool = False
     _asked: int = 0
 
+    @configured_without_frames
     def __init__(
         self,
         redis_url: str | None = None,

@@ -150,9 +150,10 @@ async def test_a_firing_that_somebody_causes_again_has_the_same_id_and_idempoten
         assert context.task_id == firing_id("hourly", round(context.fire_time.timestamp() * 1000))
 
     async def has_run() -> bool:
-        return len(seen) > number
+        return len(seen) > before
 
-    for number in range(2):
+    for _ in range(2):
+        before = len(seen)
         await place.link.command("HSET", place.keys.fired, "hourly", "1:0:")
         async with running(worker):
             await eventually(has_run)
