@@ -190,3 +190,22 @@ async def test_a_worker_that_cannot_sign_tasks_leaves_its_schedules_to_others_an
     async with running(crew), company.workers["web"]:
         await eventually(has_said_so)
         assert (await (await company.send["web"].enqueue(1)).result(timeout=PATIENCE)).result == 1
+
+
+async def test_a_process_whose_key_is_for_one_purpose_says_once_that_it_cannot_be_shown(
+    place: Place, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("secure_queue.oversight.INTERVAL_S", 0.01)
+    scoped = scoped_key(generate_key("root"), "web", QUEUE, Suite.HMAC_SHA256, Purpose.TASK)
+    async with echoing(place, format_key(scoped)) as producer:
+        await eventually(lambda: told(caplog))
+        await anyio.wait_all_tasks_blocked()
+        for _ in range(3):
+            await producer.registry["echo"].enqueue("good")
+        assert await place.link.command("EXISTS", place.keys.presence) == 0
+    assert [record.getMessage() for record in caplog.records].count(caplog.records[0].getMessage()) == 1
+    assert "may sign a state here" in caplog.text
+
+
+async def told(caplog: pytest.LogCaptureFixture) -> bool:
+    return "`keys status` cannot show this process" in caplog.text
