@@ -177,9 +177,21 @@ class _Walk:
             task_ids = [task_id for task_id, _ in found if names.stored_task_id(task_id)]
             bad = [finding for task_id, _ in found for finding in _about_entry(key, task_id, True)]
             lost = await self._store.lost_results(task_ids)
-            yield bad + [
+            bad += [
                 _note(Code.ORPHAN_ID, Kind.ENTRY, task_id, "its result is gone before its time") for task_id in lost
             ]
+            yield bad + [finding for task_id, stored in found if stored for finding in await self._repeated(task_id)]
+
+    async def _repeated(self, task_id: bytes) -> list[Finding]:
+        """A task that stands beside its own result was put back after its run; a dead letter stands there by right."""
+        task, failure, result = await self._store.ends_of(task_id)
+        if task is None or result is None or failure is not None:
+            return []
+        if not self._classifier.answers(task_id, task, result, now_ms=now_ms()):
+            return []
+        return [
+            _note(Code.REPEATED, Kind.ENTRY, task_id, "it has been finished before: its own result is stored beside it")
+        ]
 
 
 def _about_entry(key: StoredKey, task_id: bytes, stored: bool) -> list[Finding]:
