@@ -11,7 +11,7 @@ import pytest
 import secure_queue
 from secure_queue import ConfigurationError, Rejected, SecureQueueError, Task, Worker
 from secure_queue.payload.keys import encode_field, format_key, generate_key
-from secure_queue.settings import KEYS_VARIABLE
+from secure_queue.settings import KEYS_VARIABLE, environment
 from tests.servers import PATIENCE
 from tests.worker.places import PRIORITY, Place, open_place, running
 
@@ -124,6 +124,7 @@ async def test_a_key_that_is_refused_is_in_no_frame(
         Worker("redis://localhost", **({"signing_secret": bad} if source == "argument" else {}))
     report = shown(caught.value)
     assert report and encode_field(KEY) not in report
+    assert encode_field(KEY) not in repr(environment())
 
 
 async def test_a_password_is_in_no_frame(anyio_backend: object) -> None:
