@@ -145,7 +145,9 @@ def replace_functions(server: Server) -> bool:
 async def test_sealing_and_opening_200_bytes_cost_no_more_than_they_may(anyio_backend: object) -> None:
     """At most 4 and 6 µs where ``hmac.digest`` of as much takes 1.45; a slower or busier machine takes longer for all."""
     message, key = os.urandom(200), os.urandom(32)
-    pace = microseconds(lambda: hmac.digest(key, message, "sha256")) / 1.45
-    measured = cost(Suite.HMAC_SHA256, 200)
-    assert measured["seal"] < 4 * max(pace, 1)
-    assert measured["open"] < 6 * max(pace, 1)
+    rounds = [
+        (microseconds(lambda: hmac.digest(key, message, "sha256")), cost(Suite.HMAC_SHA256, 200)) for _ in range(2)
+    ]
+    pace = max(min(digest for digest, _ in rounds) / 1.45, 1)  # neighbours on the machine only ever add
+    assert min(costs["seal"] for _, costs in rounds) < 4 * pace
+    assert min(costs["open"] for _, costs in rounds) < 6 * pace
