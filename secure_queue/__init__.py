@@ -21,6 +21,7 @@ from secure_queue.listing import BrokenTask
 from secure_queue.payload.restricted_pickle import RestrictedPickle
 from secure_queue.payload.serializers import MsgpackSerializer
 from secure_queue.retry import RetryPolicy
+from secure_queue.router import Router
 from secure_queue.scheduling import ScheduleInfo
 from secure_queue.tasks import Task, TaskContext, TaskInfo, TaskResult, TaskStatus
 from secure_queue.worker import Worker
@@ -44,6 +45,7 @@ __all__ = [
     "ResultUnavailable",
     "Retry",
     "RetryPolicy",
+    "Router",
     "ScheduleInfo",
     "SecureQueueError",
     "StreaqRetry",

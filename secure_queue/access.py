@@ -8,9 +8,9 @@ from datetime import timedelta
 from typing import Any, TypeVar
 
 from secure_queue.client import Client
+from secure_queue.composition import Composition
 from secure_queue.cron import Cron, Every, as_rule
 from secure_queue.dead_letters import DeadLetter, DeadLetters
-from secure_queue.declare_schedules import ScheduleDeclarations
 from secure_queue.errors import ConfigurationError
 from secure_queue.listing import BrokenTask, list_tasks
 from secure_queue.plans import plan
@@ -21,7 +21,7 @@ from secure_queue.tasks import Task, TaskInfo, TaskResult, TaskStatus
 R = TypeVar("R")
 
 
-class Access(ScheduleDeclarations):
+class Access(Composition):
     """The part of a worker object that talks about tasks in the queue."""
 
     @abstractmethod

@@ -11,6 +11,7 @@ from typing import Any, TypeVar, cast
 import anyio
 
 from secure_queue import names
+from secure_queue.call_options import NOTHING_SAID
 from secure_queue.clock import now_ms
 from secure_queue.durability import Durability
 from secure_queue.errors import (
@@ -101,7 +102,8 @@ class Client:
             delay, at = task.delay_ms, -task.delay_ms
         lowest = self._queue.default_priority
         priority = task.priority or lowest
-        head = b"" if priority == lowest else TaskHead(priority=priority).pack()
+        plain = priority == lowest and task.options is NOTHING_SAID
+        head = b"" if plain else TaskHead.of(task.options, None if priority == lowest else priority).pack()
         sealed = self.codec.seal(
             Purpose.TASK,
             task_id,
@@ -256,7 +258,10 @@ class Client:
             raise Rejected("malformed") from None
         due = _moment(record.due_ms) if record.due_ms else None
         status = _STATUS[record.standing]
-        return TaskInfo(task_id, opened.function, opened.issued_ms, tuple(args), kwargs, record.tries, due, status)
+        headers = TaskHead.unpack(opened.head).headers or {}
+        return TaskInfo(
+            task_id, opened.function, opened.issued_ms, tuple(args), kwargs, record.tries, due, status, headers
+        )
 
     async def abort(self, task_id: str, timeout: float | timedelta) -> bool:
         """Stop a task wherever it is; True once it is known to have stopped without finishing."""

@@ -4,14 +4,15 @@ from __future__ import annotations
 
 import inspect
 import os
-from collections.abc import Callable, Generator, Iterable
+from collections.abc import Callable, Generator, Iterable, Mapping, Sequence
 from contextvars import ContextVar
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta, tzinfo
 from enum import StrEnum
-from typing import Any, Generic, ParamSpec, Protocol, Self, TypeVar, cast
+from typing import Any, Generic, ParamSpec, Protocol, Self, TypeVar, Unpack, cast
 
 from secure_queue import names
+from secure_queue.call_options import NOTHING_SAID, CallOptions, CallWishes, with_wishes
 from secure_queue.clock import now_ms
 from secure_queue.cron import Cron, Every, as_rule
 from secure_queue.durability import Durability, level_of
@@ -40,7 +41,8 @@ class TaskStatus(StrEnum):
 class TaskContext:
     """What a running task may know about its own run; ``idempotency_key`` is equal for every run of one enqueue.
 
-    ``fire_time`` is the moment of the firing that a schedule runs it for, None for other tasks.
+    ``fire_time`` is the moment of the firing that a schedule runs it for, None for other tasks. ``headers`` are what the
+    caller sent along.
     """
 
     task_id: str
@@ -53,6 +55,7 @@ class TaskContext:
     idempotency_key: str
     worker_id: str
     fire_time: datetime | None = None
+    headers: Mapping[str, str] = field(default_factory=dict, repr=False)
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,6 +70,7 @@ class TaskInfo:
     tries: int
     scheduled: datetime | None
     status: TaskStatus
+    headers: Mapping[str, str] = field(default_factory=dict, repr=False)
 
 
 @dataclass(frozen=True, slots=True)
@@ -138,6 +142,7 @@ class Task(Generic[R]):
     wanted: Durability | None = field(default=None, repr=False)
     existed: bool | None = None
     durability: Durability | None = None
+    options: CallOptions = field(default=NOTHING_SAID, repr=False)
     _id: str | None = None
 
     @property
@@ -158,14 +163,32 @@ class Task(Generic[R]):
         schedule: datetime | timedelta | str | Cron | Every | None = None,
         priority: str | None = None,
         durability: str | None = None,
+        id: str | None = None,
+        **wishes: Unpack[CallWishes],
     ) -> Self:
-        """Say when and how urgently it runs.
+        """Say when and how urgently it runs, and what else is different about this call; several calls add up.
 
         ``delay`` is in seconds or a timedelta. ``schedule`` is an aware datetime, or else it makes the call a schedule that
         is repeated until ``unschedule``: a crontab expression (in the zone of the worker), ``Cron``, ``Every``, or a
-        timedelta. ``durability`` is what the enqueue waits for: "primary", "replicated", "all" or "fsync". Raises
-        ``ConfigurationError`` for both times at once, a negative delay, a naive datetime, a bad expression or level.
+        timedelta. ``durability`` is what the enqueue waits for: "primary", "replicated", "all" or "fsync". ``id`` is an id
+        of one's own. ``max_tries``, ``timeout``, ``ttl``, ``expire``, ``encrypt`` and ``compress`` take the place of the
+        options of the task; ``headers`` (text to text) travel along, see ``TaskContext``. Raises ``ConfigurationError`` for
+        both times at once, a negative delay, a naive datetime, a bad expression or level, and whatever is out of range.
         """
+        self._say_when(delay, schedule)
+        if priority is not None:
+            self.priority = names.priority_name(priority)
+        if durability is not None:
+            self.wanted = level_of(durability)
+        if id is not None:
+            self.id = names.task_id(id)
+        if wishes:
+            self.settings, self.options = with_wishes(self.settings, self.options, wishes)
+        return self
+
+    def _say_when(
+        self, delay: float | timedelta | None, schedule: datetime | timedelta | str | Cron | Every | None
+    ) -> None:
         if delay is not None and schedule is not None:
             raise ConfigurationError("a task takes either delay= or schedule=, not both")
         if delay is not None:
@@ -174,11 +197,6 @@ class Task(Generic[R]):
             self.at_ms = moment_ms(schedule)
         elif schedule is not None:
             self.plan = plan(as_rule(schedule, self.publisher.tz))
-        if priority is not None:
-            self.priority = names.priority_name(priority)
-        if durability is not None:
-            self.wanted = level_of(durability)
-        return self
 
     def __await__(self) -> Generator[Any, None, Self]:
         return self._enqueue().__await__()
@@ -229,6 +247,21 @@ class RunningTask(Protocol):
 current_run: ContextVar[RunningTask] = ContextVar("secure_queue_current_run")
 """The run in whose flow of control the code is."""
 
+running_worker: ContextVar[Publisher | None] = ContextVar("secure_queue_running_worker", default=None)
+"""The worker object that runs the current task; None outside of tasks."""
+
+
+class Home(Publisher, Protocol):
+    """The declarations in which a function stands: those of a worker object, or of a router."""
+
+    includers: Sequence[Home]
+    """Who has taken these declarations in, and enqueues and runs their tasks from then on."""
+
+    default_expire_s: float | None
+
+    def worker(self) -> Home: ...
+    def entry(self, fn_name: str) -> RegisteredTask[..., Any, Any]: ...
+
 
 class RegisteredTask(Generic[P, R, C]):
     """A function known to a worker; calling it runs the plain function, ``enqueue`` puts a run into the queue.
@@ -236,10 +269,10 @@ class RegisteredTask(Generic[P, R, C]):
     ``P`` are its parameters, ``R`` is its result, ``C`` what a plain call gives (for async functions a coroutine).
     """
 
-    def __init__(self, fn: Callable[P, C], settings: TaskSettings, publisher: Publisher) -> None:
+    def __init__(self, fn: Callable[P, C], settings: TaskSettings, home: Home) -> None:
         self.fn = fn
         self.settings = settings
-        self.publisher = publisher
+        self.home = home
         self.is_async = inspect.iscoroutinefunction(fn)  # what else returns an awaitable makes it in a thread
         self.ttl_ms = settings.ttl_ms
         self.__doc__ = fn.__doc__
@@ -259,9 +292,26 @@ class RegisteredTask(Generic[P, R, C]):
         except LookupError:
             raise SecureQueueError("a task context exists only while a task runs") from None
 
+    @property
+    def worker(self) -> Home:
+        """The worker object that enqueues and runs it: the one that included its module, in a task the running one.
+
+        Raises ``ConfigurationError`` if there is none, or if outside of a task several have it.
+        """
+        return self.home.worker()
+
     def enqueue(self, *args: P.args, **kwargs: P.kwargs) -> Task[R]:
         """A handle of one run with these arguments; await it to enqueue it, or pass it to ``enqueue_many``."""
-        return Task(self.settings.name, args, kwargs, self.settings, self.publisher, os.urandom(16))
+        if self.home.includers:
+            return self.home.worker().entry(self.settings.name).enqueue(*args, **kwargs)
+        return Task(self.settings.name, args, kwargs, self.settings, self.home, os.urandom(16))
+
+    def bound_to(self, home: Home) -> RegisteredTask[P, R, C]:
+        """The same task as an entry of other declarations, which have taken it in."""
+        settings = self.settings
+        if settings.expire_s is None:
+            settings = replace(settings, expire_s=home.default_expire_s)
+        return RegisteredTask(self.fn, settings, home)
 
     def __call__(self, *args: P.args, **kwargs: P.kwargs) -> C:
         return self.fn(*args, **kwargs)

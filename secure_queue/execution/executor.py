@@ -88,7 +88,7 @@ class Executor:
         else:
             run.opened = opened
             run.arguments = args, kwargs
-            run.fire_ms = None if head is None else head.fire_ms
+            run.head = head
             replayed = self._replays.is_suspect(run, opened) and await self._replays.settle(run, opened)
             task = None if replayed else self._ready_task(run, opened, head)
             if task is not None:

@@ -18,7 +18,8 @@ def test_a_task_head_with_nothing_set_is_no_bytes() -> None:
 
 
 def test_the_keys_of_a_task_head_are_the_documented_ones() -> None:
-    assert TaskHead(1, 2, 3, "high", 4).pack() == pack_plain({3: 1, 4: 2, 9: 3, 5: "high", 11: 4})
+    head = TaskHead(1, 2, 3, "high", 4, {"trace": "5"})
+    assert head.pack() == pack_plain({3: 1, 4: 2, 9: 3, 5: "high", 11: 4, 12: {"trace": "5"}})
 
 
 def test_the_keys_of_a_result_head_are_the_documented_ones() -> None:
@@ -32,6 +33,7 @@ def test_the_keys_of_a_result_head_are_the_documented_ones() -> None:
         *[st.none() | NUMBERS] * 3,
         st.none() | st.text(st.characters(codec="utf-8"), max_size=60),
         st.none() | NUMBERS,
+        st.none() | st.dictionaries(st.text(max_size=5), st.text(max_size=5)),
     )
 )
 def test_a_task_head_comes_back(head: TaskHead) -> None:
@@ -70,7 +72,8 @@ def test_bytes_of_another_shape_are_malformed(head: type, untrusted: bytes) -> N
 
 @pytest.mark.parametrize(
     "fields",
-    [{3: "1"}, {3: -1}, {3: True}, {4: 2**63}, {9: 1.5}, {5: 5}, {5: "x" * 256}, {3: None}, {3: 1, 99: 1}],
+    [{3: "1"}, {3: -1}, {3: True}, {4: 2**63}, {9: 1.5}, {5: 5}, {5: "x" * 256}, {3: None}, {3: 1, 99: 1}]
+    + [{12: headers} for headers in (None, [], {1: "a"}, {"a": 1}, {"a": {}}, {b"a": "b"})],
     ids=repr,
 )
 def test_a_task_head_with_a_wrong_field_is_malformed(fields: dict) -> None:
