@@ -2,6 +2,7 @@
 
 from secure_queue.cron import Cron, Every
 from secure_queue.dead_letters import DeadLetter
+from secure_queue.dependencies import Depends
 from secure_queue.errors import (
     Backpressure,
     ConfigurationError,
@@ -23,6 +24,7 @@ from secure_queue.payload.serializers import MsgpackSerializer
 from secure_queue.retry import RetryPolicy
 from secure_queue.router import Router
 from secure_queue.scheduling import ScheduleInfo
+from secure_queue.surroundings import TaskOutcome
 from secure_queue.tasks import Task, TaskContext, TaskInfo, TaskResult, TaskStatus
 from secure_queue.worker import Worker
 
@@ -35,6 +37,7 @@ __all__ = [
     "ConfigurationError",
     "Cron",
     "DeadLetter",
+    "Depends",
     "Every",
     "KeyRingError",
     "MsgpackSerializer",
@@ -54,6 +57,7 @@ __all__ = [
     "TaskFailed",
     "TaskInfo",
     "TaskNotFound",
+    "TaskOutcome",
     "TaskResult",
     "TaskStatus",
     "Unavailable",

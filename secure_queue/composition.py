@@ -53,6 +53,15 @@ class Composition(ScheduleDeclarations):
         for part in self._parts:
             part.import_tasks()
 
+    def all_hooks(self) -> tuple[list[Callable[..., object]], list[Callable[..., object]]]:
+        """What is to be called at the start and at the end, here and in every part."""
+        startup, shutdown = list(self.startup), list(self.shutdown)
+        for part in self._parts:
+            more = part.all_hooks()
+            startup += more[0]
+            shutdown += more[1]
+        return startup, shutdown
+
     def _take(self, other: Composition, *, override: bool) -> None:
         for task in other.registry.values():
             self.adopt(task.bound_to(self), override=override)

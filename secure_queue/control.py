@@ -28,11 +28,14 @@ class Control:
     anyio_kwargs: dict[str, Any]
 
     _settings: WorkerSettings
-    _counters: Counter[str]
-    _storage_counters: Counter[str]
     _engine: Engine | None = None
     _is_running: bool = False
     _asked: int = 0
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._counters: Counter[str] = Counter()
+        self._storage_counters: Counter[str] = Counter()
 
     @abstractmethod
     async def run_async(self) -> None:

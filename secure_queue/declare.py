@@ -6,6 +6,7 @@ from collections.abc import Awaitable, Callable
 from typing import Any, NoReturn, ParamSpec, Protocol, TypeAlias, TypeVar, Unpack, cast, overload
 
 from secure_queue.errors import ConfigurationError, SecureQueueError
+from secure_queue.surround import SurroundingDeclarations, own_surroundings, plan_of
 from secure_queue.task_options import TaskOptions, task_settings
 from secure_queue.tasks import Home, RegisteredTask, Task, running_worker
 
@@ -24,10 +25,11 @@ class TaskDecorator(Protocol):
     def __call__(self, fn: Callable[P, R], /) -> RegisteredTask[P, R, R]: ...
 
 
-class Declarations(Home):
+class Declarations(SurroundingDeclarations, Home):
     """The part of a worker object, or of a router, that knows its functions."""
 
     def __init__(self) -> None:
+        super().__init__()
         self.registry: dict[str, AnyTask] = {}
         """What can be run here, by name."""
         self.elsewhere: dict[str, AnyTask] = {}
@@ -50,8 +52,8 @@ class Declarations(Home):
         seconds or as timedeltas. Ordinary exceptions in ``retry_on`` and not in ``no_retry_on`` are retried after
         ``retry_policy(tries)`` seconds, timeouts only with ``retry_timeouts``. ``silent`` keeps the task out of the log.
         ``encrypt`` hides arguments and results from whoever reads Redis, ``compress`` makes large ones smaller (None: as
-        the worker object does).
-        Raises ``ConfigurationError`` for options out of range and for a second function of the same name.
+        the worker object does). ``middleware``, ``before_process`` and ``after_process`` are those of the worker object, for
+        this task alone. Raises ``ConfigurationError`` for options out of range and for a second function of the same name.
         """
         return self._decorator(self.adopt, fn, cast("TaskOptions", options))
 
@@ -79,9 +81,10 @@ class Declarations(Home):
 
         def register(function: Callable[..., Any]) -> AnyTask:
             settings = task_settings(options.get("name") or name_of(function), options, self.default_expire_s)
-            return keep(RegisteredTask(function, settings, self))
+            return keep(RegisteredTask(function, settings, self, layers))
 
         task_settings("unnamed", options, None)  # a mistake is told where it is, not where the function begins
+        layers = own_surroundings(options)
         return register if fn is None else register(fn)
 
     def _as_stub(self, task: AnyTask) -> AnyTask:
@@ -94,9 +97,15 @@ class Declarations(Home):
             self._must_be_new(task.fn_name)
         self.elsewhere.pop(task.fn_name, None)
         self.registry[task.fn_name] = task
+        task.plan = plan_of(task, self.dependency_overrides)
         for includer in self.includers:
             includer.adopt(task.bound_to(includer), override=override)
         return task
+
+    def plan_all(self) -> None:
+        """Put around every task what surrounds it now; to be called before tasks are run."""
+        for task in self.registry.values():
+            task.plan = plan_of(task, self.dependency_overrides)
 
     def adopt_elsewhere(self, task: AnyTask, *, override: bool = False) -> AnyTask:
         """The same for a task whose code is not here."""

@@ -13,6 +13,7 @@ from typing import Any, Unpack
 
 from secure_queue.declare import AnyTask, Declarations, elsewhere
 from secure_queue.errors import ConfigurationError
+from secure_queue.surround import own_surroundings
 from secure_queue.task_options import TaskOptions, task_settings
 from secure_queue.tasks import RegisteredTask
 
@@ -32,7 +33,8 @@ class PathDeclarations(Declarations):
         of a router or of another worker object already; then that has its options.
         """
         fn_name = options.get("name") or _last_word(path)
-        task: AnyTask = RegisteredTask(elsewhere(fn_name), task_settings(fn_name, options, self.default_expire_s), self)
+        settings = task_settings(fn_name, options, self.default_expire_s)
+        task: AnyTask = RegisteredTask(elsewhere(fn_name), settings, self, own_surroundings(options))
         self.adopt_elsewhere(task)
         self.imports.append(partial(self._import, path, task, has_options=bool(options.keys() - {"name"})))
         return task
@@ -48,7 +50,7 @@ class PathDeclarations(Declarations):
         if not isinstance(found, RegisteredTask):
             if not callable(found):
                 raise ConfigurationError(f"what stands at {path!r} is no function")
-            self.adopt(RegisteredTask(found, declared.settings, self), override=True)
+            self.adopt(RegisteredTask(found, declared.settings, self, declared.layers[1:]), override=True)
             return
         if has_options:
             raise ConfigurationError(f"{path!r} is a task already; give its options where it is declared")

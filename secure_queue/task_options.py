@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from datetime import timedelta
-from typing import TypedDict
+from typing import Any, TypedDict
 
 from secure_queue import names
 from secure_queue.errors import ConfigurationError
@@ -27,6 +27,9 @@ class TaskOptions(TypedDict, total=False):
     no_retry_on: Sequence[type[Exception]]
     encrypt: bool | None
     compress: bool | None
+    middleware: Sequence[Callable[..., Any]] | Callable[..., Any]
+    before_process: Sequence[Callable[..., Any]] | Callable[..., Any]
+    after_process: Sequence[Callable[..., Any]] | Callable[..., Any]
 
 
 def task_settings(name: str, options: TaskOptions, default_expire_s: float | None) -> TaskSettings:

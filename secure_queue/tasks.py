@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import inspect
 import os
-from collections.abc import Callable, Generator, Iterable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Generator, Iterable, Mapping, Sequence
 from contextvars import ContextVar
 from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta, tzinfo
 from enum import StrEnum
-from typing import Any, Generic, ParamSpec, Protocol, Self, TypeVar, Unpack, cast
+from typing import Any, Generic, ParamSpec, Protocol, Self, TypeAlias, TypeVar, Unpack, cast
 
 from secure_queue import names
 from secure_queue.call_options import NOTHING_SAID, CallOptions, CallWishes, with_wishes
@@ -243,6 +243,10 @@ class RunningTask(Protocol):
 
     def context(self) -> TaskContext: ...
 
+    @property
+    def call(self) -> Callable[[Callable[..., Any], tuple[Any, ...], dict[str, Any]], Awaitable[Any]] | None:
+        """Calls a function as this run does, of a task that has surroundings."""
+
 
 current_run: ContextVar[RunningTask] = ContextVar("secure_queue_current_run")
 """The run in whose flow of control the code is."""
@@ -251,9 +255,22 @@ running_worker: ContextVar[Publisher | None] = ContextVar("secure_queue_running_
 """The worker object that runs the current task; None outside of tasks."""
 
 
+CallNext: TypeAlias = Callable[..., Awaitable[Any]]
+"""A task as what surrounds it sees it: an async function of its arguments."""
+
+
+class Layer(Protocol):
+    """Something that surrounds tasks."""
+
+    @property
+    def is_empty(self) -> bool: ...
+    def around(self, call_next: CallNext) -> CallNext: ...
+
+
 class Home(Publisher, Protocol):
     """The declarations in which a function stands: those of a worker object, or of a router."""
 
+    surroundings: Any  # a Layer of any kind
     includers: Sequence[Home]
     """Who has taken these declarations in, and enqueues and runs their tasks from then on."""
 
@@ -269,10 +286,14 @@ class RegisteredTask(Generic[P, R, C]):
     ``P`` are its parameters, ``R`` is its result, ``C`` what a plain call gives (for async functions a coroutine).
     """
 
-    def __init__(self, fn: Callable[P, C], settings: TaskSettings, home: Home) -> None:
+    def __init__(self, fn: Callable[P, C], settings: TaskSettings, home: Home, layers: tuple[Layer, ...] = ()) -> None:
         self.fn = fn
         self.settings = settings
         self.home = home
+        self.layers = (home.surroundings, *layers)
+        """What surrounds it, from outside to inside."""
+        self.plan: CallNext | None = None
+        """The function with all that surrounds it; None if there is nothing, and then it is called directly."""
         self.is_async = inspect.iscoroutinefunction(fn)  # what else returns an awaitable makes it in a thread
         self.ttl_ms = settings.ttl_ms
         self.__doc__ = fn.__doc__
@@ -311,7 +332,7 @@ class RegisteredTask(Generic[P, R, C]):
         settings = self.settings
         if settings.expire_s is None:
             settings = replace(settings, expire_s=home.default_expire_s)
-        return RegisteredTask(self.fn, settings, home)
+        return RegisteredTask(self.fn, settings, home, self.layers)
 
     def __call__(self, *args: P.args, **kwargs: P.kwargs) -> C:
         return self.fn(*args, **kwargs)

@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import os
 import threading
-from collections import Counter
 from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager, AsyncExitStack, ExitStack, asynccontextmanager
 from datetime import timedelta, tzinfo
@@ -32,7 +31,7 @@ from secure_queue.errors import SecureQueueError
 from secure_queue.execution.engine import Engine
 from secure_queue.execution.shutdown import received_signals
 from secure_queue.keyring import auditor_of, codec_of, keys_for
-from secure_queue.lifespan import made_by, no_lifespan
+from secure_queue.lifespan import begun, made_by, no_lifespan
 from secure_queue.oversight import Oversight
 from secure_queue.partitions import Rota
 from secure_queue.payload.choice import choose_serializer
@@ -62,6 +61,7 @@ from secure_queue.tasks import running_worker
 C = TypeVar("C", default=None)
 
 Duration = float | timedelta
+Hooks = Callable[..., object] | Sequence[Callable[..., object]]
 
 
 class Worker(Control, Access, Oversight, Generic[C]):
@@ -107,6 +107,10 @@ class Worker(Control, Access, Oversight, Generic[C]):
         id: str | None = None,
         routers: Sequence[Composition | str] = (),
         tasks: Sequence[Callable[..., Any] | AnyTask | str] = (),
+        before_process: Hooks = (),
+        after_process: Hooks = (),
+        startup: Hooks = (),
+        shutdown: Hooks = (),
         durability: str | None = None,
         replicas: int | None = None,
         on_degraded: str | None = None,
@@ -153,11 +157,10 @@ class Worker(Control, Access, Oversight, Generic[C]):
         self._context: list[C] = []
         self._host = Host(self._topology)
         self._clients: dict[int, list[Client]] = {}
-        self._counters: Counter[str] = Counter()
-        self._storage_counters: Counter[str] = Counter()
         self.anyio_backend = anyio_backend
         self.anyio_kwargs = dict(anyio_kwargs or {})
         self.compose(routers, tasks)
+        self.surround(before_process, after_process, startup, shutdown)
 
     def __repr__(self) -> str:
         return f"<Worker {self.id} of queue {self.queue_name} at {self._topology}>"
@@ -268,7 +271,9 @@ class Worker(Control, Access, Oversight, Generic[C]):
     async def _run(self, handlers: ExitStack, ready: TaskStatus[None], scope: anyio.CancelScope) -> None:
         self._codec.check_answers()
         self.import_tasks()
-        async with self._host as topology, self._connected(WORKER) as storages, made_by(self._lifespan) as context:
+        self.plan_all()
+        running_worker.set(self)  # in the context of this run alone
+        async with self._host as topology, self._connected(WORKER) as storages, self._lived():
             scope.shield = True  # from here on a cancellation is an order to wind down
             engine = self._engine = Engine(
                 storages,
@@ -285,16 +290,25 @@ class Worker(Control, Access, Oversight, Generic[C]):
                 when_stuck=self.when_stuck,
             )
             self._counters = engine.desk.counters
-            self._context.append(context)
             engine.ask(self._asked)
             ready.started()
-            running_worker.set(self)  # in the context of this run alone
             try:
                 await to_its_end(partial(_shielded, engine), self.stop)  # also when the lifespan itself is cancelled
             finally:
                 self.left_behind = engine.left_behind
-                self._context.pop()
                 self._engine = None
+
+    @asynccontextmanager
+    async def _lived(self) -> AsyncIterator[None]:
+        """What the application keeps open and does around a run."""
+        startup, shutdown = self.all_hooks()
+        async with made_by(self._lifespan) as context:
+            self._context.append(context)
+            try:
+                async with begun(startup, shutdown, self.state):
+                    yield
+            finally:
+                self._context.pop()
 
 
 async def _shielded(engine: Engine, scope: anyio.CancelScope) -> None:

@@ -39,6 +39,14 @@ class _TooLate(Exception):
     """The task has expired."""
 
 
+class _NotCalled(BaseException):
+    """The function was not called; no middleware may take that for one of its failures."""
+
+    def __init__(self, reason: Exception) -> None:
+        super().__init__()
+        self.reason = reason
+
+
 class Executor:
     """Turns runs into settlements; one object serves all seats of a worker."""
 
@@ -115,7 +123,7 @@ class Executor:
         self._desk.begin(run)
         current_run.set(run)
         try:
-            value = await self._call(run, partial(task.fn, *args, **kwargs), is_async=task.is_async)
+            value = await self._call(run, task, args, kwargs)
         except _TooLate:
             self._settling.fail(run, EXPIRED)
         except NoThread:
@@ -142,11 +150,41 @@ class Executor:
         run.claim = claim._replace(tries=min(claim.tries, most))
         return await self._settling.begin(run)
 
-    async def _call(self, run: Run, fn: Callable[[], Any], *, is_async: bool) -> Any:
-        if is_async:
+    async def _call(
+        self, run: Run, task: RegisteredTask[..., Any, Any], args: list[Any], kwargs: dict[str, Any]
+    ) -> Any:
+        if task.plan is not None:
+            return await self._call_surrounded(run, task, args, kwargs)
+        if task.is_async:
             self._start_clock(run)
-            return await fn()
+            return await task.fn(*args, **kwargs)
+        return await self._in_thread(run, partial(task.fn, *args, **kwargs))
+
+    async def _in_thread(self, run: Run, fn: Callable[[], Any]) -> Any:
         return await _awaited(await self._threads.call(fn, partial(self._start_clock, run)))
+
+    async def _call_surrounded(
+        self, run: Run, task: RegisteredTask[..., Any, Any], args: list[Any], kwargs: dict[str, Any]
+    ) -> Any:
+        """Call a function with all that surrounds it; the time of that counts too, but for the wait for a thread."""
+        run.call = partial(self._call_inside, run, task.is_async)
+        self._start_clock(run)
+        try:
+            return await task.plan(*args, **kwargs)  # type: ignore[misc]  # there is one
+        except _NotCalled as refused:
+            raise refused.reason from None
+
+    async def _call_inside(
+        self, run: Run, is_async: bool, fn: Callable[..., Any], args: tuple[Any, ...], kwargs: dict[str, Any]
+    ) -> Any:
+        if is_async:
+            return await fn(*args, **kwargs)
+        try:
+            return await self._in_thread(run, partial(fn, *args, **kwargs))
+        except Raised as raised:
+            raise raised.problem from None
+        except (NoThread, _TooLate) as reason:
+            raise _NotCalled(reason) from None
 
     async def _succeed(self, run: Run, opened: Opened, value: Any) -> None:
         """Settle a returned value; one that cannot be serialized fails the task, which is not run again for that."""

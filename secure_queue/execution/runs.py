@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from collections import Counter, defaultdict, deque
-from collections.abc import Iterable
+from collections.abc import Awaitable, Callable, Iterable
 from datetime import UTC, datetime
+from typing import Any
 
 import anyio
 
@@ -24,6 +25,7 @@ class Run:
 
     __slots__ = (
         "arguments",
+        "call",
         "claim",
         "give_up_at",
         "head",
@@ -47,6 +49,7 @@ class Run:
         self.started_ms = 0
         self.worker_id = ""
         self.head: TaskHead | None = None
+        self.call: Callable[[Callable[..., Any], tuple[Any, ...], dict[str, Any]], Awaitable[Any]] | None = None
         self.scope: anyio.CancelScope | None = None
         self.interruption: Interruption | None = None
         self.give_up_at: float | None = None
