@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from abc import abstractmethod
-from collections.abc import Callable, Iterable
+from collections.abc import AsyncIterator, Callable, Iterable
 from contextvars import ContextVar
 from datetime import timedelta
 from typing import Any, TypeVar
@@ -14,6 +14,7 @@ from secure_queue.composition import Composition
 from secure_queue.cron import Cron, Every, as_rule
 from secure_queue.dead_letters import DeadLetter, DeadLetters
 from secure_queue.errors import ConfigurationError
+from secure_queue.following import Following
 from secure_queue.listing import BrokenTask, list_tasks
 from secure_queue.plans import plan
 from secure_queue.scheduling import ScheduleInfo, Scheduling
@@ -103,6 +104,15 @@ class Access(Composition):
         is not the genuine result of this task.
         """
         return await self._client().result(task_id, timeout)
+
+    async def progress_of(self, task: Task[Any]) -> Any:
+        """What a task has said last about how far it is; see ``Task.progress``."""
+        return await Following(self._client(), task).progress()
+
+    def reports_of(self, task: Task[Any], parts: bool) -> AsyncIterator[Any]:
+        """What a task says before its end; see ``Task.updates`` and ``Task.stream``."""
+        following = Following(self._client(), task)
+        return following.parts() if parts else following.updates()
 
     async def status_by_id(self, task_id: str) -> TaskStatus:
         """Where a task stands; a schedule is ``SCHEDULED``."""

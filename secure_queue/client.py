@@ -121,9 +121,12 @@ class Client:
 
     async def result_of(self, task: Task[R], timeout: float | timedelta | None) -> TaskResult[R]:
         """The result of exactly this enqueue: an older result of the same id is refused."""
+        return await self.result(task.id, timeout, function=task.fn_name, ref=self.ref_of(task))
+
+    def ref_of(self, task: Task[Any]) -> bytes | None:
+        """What an answer to *task* refers to; None if the task that is stored under its id is that of somebody else."""
         genuine = not task.existed or is_generated(task.id, task.jti)  # a generated id can only be this very enqueue
-        ref = task.jti if genuine else None
-        return await self.result(task.id, timeout, function=task.fn_name, ref=ref)
+        return task.jti if genuine else None
 
     async def result(
         self,
@@ -171,9 +174,11 @@ class Client:
             return TaskStatus.DONE
         return (await self.read(task_id, record.untrusted_result)).status
 
-    async def read(self, task_id: str, untrusted: bytes | int | None) -> TaskResult[Any]:
+    async def read(
+        self, task_id: str, untrusted: bytes | int | None, *, function: str | None = None, ref: bytes | None = None
+    ) -> TaskResult[Any]:
         """Open a sealed result or failure; raises ``Rejected``."""
-        return await read_result(self.codec, _bytes(untrusted), task_id, self._known_errors)
+        return await read_result(self.codec, _bytes(untrusted), task_id, self._known_errors, function=function, ref=ref)
 
     async def ids(
         self, standing: Standing, priority: str | None, offset: int, limit: int

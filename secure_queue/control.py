@@ -9,8 +9,11 @@ from typing import Any
 
 import anyio
 
+from secure_queue.errors import SecureQueueError
 from secure_queue.execution.engine import DRAIN, STOP, Engine
+from secure_queue.execution.runs import Run
 from secure_queue.settings import WorkerSettings, with_concurrency
+from secure_queue.tasks import current_run
 
 
 class Control:
@@ -72,6 +75,13 @@ class Control:
         engine = self._engine
         if engine is not None:
             engine.ask(wish)
+
+    async def report(self, progress: Any) -> None:
+        """Say, inside of a task, how far it is; see ``RegisteredTask.report``."""
+        run = current_run.get(None)
+        if self._engine is None or not isinstance(run, Run):
+            raise SecureQueueError("only a running task can report its progress")
+        await self._engine.reporting.report(run, progress)
 
     @property
     def counters(self) -> Mapping[str, int]:

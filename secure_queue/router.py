@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import AsyncIterator, Iterable, Sequence
 from datetime import timedelta, tzinfo
 from typing import Any, TypeVar, cast
 
@@ -65,6 +65,18 @@ class Router(Composition):
     async def abort_by_id(self, task_id: str, timeout: float | timedelta = 5) -> bool:
         """See ``Worker``."""
         return await self.worker().abort_by_id(task_id, timeout)
+
+    async def report(self, progress: Any) -> None:
+        """See ``Worker``."""
+        await self.worker().report(progress)
+
+    async def progress_of(self, task: Task[Any]) -> Any:
+        """See ``Worker``."""
+        return await self.worker().progress_of(task)
+
+    def reports_of(self, task: Task[Any], parts: bool) -> AsyncIterator[Any]:
+        """See ``Worker``."""
+        return self.worker().reports_of(task, parts)
 
     async def unschedule_by_id(self, schedule_id: str) -> bool:
         """See ``Worker``."""

@@ -92,7 +92,7 @@ def plan_of(
     """*task* with its dependencies and all that surrounds it; None if there is nothing of that kind."""
     layers = [layer for layer in task.layers if not layer.is_empty]
     injection = injection_of(task.fn)
-    if not layers and injection is NOTHING:
+    if not layers and injection is NOTHING and not task.streams:
         return None
     call_next = _calling(task.fn)
     if injection is not NOTHING:

@@ -1,15 +1,14 @@
-"""What a task is: the registered function, the handle of one enqueued run, and what can be known about it."""
+"""What a task is: the registered function, and the handle of one enqueued run."""
 
 from __future__ import annotations
 
 import inspect
 import os
-from collections.abc import Awaitable, Callable, Generator, Iterable, Mapping, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Generator, Iterable, Sequence
 from contextvars import ContextVar
 from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta, tzinfo
-from enum import StrEnum
-from typing import Any, Generic, ParamSpec, Protocol, Self, TypeAlias, TypeVar, Unpack, cast
+from typing import Any, Generic, ParamSpec, Protocol, Self, TypeAlias, TypeVar, Unpack
 
 from secure_queue import names
 from secure_queue.call_options import NOTHING_SAID, CallOptions, CallWishes, with_wishes
@@ -19,92 +18,13 @@ from secure_queue.durability import Durability, level_of
 from secure_queue.errors import ConfigurationError, SecureQueueError
 from secure_queue.plans import Plan, plan
 from secure_queue.settings import LONGEST_S, TaskSettings, positive_seconds
+from secure_queue.task_facts import TaskContext, TaskInfo, TaskResult, TaskStatus
+
+__all__ = ["RegisteredTask", "Task", "TaskContext", "TaskInfo", "TaskResult", "TaskStatus"]
 
 P = ParamSpec("P")
 R = TypeVar("R")
 C = TypeVar("C")
-
-
-class TaskStatus(StrEnum):
-    """The states of a task."""
-
-    NOT_FOUND = "not_found"
-    SCHEDULED = "scheduled"
-    QUEUED = "queued"
-    RUNNING = "running"
-    DONE = "done"
-    FAILED = "failed"
-    ABORTED = "aborted"
-
-
-@dataclass(frozen=True, slots=True)
-class TaskContext:
-    """What a running task may know about its own run; ``idempotency_key`` is equal for every run of one enqueue.
-
-    ``fire_time`` is the moment of the firing that a schedule runs it for, None for other tasks. ``headers`` are what the
-    caller sent along.
-    """
-
-    task_id: str
-    fn_name: str
-    tries: int
-    max_tries: int | None
-    timeout: float | None
-    ttl: float | None
-    priority: str
-    idempotency_key: str
-    worker_id: str
-    fire_time: datetime | None = None
-    headers: Mapping[str, str] = field(default_factory=dict, repr=False)
-
-
-@dataclass(frozen=True, slots=True)
-class TaskInfo:
-    """A task that waits, runs or has failed for good; times in milliseconds since the epoch."""
-
-    task_id: str
-    fn_name: str
-    created_time: int
-    args: tuple[Any, ...] = field(repr=False)
-    kwargs: dict[str, Any] = field(repr=False)
-    tries: int
-    scheduled: datetime | None
-    status: TaskStatus
-    headers: Mapping[str, str] = field(default_factory=dict, repr=False)
-
-
-@dataclass(frozen=True, slots=True)
-class TaskResult(Generic[R]):
-    """A finished task; times in milliseconds since the epoch."""
-
-    task_id: str
-    fn_name: str
-    status: TaskStatus
-    enqueue_time: int
-    start_time: int
-    finish_time: int
-    tries: int
-    worker_id: str
-    _value: R | BaseException = field(repr=False)
-
-    @property
-    def success(self) -> bool:
-        """Whether the task returned."""
-        return self.status is TaskStatus.DONE
-
-    @property
-    def result(self) -> R:
-        """What the task returned; raises ``SecureQueueError`` if it failed (then see ``exception``)."""
-        if not self.success:
-            raise SecureQueueError("a failed task has no result; see .exception")
-        return cast("R", self._value)
-
-    @property
-    def exception(self) -> BaseException:
-        """Why the task failed; raises ``SecureQueueError`` if it succeeded (then see ``result``)."""
-        if self.success:
-            raise SecureQueueError("a successful task has no exception; see .result")
-        return cast("BaseException", self._value)
 
 
 class Publisher(Protocol):
@@ -119,6 +39,9 @@ class Publisher(Protocol):
     async def info_by_id(self, task_id: str) -> TaskInfo | None: ...
     async def abort_by_id(self, task_id: str, timeout: float | timedelta = 5) -> bool: ...
     async def unschedule_by_id(self, schedule_id: str) -> bool: ...
+    async def report(self, progress: Any) -> None: ...
+    async def progress_of(self, task: Task[Any]) -> Any: ...
+    def reports_of(self, task: Task[Any], parts: bool) -> AsyncIterator[Any]: ...
 
 
 @dataclass(slots=True, eq=False)
@@ -213,6 +136,22 @@ class Task(Generic[R]):
         """Wait for the end of the task, at most *timeout* seconds; see ``Worker.result_by_id`` for what is raised."""
         return await self.publisher.result_of(self, timeout)
 
+    async def progress(self) -> Any:
+        """What the task has said last about how far it is; None if it has said nothing."""
+        return await self.publisher.progress_of(self)
+
+    def updates(self) -> AsyncIterator[Any]:
+        """What the task says about how far it is, the last word first and then as it comes, until the task has ended."""
+        return self.publisher.reports_of(self, False)
+
+    def stream(self) -> AsyncIterator[Any]:
+        """The parts of the result of a task that yields, from the first one on and then as they come.
+
+        At the end it is known that none is missing. Raises what the task fails with, ``StreamBroken`` if another try began
+        or parts are gone, and what ``result`` raises.
+        """
+        return self.publisher.reports_of(self, True)
+
     async def info(self) -> TaskInfo | None:
         """What is stored of the task until it has succeeded or was aborted; None afterwards."""
         return await self.publisher.info_by_id(self.id)
@@ -295,6 +234,10 @@ class RegisteredTask(Generic[P, R, C]):
         self.plan: CallNext | None = None
         """The function with all that surrounds it; None if there is nothing, and then it is called directly."""
         self.is_async = inspect.iscoroutinefunction(fn)  # what else returns an awaitable makes it in a thread
+        self.streams = inspect.isasyncgenfunction(fn)
+        """Whether it yields its result part by part."""
+        if inspect.isgeneratorfunction(fn):
+            raise ConfigurationError("a task that yields parts of its result is async: use async def")
         self.ttl_ms = settings.ttl_ms
         self.__doc__ = fn.__doc__
         self.__name__ = getattr(fn, "__name__", settings.name)
@@ -320,6 +263,13 @@ class RegisteredTask(Generic[P, R, C]):
         Raises ``ConfigurationError`` if there is none, or if outside of a task several have it.
         """
         return self.home.worker()
+
+    async def report(self, progress: Any) -> None:
+        """Say, inside of a run, how far it is: any value that can be serialized; see ``Task.progress``.
+
+        A sync task calls ``anyio.from_thread.run(task.report, progress)``.
+        """
+        await self.worker.report(progress)
 
     def enqueue(self, *args: P.args, **kwargs: P.kwargs) -> Task[R]:
         """A handle of one run with these arguments; await it to enqueue it, or pass it to ``enqueue_many``."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from contextlib import aclosing
 from dataclasses import replace
 from functools import partial
 from inspect import isawaitable
@@ -15,6 +16,7 @@ from secure_queue.clock import monotonic, now_ms
 from secure_queue.errors import Rejected
 from secure_queue.execution.refusal import Refusals
 from secure_queue.execution.replays import Replays
+from secure_queue.execution.reporting import Reporting
 from secure_queue.execution.runs import Desk, Run
 from secure_queue.execution.settling import Settling
 from secure_queue.execution.threads import NoThread, Raised, Threads
@@ -60,6 +62,7 @@ class Executor:
         refusals: Refusals,
         replays: Replays,
         threads: Threads,
+        reporting: Reporting,
     ) -> None:
         self._codec = codec
         self._registry = registry
@@ -69,6 +72,7 @@ class Executor:
         self._refusals = refusals
         self._replays = replays
         self._threads = threads
+        self._reporting = reporting
 
     async def execute(self, run: Run) -> None:
         """Run one claimed task and settle it.
@@ -167,7 +171,7 @@ class Executor:
         self, run: Run, task: RegisteredTask[..., Any, Any], args: list[Any], kwargs: dict[str, Any]
     ) -> Any:
         """Call a function with all that surrounds it; the time of that counts too, but for the wait for a thread."""
-        run.call = partial(self._call_inside, run, task.is_async)
+        run.call = partial(self._stream if task.streams else self._call_inside, run, task.is_async)
         self._start_clock(run)
         try:
             return await task.plan(*args, **kwargs)  # type: ignore[misc]  # there is one
@@ -185,6 +189,17 @@ class Executor:
             raise raised.problem from None
         except (NoThread, _TooLate) as reason:
             raise _NotCalled(reason) from None
+
+    async def _stream(
+        self, run: Run, _: bool, fn: Callable[..., Any], args: tuple[Any, ...], kwargs: dict[str, Any]
+    ) -> int:
+        """Send what an async generator yields, part by part; the result of the task is how many there were."""
+        count = 0
+        async with aclosing(fn(*args, **kwargs)) as parts:
+            async for value in parts:
+                await self._reporting.report(run, value, count)
+                count += 1
+        return count
 
     async def _succeed(self, run: Run, opened: Opened, value: Any) -> None:
         """Settle a returned value; one that cannot be serialized fails the task, which is not run again for that."""

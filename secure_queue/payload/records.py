@@ -20,6 +20,8 @@ _MAX_TEXT: Final = 255
 # Keys of the task head
 _MAX_TRIES, _TIMEOUT_MS, _PRIORITY, _TTL_MS, _FIRE_MS, _HEADERS = 3, 4, 5, 9, 11, 12
 _TASK_INTS: Final = frozenset({_MAX_TRIES, _TIMEOUT_MS, _TTL_MS, _FIRE_MS})
+# Keys of the head of a part
+_RUN, _PART = 1, 2
 # Keys of the result head
 _OUTCOME, _TRIES, _STARTED_MS, _FINISHED_MS, _WORKER, _ENQUEUED_MS = 1, 4, 5, 6, 7, 8
 
@@ -114,6 +116,25 @@ class ResultHead(NamedTuple):
         return cls(
             _OUTCOMES[outcome], _int(tries), _int(started_ms), _int(finished_ms), _int(enqueued_ms), _text(worker)
         )
+
+
+class PartHead(NamedTuple):
+    """What a task says before its end: to which run it belongs, and which part of the result it is, or no part at all."""
+
+    run: bytes
+    part: int | None = None
+
+    def pack(self) -> bytes:
+        """The bytes of this head."""
+        return pack_plain({_RUN: self.run} if self.part is None else {_RUN: self.run, _PART: self.part})
+
+    @classmethod
+    def unpack(cls, untrusted: bytes) -> PartHead:
+        """Read a head strictly, or ``Rejected``."""
+        match _map(untrusted):
+            case {1: bytes(run), **more} if more.keys() <= {_PART}:
+                return cls(run, _int(more[_PART]) if more else None)
+        raise Rejected("malformed")
 
 
 _OUTCOMES: Final = {int(outcome): outcome for outcome in Outcome}

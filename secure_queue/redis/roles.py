@@ -67,15 +67,15 @@ class Rights:
 
 
 _PRODUCER_KINDS: Final = (
-    *("meta", "config", "wake", "ready", "due", "finished", "tasks", "result", "presence", "present"),
+    *("meta", "config", "wake", "ready", "due", "finished", "tasks", "result", "partial", "presence", "present"),
     *("schedules", "fired", "workers", "leases", "results", "dead"),
 )
 _WORKER_KINDS: Final = ("aborts", "claim", "quarantine", "misfit")
-_PRODUCER_SCRIPTS: Final = frozenset({"enqueue", "watch", "announce", "register", "schedule"})
+_PRODUCER_SCRIPTS: Final = frozenset({"enqueue", "watch", "partial", "announce", "register", "schedule"})
 _WORKER_SCRIPTS: Final = frozenset(
     {
         *("claim", "begin", "complete", "bury", "give_back", "renew", "tick", "quarantine", "repair", "forget_gone"),
-        *("timetable", "fire"),
+        *("timetable", "fire", "report"),
     }
 )
 _ONLY_WITHIN_META: Final = frozenset({"hdel"})
@@ -87,7 +87,7 @@ _AUDITOR_SCRIPTS: Final = frozenset(
 )
 _OPERATOR_SCRIPTS: Final = frozenset(
     {
-        *("abort", "revive", "forget", "readmit", "destroy", "reseal", "watch", "forget_notes"),
+        *("abort", "revive", "forget", "readmit", "destroy", "reseal", "watch", "partial", "forget_notes"),
         *("register", "shrink", "timetable", "unschedule"),
     }
 )
