@@ -138,6 +138,11 @@ class Declarations(SurroundingDeclarations, Home):
     enqueue_unsafe = enqueue_by_name
     """The name that streaQ gives to ``enqueue_by_name``."""
 
+    @property
+    def state(self) -> dict[str, Any]:
+        """Whatever start-up hooks leave for tasks; emptied when the worker has stopped. A router has that of its worker."""
+        return self.worker()._state
+
     # Who stands for these declarations
 
     def worker(self) -> Declarations:

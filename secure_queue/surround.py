@@ -31,8 +31,7 @@ class SurroundingDeclarations:
         """What is called in the place of a provider, in tests above all; counts from the next run of a task on."""
         self.startup: list[Callable[..., object]] = []
         self.shutdown: list[Callable[..., object]] = []
-        self.state: dict[str, Any] = {}
-        """Whatever start-up hooks leave for tasks; emptied when the worker has stopped."""
+        self._state: dict[str, Any] = {}
 
     def surround(self, before_process: object, after_process: object, startup: object, shutdown: object) -> None:
         """Take hooks in, each a function or several."""

@@ -19,8 +19,8 @@ from secure_queue.tasks import CallNext, TaskContext, current_run
 
 Middleware: TypeAlias = Callable[[CallNext], CallNext]
 
-AFTER_S: Final = 5.0
-"""For how long hooks may go on after a run that was interrupted."""
+AFTER_S: Final = 3.0
+"""For how long hooks may go on after a run that was interrupted; less than a worker waits for it when it stops."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -14,7 +14,7 @@ from secure_queue.payload.failures import from_plain, rebuild
 from secure_queue.payload.keys import Key, KeyEntry, KeyKind, KeyRing, KeyState, parse_key, public_key
 from secure_queue.payload.layout import parse_envelope
 from secure_queue.payload.pickle_scan import scan_pickle
-from secure_queue.payload.records import ResultHead, TaskHead
+from secure_queue.payload.records import PartHead, ResultHead, TaskHead
 from secure_queue.payload.restricted_pickle import RestrictedPickle
 from secure_queue.payload.serializers import JsonSerializer, MsgpackSerializer, unpack_plain
 from secure_queue.secret import Secret
@@ -73,6 +73,7 @@ def values(data: bytes) -> None:
         JsonSerializer().loads,
         TaskHead.unpack,
         ResultHead.unpack,
+        PartHead.unpack,
         lambda packed: rebuild(from_plain(unpack_plain(packed)), {"ValueError": ValueError}),
         RestrictedPickle(static_scan=True).loads,
     ):
@@ -83,7 +84,7 @@ def values(data: bytes) -> None:
 
 def audit(data: bytes) -> None:
     """An audit never raises, whatever is stored wherever."""
-    for kind in (Kind.TASK, Kind.RESULT, Kind.ABORT_MARK):
+    for kind in (Kind.TASK, Kind.RESULT, Kind.ABORT_MARK, Kind.PART):
         _CLASSIFIER.classify(Stored(kind, data[:20], data), now_ms=NOW_MS)
         _CLASSIFIER.classify(Stored(kind, b"t1", data), now_ms=NOW_MS)
     with suppress(Rejected):

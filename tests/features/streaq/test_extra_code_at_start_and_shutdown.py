@@ -42,6 +42,7 @@ async def test_hooks_run_inside_of_the_lifespan_and_share_a_state_with_tasks(pla
 
     @worker.task
     async def use() -> int:
+        assert router.state is worker.state
         number: int = worker.state["pool"]
         return number
 

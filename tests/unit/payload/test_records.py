@@ -5,7 +5,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from secure_queue.errors import Rejected
-from secure_queue.payload.records import Outcome, ResultHead, TaskHead
+from secure_queue.payload.records import Outcome, PartHead, ResultHead, TaskHead
 from secure_queue.payload.serializers import pack_plain
 
 NUMBERS = st.integers(0, 2**63 - 1)
@@ -50,7 +50,22 @@ def test_a_result_head_comes_back(head: ResultHead) -> None:
     assert type(again.outcome) is Outcome
 
 
-@pytest.mark.parametrize("head", [TaskHead, ResultHead])
+@pytest.mark.parametrize("part", [None, 0, 2**63 - 1])
+def test_the_head_of_a_part_comes_back(part: int | None) -> None:
+    head = PartHead(b"run", part)
+    assert head.pack() == pack_plain({1: b"run"} if part is None else {1: b"run", 2: part})
+    assert PartHead.unpack(head.pack()) == head
+
+
+@pytest.mark.parametrize(
+    "fields", [{}, {2: 1}, {1: "run"}, {1: b"", 2: -1}, {1: b"", 2: None}, {1: b"", 3: 1}], ids=repr
+)
+def test_the_head_of_a_part_with_a_wrong_field_is_malformed(fields: dict) -> None:
+    with pytest.raises(Rejected, match="malformed"):
+        PartHead.unpack(pack_plain(fields))
+
+
+@pytest.mark.parametrize("head", [TaskHead, ResultHead, PartHead])
 @pytest.mark.parametrize(
     "untrusted",
     [
