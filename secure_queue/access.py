@@ -85,6 +85,8 @@ class Access(Composition):
     async def _prepare(self, tasks: list[Task[Any]]) -> None:
         headers = carried_headers(self.surroundings.carried)
         for task in tasks:
+            if task.existed is not None:  # one that is enqueued again stays as it is
+                continue
             if headers:
                 task.start(headers={**headers, **task.options.headers})
             for hook in self._before_enqueue:

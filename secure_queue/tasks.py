@@ -98,6 +98,8 @@ class Task(Generic[R]):
         options of the task; ``headers`` (text to text) travel along, see ``TaskContext``. Raises ``ConfigurationError`` for
         both times at once, a negative delay, a naive datetime, a bad expression or level, and whatever is out of range.
         """
+        if self.existed is not None:
+            raise ConfigurationError("this handle is enqueued already; make another one with enqueue(…)")
         self._say_when(delay, schedule)
         if priority is not None:
             self.priority = names.priority_name(priority)

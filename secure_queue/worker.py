@@ -77,6 +77,7 @@ class Worker(Control, Access, Oversight, Generic[C]):
         self,
         redis_url: str | None = None,
         *,
+        redis_pool: object = None,
         redis_kwargs: Mapping[str, Any] | None = None,
         sentinel_nodes: Sequence[Node] | None = None,
         sentinel_master: str = "mymaster",
@@ -127,6 +128,7 @@ class Worker(Control, Access, Oversight, Generic[C]):
             sentinel_master=sentinel_master,
             sentinel_kwargs=sentinel_kwargs or {},
             cluster_nodes=cluster_nodes,
+            redis_pool=redis_pool,
             default_url=found.url or DEFAULT_URL,
         )
         self._queue = queue_settings(queue_name, priorities, partitions)

@@ -123,7 +123,11 @@ async def test_a_hook_before_an_enqueue_may_add_to_it_or_refuse_it(place: Place)
         return pay.context.headers["by"]
 
     async with running(worker):
-        assert (await (await pay.enqueue(amount=1)).result(timeout=PATIENCE)).result == "alice"
+        task = await pay.enqueue(amount=1)
+        assert (await task.result(timeout=PATIENCE)).result == "alice"
+        assert (await task).existed, "one that is enqueued again stays as it is"
+        with pytest.raises(ConfigurationError, match="enqueued already"):
+            task.start(headers={"by": "mallory"})
         with pytest.raises(PermissionError):
             await worker.enqueue_many([pay.enqueue(amount=2), pay.enqueue(amount=101)])
         assert await worker.queue_size() == 0
