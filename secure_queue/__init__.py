@@ -2,6 +2,7 @@
 
 from secure_queue.cron import Cron, Every
 from secure_queue.dead_letters import DeadLetter
+from secure_queue.dependencies import Depends
 from secure_queue.errors import (
     Backpressure,
     ConfigurationError,
@@ -12,6 +13,7 @@ from secure_queue.errors import (
     ResultUnavailable,
     Retry,
     SecureQueueError,
+    StreamBroken,
     TaskFailed,
     TaskNotFound,
     Unavailable,
@@ -21,7 +23,9 @@ from secure_queue.listing import BrokenTask
 from secure_queue.payload.restricted_pickle import RestrictedPickle
 from secure_queue.payload.serializers import MsgpackSerializer
 from secure_queue.retry import RetryPolicy
+from secure_queue.router import Router
 from secure_queue.scheduling import ScheduleInfo
+from secure_queue.surroundings import TaskOutcome
 from secure_queue.tasks import Task, TaskContext, TaskInfo, TaskResult, TaskStatus
 from secure_queue.worker import Worker
 
@@ -34,6 +38,7 @@ __all__ = [
     "ConfigurationError",
     "Cron",
     "DeadLetter",
+    "Depends",
     "Every",
     "KeyRingError",
     "MsgpackSerializer",
@@ -44,14 +49,17 @@ __all__ = [
     "ResultUnavailable",
     "Retry",
     "RetryPolicy",
+    "Router",
     "ScheduleInfo",
     "SecureQueueError",
+    "StreamBroken",
     "StreaqRetry",
     "Task",
     "TaskContext",
     "TaskFailed",
     "TaskInfo",
     "TaskNotFound",
+    "TaskOutcome",
     "TaskResult",
     "TaskStatus",
     "Unavailable",

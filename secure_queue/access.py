@@ -3,26 +3,58 @@
 from __future__ import annotations
 
 from abc import abstractmethod
-from collections.abc import Iterable
+from collections.abc import AsyncIterator, Callable, Iterable
+from contextvars import ContextVar
 from datetime import timedelta
 from typing import Any, TypeVar
 
+from secure_queue import names
 from secure_queue.client import Client
+from secure_queue.composition import Composition
 from secure_queue.cron import Cron, Every, as_rule
 from secure_queue.dead_letters import DeadLetter, DeadLetters
-from secure_queue.declare_schedules import ScheduleDeclarations
 from secure_queue.errors import ConfigurationError
+from secure_queue.following import Following
 from secure_queue.listing import BrokenTask, list_tasks
 from secure_queue.plans import plan
 from secure_queue.scheduling import ScheduleInfo, Scheduling
 from secure_queue.storage import Counts
+from secure_queue.surroundings import Carried, called, carried_headers, functions
 from secure_queue.tasks import Task, TaskInfo, TaskResult, TaskStatus
 
+H = TypeVar("H", bound=Callable[..., Any])
 R = TypeVar("R")
+V = TypeVar("V")
 
 
-class Access(ScheduleDeclarations):
+class Access(Composition):
     """The part of a worker object that talks about tasks in the queue."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._before_enqueue: list[Callable[[Task[Any]], object]] = []
+
+    def carry(
+        self,
+        variable: ContextVar[V],
+        *,
+        name: str | None = None,
+        dump: Callable[[V], str] = str,
+        load: Callable[[str], V] = str,  # type: ignore[assignment]  # of a variable that holds text
+    ) -> None:
+        """Let a context variable have in the task the value that it has where the task is enqueued.
+
+        It travels as the text that *dump* makes of it and *load* reads, in the header *name* (else that of the variable).
+        """
+        self.surroundings.carried[names.header_name(name or variable.name)] = Carried(variable, dump, load)
+
+    def before_enqueue(self, hook: H) -> H:
+        """Call *hook*, async or not, with every handle before it is enqueued here; if it raises, nothing is enqueued.
+
+        It may say more about the call, for example ``task.start(headers={…})``.
+        """
+        self._before_enqueue += functions(hook)
+        return hook
 
     @abstractmethod
     def _client(self) -> Client:
@@ -35,6 +67,8 @@ class Access(ScheduleDeclarations):
         if it was not confirmed before the ``deadline`` (then doing it again with the same handles is safe).
         """
         tasks = list(tasks)
+        if self.surroundings.carried or self._before_enqueue:
+            await self._prepare(tasks)
         for task in tasks:
             if not isinstance(task, Task):
                 raise ConfigurationError("enqueue_many takes what f.enqueue(...) returns, for example [f.enqueue(1)]")
@@ -47,6 +81,16 @@ class Access(ScheduleDeclarations):
         once = [task for task in tasks if task.plan is None]
         if once:
             await client.enqueue_many(once)
+
+    async def _prepare(self, tasks: list[Task[Any]]) -> None:
+        headers = carried_headers(self.surroundings.carried)
+        for task in tasks:
+            if task.existed is not None:  # one that is enqueued again stays as it is
+                continue
+            if headers:
+                task.start(headers={**headers, **task.options.headers})
+            for hook in self._before_enqueue:
+                await called(hook, task)
 
     @abstractmethod
     def _priorities(self) -> tuple[str, ...]: ...
@@ -62,6 +106,15 @@ class Access(ScheduleDeclarations):
         is not the genuine result of this task.
         """
         return await self._client().result(task_id, timeout)
+
+    async def progress_of(self, task: Task[Any]) -> Any:
+        """What a task has said last about how far it is; see ``Task.progress``."""
+        return await Following(self._client(), task).progress()
+
+    def reports_of(self, task: Task[Any], parts: bool) -> AsyncIterator[Any]:
+        """What a task says before its end; see ``Task.updates`` and ``Task.stream``."""
+        following = Following(self._client(), task)
+        return following.parts() if parts else following.updates()
 
     async def status_by_id(self, task_id: str) -> TaskStatus:
         """Where a task stands; a schedule is ``SCHEDULED``."""

@@ -11,6 +11,7 @@ from typing import Any, TypeVar, cast
 import anyio
 
 from secure_queue import names
+from secure_queue.call_options import NOTHING_SAID
 from secure_queue.clock import now_ms
 from secure_queue.durability import Durability
 from secure_queue.errors import (
@@ -102,7 +103,8 @@ class Client:
             delay, at = task.delay_ms, -task.delay_ms
         lowest = self._queue.default_priority
         priority = task.priority or lowest
-        head = b"" if priority == lowest else TaskHead(priority=priority).pack()
+        plain = priority == lowest and task.options is NOTHING_SAID
+        head = b"" if plain else TaskHead.of(task.options, None if priority == lowest else priority).pack()
         sealed = self.codec.seal(
             Purpose.TASK,
             task_id,
@@ -120,9 +122,12 @@ class Client:
 
     async def result_of(self, task: Task[R], timeout: float | timedelta | None) -> TaskResult[R]:
         """The result of exactly this enqueue: an older result of the same id is refused."""
+        return await self.result(task.id, timeout, function=task.fn_name, ref=self.ref_of(task))
+
+    def ref_of(self, task: Task[Any]) -> bytes | None:
+        """What an answer to *task* refers to; None if the task that is stored under its id is that of somebody else."""
         genuine = not task.existed or is_generated(task.id, task.jti)  # a generated id can only be this very enqueue
-        ref = task.jti if genuine else None
-        return await self.result(task.id, timeout, function=task.fn_name, ref=ref)
+        return task.jti if genuine else None
 
     @opened_without_frames
     async def result(
@@ -172,9 +177,11 @@ class Client:
             return TaskStatus.DONE
         return (await self.read(task_id, record.untrusted_result)).status
 
-    async def read(self, task_id: str, untrusted: bytes | int | None) -> TaskResult[Any]:
+    async def read(
+        self, task_id: str, untrusted: bytes | int | None, *, function: str | None = None, ref: bytes | None = None
+    ) -> TaskResult[Any]:
         """Open a sealed result or failure; raises ``Rejected``."""
-        return await read_result(self.codec, _bytes(untrusted), task_id, self._known_errors)
+        return await read_result(self.codec, _bytes(untrusted), task_id, self._known_errors, function=function, ref=ref)
 
     async def ids(
         self, standing: Standing, priority: str | None, offset: int, limit: int
@@ -260,7 +267,10 @@ class Client:
             raise Rejected("malformed") from None
         due = _moment(record.due_ms) if record.due_ms else None
         status = _STATUS[record.standing]
-        return TaskInfo(task_id, opened.function, opened.issued_ms, tuple(args), kwargs, record.tries, due, status)
+        headers = TaskHead.unpack(opened.head).headers or {}
+        return TaskInfo(
+            task_id, opened.function, opened.issued_ms, tuple(args), kwargs, record.tries, due, status, headers
+        )
 
     @opened_without_frames
     async def abort(self, task_id: str, timeout: float | timedelta) -> bool:

@@ -2,18 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable, Sequence
-from datetime import timedelta
-from typing import Any, ParamSpec, Protocol, TypeVar, overload
+from collections.abc import Awaitable, Callable
+from typing import Any, NoReturn, ParamSpec, Protocol, TypeAlias, TypeVar, Unpack, cast, overload
 
-from secure_queue import names
-from secure_queue.errors import ConfigurationError
-from secure_queue.retry import DEFAULT_POLICY, Backoff
-from secure_queue.settings import TaskSettings, exception_classes, positive_seconds
-from secure_queue.tasks import Publisher, RegisteredTask
+from secure_queue.errors import ConfigurationError, SecureQueueError
+from secure_queue.surround import SurroundingDeclarations, own_surroundings, plan_of
+from secure_queue.task_options import TaskOptions, task_settings
+from secure_queue.tasks import Home, RegisteredTask, Task, running_worker
 
 P = ParamSpec("P")
 R = TypeVar("R")
+
+AnyTask: TypeAlias = RegisteredTask[..., Any, Any]
 
 
 class TaskDecorator(Protocol):
@@ -25,11 +25,16 @@ class TaskDecorator(Protocol):
     def __call__(self, fn: Callable[P, R], /) -> RegisteredTask[P, R, R]: ...
 
 
-class Declarations(Publisher):
-    """The part of a worker object that knows its functions."""
+class Declarations(SurroundingDeclarations, Home):
+    """The part of a worker object, or of a router, that knows its functions."""
 
     def __init__(self) -> None:
-        self.registry: dict[str, RegisteredTask[..., Any, Any]] = {}
+        super().__init__()
+        self.registry: dict[str, AnyTask] = {}
+        """What can be run here, by name."""
+        self.elsewhere: dict[str, AnyTask] = {}
+        """What can only be enqueued here, by name: stubs, and functions that have not been imported yet."""
+        self.includers: list[Declarations] = []
         self.default_expire_s: float | None = None
         """For how long after it is due a task may start, if the task does not say."""
 
@@ -38,83 +43,143 @@ class Declarations(Publisher):
     @overload
     def task(self, fn: Callable[P, R], /) -> RegisteredTask[P, R, R]: ...
     @overload
-    def task(
-        self,
-        *,
-        name: str | None = ...,
-        max_tries: int | None = ...,
-        timeout: float | timedelta | None = ...,
-        ttl: float | timedelta | None = ...,
-        expire: float | timedelta | None = ...,
-        retry_timeouts: bool = ...,
-        silent: bool = ...,
-        retry_policy: Backoff = ...,
-        retry_on: Sequence[type[Exception]] = ...,
-        no_retry_on: Sequence[type[Exception]] = ...,
-        encrypt: bool | None = ...,
-        compress: bool | None = ...,
-    ) -> TaskDecorator: ...
-    def task(
-        self,
-        fn: Callable[..., Any] | None = None,
-        *,
-        name: str | None = None,
-        max_tries: int | None = 3,
-        timeout: float | timedelta | None = None,
-        ttl: float | timedelta | None = 300,
-        expire: float | timedelta | None = None,
-        retry_timeouts: bool = False,
-        silent: bool = False,
-        retry_policy: Backoff = DEFAULT_POLICY,
-        retry_on: Sequence[type[Exception]] = (Exception,),
-        no_retry_on: Sequence[type[Exception]] = (),
-        encrypt: bool | None = None,
-        compress: bool | None = None,
-    ) -> Any:
+    def task(self, fn: None = None, /, **options: Unpack[TaskOptions]) -> TaskDecorator: ...
+    def task(self, fn: Callable[..., Any] | None = None, /, **options: Any) -> Any:
         """Register a function, async or sync (which then runs in a thread), as a task of this queue.
 
-        ``max_tries`` counts all tries (None: no limit). ``timeout`` limits one try, ``ttl`` is how long the result is
-        kept (0: not at all, None: for ever), no try starts later than ``expire`` after the task is due; all in seconds or
-        as timedeltas. Ordinary exceptions in ``retry_on`` and not in ``no_retry_on`` are retried after
+        ``max_tries`` counts all tries (3; None: no limit). ``timeout`` limits one try, ``ttl`` is how long the result is
+        kept (300; 0: not at all, None: for ever), no try starts later than ``expire`` after the task is due; all in
+        seconds or as timedeltas. Ordinary exceptions in ``retry_on`` and not in ``no_retry_on`` are retried after
         ``retry_policy(tries)`` seconds, timeouts only with ``retry_timeouts``. ``silent`` keeps the task out of the log.
         ``encrypt`` hides arguments and results from whoever reads Redis, ``compress`` makes large ones smaller (None: as
-        the worker object does).
-        Raises ``ConfigurationError`` for options out of range and for a second function of the same name.
+        the worker object does). ``middleware``, ``before_process`` and ``after_process`` are those of the worker object, for
+        this task alone. Raises ``ConfigurationError`` for options out of range and for a second function of the same name.
         """
+        return self._decorator(self.adopt, fn, cast("TaskOptions", options))
 
+    actor = task
+    """The name that Repid gives to ``task``."""
+
+    @overload
+    def stub(self, fn: Callable[P, Awaitable[R]], /) -> RegisteredTask[P, R, Awaitable[R]]: ...
+    @overload
+    def stub(self, fn: Callable[P, R], /) -> RegisteredTask[P, R, R]: ...
+    @overload
+    def stub(self, fn: None = None, /, **options: Unpack[TaskOptions]) -> TaskDecorator: ...
+    def stub(self, fn: Callable[..., Any] | None = None, /, **options: Any) -> Any:
+        """Declare the signature of a task whose code is elsewhere: it can be enqueued here, and is never run here.
+
+        Of the options of ``task`` those count that its sender decides: ``name``, ``expire``, ``encrypt``, ``compress``.
+        """
+        return self._decorator(self._as_stub, fn, cast("TaskOptions", options))
+
+    def _decorator(
+        self, keep: Callable[[AnyTask], AnyTask], fn: Callable[..., Any] | None, options: TaskOptions
+    ) -> AnyTask | Callable[[Callable[..., Any]], AnyTask]:
         if fn is not None and not callable(fn):
             raise ConfigurationError("task() decorates a function; pass options by keyword, for example task(name='…')")
 
-        def register(function: Callable[..., Any]) -> RegisteredTask[..., Any, Any]:
-            settings = TaskSettings(
-                name=names.function_name(name or _name_of(function)),
-                max_tries=max_tries,
-                timeout_s=None if timeout is None else positive_seconds("timeout", timeout),
-                ttl_s=None if ttl is None else positive_seconds("ttl", ttl, zero=True),
-                expire_s=self.default_expire_s if expire is None else positive_seconds("expire", expire),
-                retry_timeouts=retry_timeouts,
-                silent=silent,
-                backoff=retry_policy,
-                retry_on=exception_classes("retry_on", retry_on),
-                no_retry_on=exception_classes("no_retry_on", no_retry_on),
-                encrypt=encrypt,
-                compress=compress,
-            )
-            return self._register(RegisteredTask(function, settings, self))
+        def register(function: Callable[..., Any]) -> AnyTask:
+            settings = task_settings(options.get("name") or name_of(function), options, self.default_expire_s)
+            return keep(RegisteredTask(function, settings, self, layers))
 
+        task_settings("unnamed", options, None)  # a mistake is told where it is, not where the function begins
+        layers = own_surroundings(options)
         return register if fn is None else register(fn)
 
-    def _register(self, task: RegisteredTask[..., Any, Any]) -> RegisteredTask[..., Any, Any]:
-        maximum = task.settings.max_tries
-        if maximum is not None and maximum < 1:
-            raise ConfigurationError("max_tries counts all tries, so it is at least 1; None means no limit")
-        if task.fn_name in self.registry:
-            raise ConfigurationError(f"a task named {task.fn_name!r} is registered already; pass another name=")
+    def _as_stub(self, task: AnyTask) -> AnyTask:
+        task.fn = elsewhere(task.fn_name)
+        return self.adopt_elsewhere(task)
+
+    def adopt(self, task: AnyTask, *, override: bool = False) -> AnyTask:
+        """Take a task into the registry, here and wherever this is included; *override* lets it replace another."""
+        if not override:
+            self._must_be_new(task.fn_name)
+        self.elsewhere.pop(task.fn_name, None)
         self.registry[task.fn_name] = task
+        task.plan = plan_of(task, self.dependency_overrides)
+        for includer in self.includers:
+            includer.adopt(task.bound_to(includer), override=override)
         return task
 
+    def plan_all(self) -> None:
+        """Put around every task what surrounds it now; to be called before tasks are run."""
+        for task in self.registry.values():
+            task.plan = plan_of(task, self.dependency_overrides)
 
-def _name_of(function: Callable[..., Any]) -> str:
+    def adopt_elsewhere(self, task: AnyTask, *, override: bool = False) -> AnyTask:
+        """The same for a task whose code is not here."""
+        if not override:
+            self._must_be_new(task.fn_name)
+        self.registry.pop(task.fn_name, None)
+        self.elsewhere[task.fn_name] = task
+        for includer in self.includers:
+            includer.adopt_elsewhere(task.bound_to(includer), override=override)
+        return task
+
+    def _must_be_new(self, fn_name: str) -> None:
+        if fn_name in self.registry or fn_name in self.elsewhere:
+            raise ConfigurationError(f"a task named {fn_name!r} is registered already; pass another name=")
+
+    def enqueue_by_name(self, fn_name: str, /, *args: Any, **kwargs: Any) -> Task[Any]:
+        """A handle of one run of the task *fn_name*, whether its code is known here or not; await it to enqueue it.
+
+        The worker that runs it has its options. What the sender decides (``expire``, ``encrypt``) is as declared here, in
+        ``task`` or ``stub``, if it is; else as the worker object does, or as ``.start(...)`` says.
+        """
+        if self.includers:
+            return self.worker().enqueue_by_name(fn_name, *args, **kwargs)
+        task = self.registry.get(fn_name) or self.elsewhere.get(fn_name)
+        if task is None:
+            settings = task_settings(fn_name, {}, self.default_expire_s)
+            task = RegisteredTask(elsewhere(fn_name), settings, self)
+        return task.enqueue(*args, **kwargs)
+
+    enqueue_unsafe = enqueue_by_name
+    """The name that streaQ gives to ``enqueue_by_name``."""
+
+    @property
+    def state(self) -> dict[str, Any]:
+        """Whatever start-up hooks leave for tasks; emptied when the worker has stopped. A router has that of its worker."""
+        return self.worker()._state
+
+    # Who stands for these declarations
+
+    def worker(self) -> Declarations:
+        """The worker object that enqueues and runs these tasks; raises ``ConfigurationError`` if it is not clear which."""
+        found = self._outermost()
+        running = running_worker.get()
+        if len(found) > 1 and running is not None:
+            found = [one for one in found if one is running] or found
+        if len(found) != 1:
+            raise ConfigurationError(
+                "several worker objects have included this task; outside of a task enqueue it through one of them, "
+                "for example worker.enqueue_by_name(task.fn_name, …)"
+            )
+        return found[0]
+
+    def _outermost(self) -> list[Declarations]:
+        if not self.includers:
+            return [self]
+        return list(dict.fromkeys(end for includer in self.includers for end in includer._outermost()))
+
+    def entry(self, fn_name: str) -> AnyTask:
+        """The task of that name as it is run and enqueued here."""
+        return self.registry.get(fn_name) or self.elsewhere[fn_name]
+
+
+def elsewhere(fn_name: str) -> Callable[..., NoReturn]:
+    """Stands for a function whose code is not here."""
+
+    def call(*args: Any, **kwargs: Any) -> NoReturn:
+        raise SecureQueueError(
+            f"the code of {fn_name!r} is not here; it can be enqueued, and a worker that has it runs it"
+        )
+
+    return call
+
+
+def name_of(function: Callable[..., Any]) -> str:
     """The name that a function brings; a ``functools.partial`` or another callable object has none."""
     name = getattr(function, "__qualname__", None)
     if not isinstance(name, str):

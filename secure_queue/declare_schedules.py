@@ -5,19 +5,21 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from datetime import timedelta, tzinfo
-from typing import Any, TypeAlias
+from typing import Any, TypeAlias, Unpack
 
 from secure_queue import names
 from secure_queue.cron import Cron, Every, Rule
-from secure_queue.declare import Declarations
+from secure_queue.declare import AnyTask
+from secure_queue.declare_paths import PathDeclarations
 from secure_queue.errors import ConfigurationError
 from secure_queue.plans import Plan, plan
 from secure_queue.schedule_records import Repeated
 from secure_queue.settings import lifetime_of
+from secure_queue.task_options import TaskOptions
 from secure_queue.tasks import RegisteredTask
 
-Schedulable: TypeAlias = Callable[..., Any] | RegisteredTask[..., Any, Any]
-ScheduleDecorator: TypeAlias = Callable[[Schedulable], RegisteredTask[..., Any, Any]]
+Schedulable: TypeAlias = Callable[..., Any] | AnyTask | str
+ScheduleDecorator: TypeAlias = Callable[[Schedulable], AnyTask]
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,8 +31,8 @@ class Declared:
     kwargs: dict[str, Any] = field(repr=False)
 
 
-class ScheduleDeclarations(Declarations):
-    """The part of a worker object that knows its schedules."""
+class ScheduleDeclarations(PathDeclarations):
+    """The part of a worker object, or of a router, that knows its schedules."""
 
     tz: str | tzinfo = "UTC"
 
@@ -50,9 +52,9 @@ class ScheduleDeclarations(Declarations):
         max_schedule_drift: float | timedelta = 60,
         unique: bool = True,
         run_at_startup: bool = False,
-        **options: Any,
+        **options: Unpack[TaskOptions],
     ) -> ScheduleDecorator:
-        """Register a function as a task (or take a registered one) and run it whenever *expression* fires.
+        """Register a function as a task (or take a registered one, or a path) and run it whenever *expression* fires.
 
         Five crontab fields, or six with the second first, in the zone *tz* (an IANA name or tzinfo; else that of the
         worker). Each firing runs once, however many workers there are. When none ran, ``misfire`` decides: "once" runs
@@ -75,7 +77,7 @@ class ScheduleDeclarations(Declarations):
         max_schedule_drift: float | timedelta = 60,
         unique: bool = True,
         run_at_startup: bool = False,
-        **options: Any,
+        **options: Unpack[TaskOptions],
     ) -> ScheduleDecorator:
         """``cron`` with a fixed interval of 1 second to 366 days, counted from the epoch."""
         made = _plan(Every(interval), misfire, max_schedule_drift, unique=unique, at_startup=run_at_startup)
@@ -87,29 +89,41 @@ class ScheduleDeclarations(Declarations):
         args: tuple[Any, ...],
         kwargs: Mapping[str, Any] | None,
         schedule_id: str | None,
-        options: dict[str, Any],
+        options: TaskOptions,
     ) -> ScheduleDecorator:
-        def register(function: Schedulable) -> RegisteredTask[..., Any, Any]:
+        def register(function: Schedulable) -> AnyTask:
             task = self._as_task(function, options)
             name = task.fn_name if schedule_id is None else names.task_id(schedule_id)
-            if name in self.declared_schedules:
-                raise ConfigurationError(f"a schedule {name!r} exists already; pass another schedule_id=")
             repeated = Repeated(
                 name, task.fn_name, made, None, lifetime_of(task.settings), encrypt=task.settings.encrypt
             )
-            self.declared_schedules[name] = Declared(repeated, args, dict(kwargs or {}))
+            self.adopt_schedule(Declared(repeated, args, dict(kwargs or {})))
             return task
 
         return register
 
-    def _as_task(self, function: Schedulable, options: dict[str, Any]) -> RegisteredTask[..., Any, Any]:
+    def adopt_schedule(self, declared: Declared, *, override: bool = False) -> None:
+        """Take a schedule in, here and wherever this is included; *override* lets it replace another."""
+        name = declared.repeated.schedule_id
+        if name in self.declared_schedules and not override:
+            raise ConfigurationError(f"a schedule {name!r} exists already; pass another schedule_id=")
+        self.declared_schedules[name] = declared
+        for includer in self.includers:
+            if isinstance(includer, ScheduleDeclarations):
+                includer.adopt_schedule(declared, override=override)
+
+    def _as_task(self, function: Schedulable, options: TaskOptions) -> AnyTask:
+        if isinstance(function, str):
+            return self.add(function, **options)
         if not isinstance(function, RegisteredTask):
-            return self.task(**options)(function)
+            made: AnyTask = self.task(**options)(function)
+            return made
         if options:
             raise ConfigurationError(f"{function.fn_name!r} is a task already; give its options to task()")
-        if self.registry.get(function.fn_name) is not function:
-            raise ConfigurationError(f"{function.fn_name!r} is a task of another worker")
-        return function
+        known = self.registry.get(function.fn_name)
+        if known is None or known.fn is not function.fn:
+            raise ConfigurationError(f"{function.fn_name!r} is a task of another worker; include that one here first")
+        return known
 
 
 def _plan(rule: Rule, misfire: str, max_drift: float | timedelta, *, unique: bool, at_startup: bool) -> Plan:

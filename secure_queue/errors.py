@@ -16,6 +16,7 @@
     │   ├── TaskNotFound          no such task is stored: never enqueued, or its result has expired
     │   ├── ResultTimeout         the result did not arrive in time; the task goes on
     │   ├── ResultUnavailable     the task has finished, but its result was not kept
+    │   ├── StreamBroken          the parts of a result are not those of one run, or some are missing
     │   └── TaskFailed            the task failed in the worker; carries the remote type and message as text
     └── Retry                     raised *by* a task to ask for another run
 
@@ -105,6 +106,10 @@ class ResultTimeout(TaskError, TimeoutError):
 
 class ResultUnavailable(TaskError):
     """The task has finished, but its result was not kept (``ttl=0``)."""
+
+
+class StreamBroken(TaskError):
+    """The parts of a result are not those of one run, or some are missing: begin again at the first one."""
 
 
 class TaskFailed(TaskError):

@@ -21,6 +21,7 @@ class Structure(StrEnum):
     DEAD = "dead"
     RESULTS = "results"
     PRESENCE = "presence"
+    PARTIAL = "partial"
     MISFIT = "misfit"
     OTHER = "other"
     STRAY = "stray"

@@ -8,7 +8,8 @@ from __future__ import annotations
 
 import logging
 import random
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 
 import anyio
 
@@ -16,6 +17,8 @@ from secure_queue.coalesce import Coalescer
 from secure_queue.errors import SecureQueueError, Unavailable
 from secure_queue.storage import Storage
 
+NEWS = b"\1"
+"""Stands behind an id when a task has said something that is not its result."""
 LOOK_AGAIN_S = 5.0
 RESUBSCRIBE_S = 1.0
 SUBSCRIBE_S = 1.0
@@ -29,7 +32,7 @@ class Inbox:
     def __init__(self, storage: Storage, client: str) -> None:
         self._storage = storage
         self._client = client
-        self._waiters: dict[bytes, list[_Waiter]] = {}
+        self._waiters: dict[bytes, list[Waiter]] = {}
         self._subscribed = anyio.Event()
         self._wanted = anyio.Event()
         self._closed = False
@@ -46,25 +49,23 @@ class Inbox:
         self._wanted.set()
         with anyio.move_on_after(SUBSCRIBE_S):  # without it the result is found by looking
             await self._subscribed.wait()
-        waiter = _Waiter(accept)
+        waiter = Waiter(accept)
         self._waiters.setdefault(task_id, []).append(waiter)
         try:
             return await self._first_of(task_id, waiter)
         finally:
             self._remove(task_id, waiter)
 
-    async def _first_of(self, task_id: bytes, waiter: _Waiter) -> bytes | object:
+    async def _first_of(self, task_id: bytes, waiter: Waiter) -> bytes | object:
         while True:
             if self._closed:
                 raise Unavailable("the client was closed before the result arrived; ask again with an open one")
             found = await self._look_once(task_id)
             if found is not None:
                 return found
-            with anyio.move_on_after(LOOK_AGAIN_S * random.uniform(0.8, 1.2)):  # noqa: S311 - spreads load
-                await waiter.told.wait()
-                if waiter.sealed is not None:
-                    return waiter.sealed
-            waiter.told = anyio.Event()
+            await waiter.news()
+            if waiter.sealed is not None:
+                return waiter.sealed
 
     async def _look_once(self, task_id: bytes) -> bytes | object | None:
         """A look for the result; a server that is away does not end the waiting, the caller's own timeout does."""
@@ -75,7 +76,26 @@ class Inbox:
                 raise
             return None
 
-    def _remove(self, task_id: bytes, waiter: _Waiter) -> None:
+    @contextmanager
+    def attending(self, task_id: bytes, accept: Callable[[bytes], bool]) -> Iterator[Waiter]:
+        """Be told of whatever happens to a task; its result is kept by the waiter if *accept* takes it."""
+        self._wanted.set()
+        waiter, names = Waiter(accept), (task_id, task_id + NEWS)
+        for name in names:
+            self._waiters.setdefault(name, []).append(waiter)
+        try:
+            yield waiter
+        finally:
+            for name in names:
+                self._remove(name, waiter)
+
+    async def look(self, task_id: bytes) -> bytes | object | None:
+        """The result if it is there, ``UNKNOWN`` if nothing is stored; None says that whoever attends is told later."""
+        if self._closed:
+            raise Unavailable("the client was closed before the task has ended; ask again with an open one")
+        return await self._look_once(task_id)
+
+    def _remove(self, task_id: bytes, waiter: Waiter) -> None:
         waiters = self._waiters[task_id]
         waiters.remove(waiter)
         if not waiters:
@@ -110,7 +130,9 @@ class Inbox:
                 waiter.told.set()
 
 
-class _Waiter:
+class Waiter:
+    """Somebody who waits for a result."""
+
     __slots__ = ("_accept", "sealed", "told")
 
     def __init__(self, accept: Callable[[bytes], bool]) -> None:
@@ -118,7 +140,14 @@ class _Waiter:
         self.sealed: bytes | None = None
         self.told = anyio.Event()
 
+    async def news(self) -> None:
+        """Wait until there is something new, or it is time to look."""
+        with anyio.move_on_after(LOOK_AGAIN_S * random.uniform(0.8, 1.2)):  # noqa: S311 - spreads load
+            await self.told.wait()
+        self.told = anyio.Event()
+
     def tell(self, untrusted: bytes) -> None:
+        """Note that there is something new, and the result if that is it."""
         if self.sealed is None and self._accept(untrusted):
             self.sealed = untrusted
         self.told.set()

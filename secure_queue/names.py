@@ -48,6 +48,11 @@ def function_name(text: str) -> str:
     return _checked(_FUNCTION, text, "task name", "1 to 255 printable characters")
 
 
+def header_name(text: str) -> str:
+    """*text*, if it can name a header of a call; raises ``ConfigurationError``."""
+    return _checked(_NAME, text, "header", "1 to 64 characters of A-Z a-z 0-9 _ . -")
+
+
 def stored_task_id(untrusted: bytes) -> str | None:
     """The task id that *untrusted* bytes from the server spell, or None if they spell none."""
     try:

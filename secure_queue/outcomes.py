@@ -12,10 +12,11 @@ from collections.abc import Mapping
 from typing import Any, Protocol
 
 from secure_queue.clock import now_ms
+from secure_queue.errors import Rejected
 from secure_queue.payload.codec import Codec
 from secure_queue.payload.envelope import NO_EXPIRY, Purpose
 from secure_queue.payload.failures import Failure, from_plain, rebuild
-from secure_queue.payload.records import Outcome, ResultHead
+from secure_queue.payload.records import Outcome, PartHead, ResultHead
 from secure_queue.payload.serializers import MSGPACK_ID, pack_plain
 from secure_queue.settings import TaskSettings
 from secure_queue.tasks import TaskResult, TaskStatus
@@ -28,7 +29,7 @@ ABORT_LIFETIME_S = 86_400
 PLAIN = TaskSettings("")
 """The settings of a task of which only the message is known."""
 
-_RESULT = Purpose.RESULT  # looked up once: a member of an Enum costs as much as a call
+_ANSWERS = frozenset({Purpose.RESULT, Purpose.STATE})
 _STATUS = {Outcome.DONE: TaskStatus.DONE, Outcome.FAILED: TaskStatus.FAILED, Outcome.ABORTED: TaskStatus.ABORTED}
 ABORTED = Failure("secure_queue.TaskAborted", "the task was aborted")
 
@@ -57,7 +58,9 @@ def seal_done(
     codec: Codec, task: OpenedTask, head: ResultHead, value: bytes, ttl_ms: int, settings: TaskSettings = PLAIN
 ) -> bytes:
     """Seal a returned value, already serialized; raises ``UnserializableValue`` if it is too large."""
-    return _answer(codec, _RESULT, task, head.pack(), value, head.finished_ms, lifetime_s(ttl_ms), None, settings)
+    return _answer(
+        codec, Purpose.RESULT, task, head.pack(), value, head.finished_ms, lifetime_s(ttl_ms), None, settings
+    )
 
 
 def seal_failure(
@@ -66,6 +69,24 @@ def seal_failure(
     """Seal a failure as data."""
     value, lifetime = pack_plain(failure.to_plain()), max(FAILURE_LIFETIME_S, lifetime_s(ttl_ms))
     return _answer(codec, Purpose.RESULT, task, head.pack(), value, head.finished_ms, lifetime, MSGPACK_ID, settings)
+
+
+def seal_part(codec: Codec, task: OpenedTask, head: PartHead, value: bytes, settings: TaskSettings) -> bytes:
+    """Seal what a running task says, already serialized; raises ``UnserializableValue`` if it is too large."""
+    return _answer(codec, Purpose.STATE, task, head.pack(), value, now_ms(), RESULT_LIFETIME_S, None, settings)
+
+
+async def read_part(
+    codec: Codec, untrusted: bytes, task_id: str, function: str | None, ref: bytes | None
+) -> tuple[PartHead, Any]:
+    """Open what a task is said to have said; raises ``Rejected`` if it did not."""
+    opened = codec.open(untrusted, Purpose.STATE, task_id, now_ms=now_ms(), function=function, ref=ref)
+    if not opened.ref:  # a process that tells of itself answers no task
+        raise Rejected("wrong-ref")
+    value = opened.value
+    if codec.serializer.is_async and opened.serializer_id == codec.serializer.id:
+        value = await value
+    return PartHead.unpack(opened.head), value
 
 
 def aborted_result(codec: Codec, task: OpenedTask, tries: int, worker: str, started_ms: int = 0) -> bytes:
@@ -103,7 +124,7 @@ def _answer(
         ref=task.jti,
         lifetime_s=lifetime,
         serializer_id=serializer_id,
-        encrypt=True if purpose is _RESULT and task.is_encrypted else settings.encrypt,
+        encrypt=True if purpose in _ANSWERS and task.is_encrypted else settings.encrypt,
         compress=settings.compress,
     )
 

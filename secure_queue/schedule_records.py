@@ -12,18 +12,19 @@ from dataclasses import dataclass, field
 from datetime import timedelta
 from typing import Any, Final, Protocol
 
+from secure_queue.call_options import CallOptions
 from secure_queue.clock import now_ms
 from secure_queue.cron import Cron, Every, Rule
 from secure_queue.errors import ConfigurationError, Rejected
 from secure_queue.names import stored_task_id
 from secure_queue.payload.codec import Codec, Sealed
 from secure_queue.payload.envelope import NO_EXPIRY, Purpose
-from secure_queue.payload.records import TaskHead
+from secure_queue.payload.records import NOTHING_SET, TaskHead
 from secure_queue.payload.serializers import pack_plain, unpack_plain
 from secure_queue.plans import Plan, plan
 from secure_queue.settings import DEFAULT_LIFETIME_S, TaskSettings, lifetime_of
 
-_EXPRESSION, _ZONE, _INTERVAL_MS, _MISFIRE, _DRIFT_MS, _OVERLAP, _PRIORITY, _EXPIRE_S = range(1, 9)
+_EXPRESSION, _ZONE, _INTERVAL_MS, _MISFIRE, _DRIFT_MS, _OVERLAP, _PRIORITY, _EXPIRE_S, _HEAD = range(1, 10)
 _TYPES: Final = {
     _EXPRESSION: str,
     _ZONE: str,
@@ -33,6 +34,7 @@ _TYPES: Final = {
     _OVERLAP: bool,
     _PRIORITY: str,
     _EXPIRE_S: int,
+    _HEAD: bytes,
 }
 
 
@@ -47,6 +49,8 @@ class Repeated:
     lifetime_s: int = DEFAULT_LIFETIME_S
     sealed: bytes = field(default=b"", repr=False)
     encrypt: bool | None = None
+    head: TaskHead = NOTHING_SET
+    """What its calls say differently from the task."""
 
 
 class Call(Protocol):
@@ -57,6 +61,7 @@ class Call(Protocol):
     args: tuple[Any, ...]
     kwargs: dict[str, Any]
     priority: str | None
+    options: CallOptions
 
 
 async def seal_schedule(codec: Codec, call: Call, plan: Plan, settings: TaskSettings) -> bytes:
@@ -65,7 +70,7 @@ async def seal_schedule(codec: Codec, call: Call, plan: Plan, settings: TaskSett
         Purpose.SCHEDULE,
         call.id,
         call.fn_name,
-        _pack(plan, call.priority, lifetime_of(settings)),
+        _pack(plan, call.priority, lifetime_of(settings), TaskHead.of(call.options, None)),
         await serialized(codec, call.args, call.kwargs),
         now_ms=now_ms(),
         jti=os.urandom(16),
@@ -81,9 +86,9 @@ def open_schedule(codec: Codec, untrusted_id: bytes, untrusted: bytes) -> tuple[
     if schedule_id is None:
         raise Rejected("bad-id")
     record = codec.verify(untrusted, Purpose.SCHEDULE, schedule_id, now_ms=now_ms())
-    found, priority, lifetime_s = _unpack(record.head)
+    found, priority, lifetime_s, head = _unpack(record.head)
     encrypt = record.is_encrypted or None  # what was hidden in the schedule is hidden in its runs
-    return Repeated(schedule_id, record.function, found, priority, lifetime_s, untrusted, encrypt), record
+    return Repeated(schedule_id, record.function, found, priority, lifetime_s, untrusted, encrypt, head), record
 
 
 def firing_id(schedule_id: str, moment_ms: int) -> str:
@@ -102,7 +107,7 @@ def seal_firing(
         Purpose.TASK,
         task_id,
         repeated.function,
-        TaskHead(priority=priority, fire_ms=moment_ms).pack(),
+        repeated.head._replace(priority=priority, fire_ms=moment_ms).pack(),
         arguments,
         now_ms=now_ms(),
         jti=os.urandom(16),
@@ -119,7 +124,7 @@ async def serialized(codec: Codec, args: tuple[Any, ...], kwargs: dict[str, Any]
     return made if isinstance(made, bytes) else await made
 
 
-def _pack(plan: Plan, priority: str | None, lifetime_s: int) -> bytes:
+def _pack(plan: Plan, priority: str | None, lifetime_s: int, head: TaskHead) -> bytes:
     fields: dict[int, object] = {
         _MISFIRE: str(plan.misfire),
         _DRIFT_MS: round(plan.max_drift_s * 1000),
@@ -128,6 +133,8 @@ def _pack(plan: Plan, priority: str | None, lifetime_s: int) -> bytes:
     }
     if priority is not None:
         fields[_PRIORITY] = priority
+    if packed := head.pack():
+        fields[_HEAD] = packed
     match plan.rule:
         case Cron(expression, zone):
             fields |= {_EXPRESSION: expression, _ZONE: zone}
@@ -136,7 +143,7 @@ def _pack(plan: Plan, priority: str | None, lifetime_s: int) -> bytes:
     return pack_plain(fields)
 
 
-def _unpack(untrusted: bytes) -> tuple[Plan, str | None, int]:
+def _unpack(untrusted: bytes) -> tuple[Plan, str | None, int, TaskHead]:
     """Read a head strictly; that a key holder sealed it does not make its rule a sound one."""
     fields = unpack_plain(untrusted)
     if type(fields) is not dict or not all(type(value) is _TYPES.get(key) for key, value in fields.items()):
@@ -148,7 +155,7 @@ def _unpack(untrusted: bytes) -> tuple[Plan, str | None, int]:
             max_schedule_drift=fields[_DRIFT_MS] / 1000,
             overlap=fields[_OVERLAP],
         )
-        return made, fields.get(_PRIORITY), fields[_EXPIRE_S]
+        return made, fields.get(_PRIORITY), fields[_EXPIRE_S], TaskHead.unpack(fields.get(_HEAD, b""))
     except (KeyError, ConfigurationError):
         raise Rejected("malformed") from None
 

@@ -16,6 +16,7 @@ from typing import NamedTuple, Protocol
 from secure_queue.durability import AT_PRIMARY, Assurance, Durability
 from secure_queue.evidence import Evidence, Scannable
 from secure_queue.names import printable
+from secure_queue.reports import ReportStorage
 from secure_queue.timetable import TimetableStorage
 
 UNKNOWN = object()
@@ -137,7 +138,7 @@ class Counts:
     workers: int
 
 
-class Storage(TimetableStorage, Protocol):
+class Storage(TimetableStorage, ReportStorage, Protocol):
     """The verbs of one partition. ``RedisStorage`` implements them by one script each."""
 
     @property

@@ -1,106 +1,30 @@
-"""What a task is: the registered function, the handle of one enqueued run, and what can be known about it."""
+"""What a task is: the registered function, and the handle of one enqueued run."""
 
 from __future__ import annotations
 
 import inspect
 import os
-from collections.abc import Callable, Generator, Iterable
+from collections.abc import AsyncIterator, Awaitable, Callable, Generator, Iterable, Sequence
 from contextvars import ContextVar
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta, tzinfo
-from enum import StrEnum
-from typing import Any, Generic, ParamSpec, Protocol, Self, TypeVar, cast
+from typing import Any, Generic, ParamSpec, Protocol, Self, TypeAlias, TypeVar, Unpack
 
 from secure_queue import names
+from secure_queue.call_options import NOTHING_SAID, CallOptions, CallWishes, with_wishes
 from secure_queue.clock import now_ms
 from secure_queue.cron import Cron, Every, as_rule
 from secure_queue.durability import Durability, level_of
 from secure_queue.errors import ConfigurationError, SecureQueueError
 from secure_queue.plans import Plan, plan
 from secure_queue.settings import LONGEST_S, TaskSettings, positive_seconds
+from secure_queue.task_facts import TaskContext, TaskInfo, TaskResult, TaskStatus
+
+__all__ = ["RegisteredTask", "Task", "TaskContext", "TaskInfo", "TaskResult", "TaskStatus"]
 
 P = ParamSpec("P")
 R = TypeVar("R")
 C = TypeVar("C")
-
-
-class TaskStatus(StrEnum):
-    """The states of a task."""
-
-    NOT_FOUND = "not_found"
-    SCHEDULED = "scheduled"
-    QUEUED = "queued"
-    RUNNING = "running"
-    DONE = "done"
-    FAILED = "failed"
-    ABORTED = "aborted"
-
-
-@dataclass(frozen=True, slots=True)
-class TaskContext:
-    """What a running task may know about its own run; ``idempotency_key`` is equal for every run of one enqueue or firing.
-
-    ``fire_time`` is the moment of the firing that a schedule runs it for, None for other tasks.
-    """
-
-    task_id: str
-    fn_name: str
-    tries: int
-    max_tries: int | None
-    timeout: float | None
-    ttl: float | None
-    priority: str
-    idempotency_key: str
-    worker_id: str
-    fire_time: datetime | None = None
-
-
-@dataclass(frozen=True, slots=True)
-class TaskInfo:
-    """A task that waits, runs or has failed for good; times in milliseconds since the epoch."""
-
-    task_id: str
-    fn_name: str
-    created_time: int
-    args: tuple[Any, ...] = field(repr=False)
-    kwargs: dict[str, Any] = field(repr=False)
-    tries: int
-    scheduled: datetime | None
-    status: TaskStatus
-
-
-@dataclass(frozen=True, slots=True)
-class TaskResult(Generic[R]):
-    """A finished task; times in milliseconds since the epoch."""
-
-    task_id: str
-    fn_name: str
-    status: TaskStatus
-    enqueue_time: int
-    start_time: int
-    finish_time: int
-    tries: int
-    worker_id: str
-    _value: R | BaseException = field(repr=False)
-
-    @property
-    def success(self) -> bool:
-        """Whether the task returned."""
-        return self.status is TaskStatus.DONE
-
-    @property
-    def result(self) -> R:
-        """What the task returned; raises ``SecureQueueError`` if it failed (then see ``exception``)."""
-        if not self.success:
-            raise SecureQueueError("a failed task has no result; see .exception")
-        return cast("R", self._value)
-
-    @property
-    def exception(self) -> BaseException:
-        """Why the task failed; raises ``SecureQueueError`` if it succeeded (then see ``result``)."""
-        if self.success:
-            raise SecureQueueError("a successful task has no exception; see .result")
-        return cast("BaseException", self._value)
 
 
 class Publisher(Protocol):
@@ -115,6 +39,9 @@ class Publisher(Protocol):
     async def info_by_id(self, task_id: str) -> TaskInfo | None: ...
     async def abort_by_id(self, task_id: str, timeout: float | timedelta = 5) -> bool: ...
     async def unschedule_by_id(self, schedule_id: str) -> bool: ...
+    async def report(self, progress: Any) -> None: ...
+    async def progress_of(self, task: Task[Any]) -> Any: ...
+    def reports_of(self, task: Task[Any], parts: bool) -> AsyncIterator[Any]: ...
 
 
 @dataclass(slots=True, eq=False)
@@ -138,6 +65,7 @@ class Task(Generic[R]):
     wanted: Durability | None = field(default=None, repr=False)
     existed: bool | None = None
     durability: Durability | None = None
+    options: CallOptions = field(default=NOTHING_SAID, repr=False)
     _id: str | None = None
 
     @property
@@ -158,14 +86,34 @@ class Task(Generic[R]):
         schedule: datetime | timedelta | str | Cron | Every | None = None,
         priority: str | None = None,
         durability: str | None = None,
+        id: str | None = None,
+        **wishes: Unpack[CallWishes],
     ) -> Self:
-        """Say when and how urgently it runs.
+        """Say when and how urgently it runs, and what else is different about this call; several calls add up.
 
         ``delay`` is in seconds or a timedelta. ``schedule`` is an aware datetime, or else it makes the call a schedule that
         is repeated until ``unschedule``: a crontab expression (in the zone of the worker), ``Cron``, ``Every``, or a
-        timedelta. ``durability`` is what the enqueue waits for: "primary", "replicated", "all" or "fsync". Raises
-        ``ConfigurationError`` for both times at once, a negative delay, a naive datetime, a bad expression or level.
+        timedelta. ``durability`` is what the enqueue waits for: "primary", "replicated", "all" or "fsync". ``id`` is an id
+        of one's own. ``max_tries``, ``timeout``, ``ttl``, ``expire``, ``encrypt`` and ``compress`` take the place of the
+        options of the task; ``headers`` (text to text) travel along, see ``TaskContext``. Raises ``ConfigurationError`` for
+        both times at once, a negative delay, a naive datetime, a bad expression or level, and whatever is out of range.
         """
+        if self.existed is not None:
+            raise ConfigurationError("this handle is enqueued already; make another one with enqueue(…)")
+        self._say_when(delay, schedule)
+        if priority is not None:
+            self.priority = names.priority_name(priority)
+        if durability is not None:
+            self.wanted = level_of(durability)
+        if id is not None:
+            self.id = names.task_id(id)
+        if wishes:
+            self.settings, self.options = with_wishes(self.settings, self.options, wishes)
+        return self
+
+    def _say_when(
+        self, delay: float | timedelta | None, schedule: datetime | timedelta | str | Cron | Every | None
+    ) -> None:
         if delay is not None and schedule is not None:
             raise ConfigurationError("a task takes either delay= or schedule=, not both")
         if delay is not None:
@@ -174,11 +122,6 @@ class Task(Generic[R]):
             self.at_ms = moment_ms(schedule)
         elif schedule is not None:
             self.plan = plan(as_rule(schedule, self.publisher.tz))
-        if priority is not None:
-            self.priority = names.priority_name(priority)
-        if durability is not None:
-            self.wanted = level_of(durability)
-        return self
 
     def __await__(self) -> Generator[Any, None, Self]:
         return self._enqueue().__await__()
@@ -194,6 +137,22 @@ class Task(Generic[R]):
     async def result(self, timeout: float | timedelta | None = None) -> TaskResult[R]:
         """Wait for the end of the task, at most *timeout* seconds; see ``Worker.result_by_id`` for what is raised."""
         return await self.publisher.result_of(self, timeout)
+
+    async def progress(self) -> Any:
+        """What the task has said last about how far it is; None if it has said nothing."""
+        return await self.publisher.progress_of(self)
+
+    def updates(self) -> AsyncIterator[Any]:
+        """What the task says about how far it is, the last word first and then as it comes, until the task has ended."""
+        return self.publisher.reports_of(self, False)
+
+    def stream(self) -> AsyncIterator[Any]:
+        """The parts of the result of a task that yields, from the first one on and then as they come.
+
+        At the end it is known that none is missing. Raises what the task fails with, ``StreamBroken`` if another try began
+        or parts are gone, and what ``result`` raises.
+        """
+        return self.publisher.reports_of(self, True)
 
     async def info(self) -> TaskInfo | None:
         """What is stored of the task until it has succeeded or was aborted; None afterwards."""
@@ -225,9 +184,41 @@ class RunningTask(Protocol):
 
     def context(self) -> TaskContext: ...
 
+    @property
+    def call(self) -> Callable[[Callable[..., Any], tuple[Any, ...], dict[str, Any]], Awaitable[Any]] | None:
+        """Calls a function as this run does, of a task that has surroundings."""
+
 
 current_run: ContextVar[RunningTask] = ContextVar("secure_queue_current_run")
 """The run in whose flow of control the code is."""
+
+running_worker: ContextVar[Publisher | None] = ContextVar("secure_queue_running_worker", default=None)
+"""The worker object that runs the current task; None outside of tasks."""
+
+
+CallNext: TypeAlias = Callable[..., Awaitable[Any]]
+"""A task as what surrounds it sees it: an async function of its arguments."""
+
+
+class Layer(Protocol):
+    """Something that surrounds tasks."""
+
+    @property
+    def is_empty(self) -> bool: ...
+    def around(self, call_next: CallNext) -> CallNext: ...
+
+
+class Home(Publisher, Protocol):
+    """The declarations in which a function stands: those of a worker object, or of a router."""
+
+    surroundings: Any  # a Layer of any kind
+    includers: Sequence[Home]
+    """Who has taken these declarations in, and enqueues and runs their tasks from then on."""
+
+    default_expire_s: float | None
+
+    def worker(self) -> Home: ...
+    def entry(self, fn_name: str) -> RegisteredTask[..., Any, Any]: ...
 
 
 class RegisteredTask(Generic[P, R, C]):
@@ -236,11 +227,19 @@ class RegisteredTask(Generic[P, R, C]):
     ``P`` are its parameters, ``R`` is its result, ``C`` what a plain call gives (for async functions a coroutine).
     """
 
-    def __init__(self, fn: Callable[P, C], settings: TaskSettings, publisher: Publisher) -> None:
+    def __init__(self, fn: Callable[P, C], settings: TaskSettings, home: Home, layers: tuple[Layer, ...] = ()) -> None:
         self.fn = fn
         self.settings = settings
-        self.publisher = publisher
+        self.home = home
+        self.layers = (home.surroundings, *layers)
+        """What surrounds it, from outside to inside."""
+        self.plan: CallNext | None = None
+        """The function with all that surrounds it; None if there is nothing, and then it is called directly."""
         self.is_async = inspect.iscoroutinefunction(fn)  # what else returns an awaitable makes it in a thread
+        self.streams = inspect.isasyncgenfunction(fn)
+        """Whether it yields its result part by part."""
+        if inspect.isgeneratorfunction(fn):
+            raise ConfigurationError("a task that yields parts of its result is async: use async def")
         self.ttl_ms = settings.ttl_ms
         self.__doc__ = fn.__doc__
         self.__name__ = getattr(fn, "__name__", settings.name)
@@ -259,9 +258,33 @@ class RegisteredTask(Generic[P, R, C]):
         except LookupError:
             raise SecureQueueError("a task context exists only while a task runs") from None
 
+    @property
+    def worker(self) -> Home:
+        """The worker object that enqueues and runs it: the one that included its module, in a task the running one.
+
+        Raises ``ConfigurationError`` if there is none, or if outside of a task several have it.
+        """
+        return self.home.worker()
+
+    async def report(self, progress: Any) -> None:
+        """Say, inside of a run, how far it is: any value that can be serialized; see ``Task.progress``.
+
+        A sync task calls ``anyio.from_thread.run(task.report, progress)``.
+        """
+        await self.worker.report(progress)
+
     def enqueue(self, *args: P.args, **kwargs: P.kwargs) -> Task[R]:
         """A handle of one run with these arguments; await it to enqueue it, or pass it to ``enqueue_many``."""
-        return Task(self.settings.name, args, kwargs, self.settings, self.publisher, os.urandom(16))
+        if self.home.includers:
+            return self.home.worker().entry(self.settings.name).enqueue(*args, **kwargs)
+        return Task(self.settings.name, args, kwargs, self.settings, self.home, os.urandom(16))
+
+    def bound_to(self, home: Home) -> RegisteredTask[P, R, C]:
+        """The same task as an entry of other declarations, which have taken it in."""
+        settings = self.settings
+        if settings.expire_s is None:
+            settings = replace(settings, expire_s=home.default_expire_s)
+        return RegisteredTask(self.fn, settings, home, self.layers)
 
     def __call__(self, *args: P.args, **kwargs: P.kwargs) -> C:
         return self.fn(*args, **kwargs)

@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import os
 import threading
-from collections import Counter
 from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager, AsyncExitStack, ExitStack, asynccontextmanager
 from datetime import timedelta, tzinfo
@@ -23,15 +22,17 @@ from secure_queue.access import Access
 from secure_queue.background import beside, to_its_end
 from secure_queue.client import Client
 from secure_queue.clock import monotonic
-from secure_queue.collector import calm_collector
+from secure_queue.composition import Composition
+from secure_queue.control import Control
 from secure_queue.cron import zone_name
+from secure_queue.declare import AnyTask
 from secure_queue.durability import durability_policy
 from secure_queue.errors import SecureQueueError
-from secure_queue.execution.engine import DRAIN, STOP, Engine
+from secure_queue.execution.engine import Engine
 from secure_queue.execution.shutdown import received_signals
 from secure_queue.frames import configured_without_frames
 from secure_queue.keyring import auditor_of, codec_of, keys_for
-from secure_queue.lifespan import made_by, no_lifespan
+from secure_queue.lifespan import begun, made_by, no_lifespan
 from secure_queue.oversight import Oversight
 from secure_queue.partitions import Rota
 from secure_queue.payload.choice import choose_serializer
@@ -54,41 +55,31 @@ from secure_queue.settings import (
     exception_classes,
     positive_seconds,
     queue_settings,
-    with_concurrency,
     worker_settings,
 )
+from secure_queue.tasks import running_worker
 
 C = TypeVar("C", default=None)
 
 Duration = float | timedelta
+Hooks = Callable[..., object] | Sequence[Callable[..., object]]
 
 
-class Worker(Access, Oversight, Generic[C]):
+class Worker(Control, Access, Oversight, Generic[C]):
     """A queue, the tasks that are known to it, and the means to enqueue and to run them.
 
     Durations are in seconds or timedeltas. Raises ``ConfigurationError`` (``KeyRingError``, ``TopologyError``) at once
     for anything that cannot work: a bad URL, a missing or weak secret, a name with a hostile character.
     """
 
-    when_stuck: Callable[[], None] = staticmethod(lambda: None)
-    """Called at the end when tasks ignore their cancellation; the command line ends the process then."""
-    left_behind: int = 0
-    """How many sync tasks outlived the last run in their threads; a process ends only after they have ended."""
-    burst: bool = False
-    """Whether ``run_async`` ends when the queue is empty; the command line sets it for ``--burst``."""
-    announces: bool = True
-    """Whether ``keys status`` shows this process; the command line, which only asks, does not want to be shown."""
-
     _producer: AsyncExitStack | None = None
-    _engine: Engine | None = None
-    _is_running: bool = False
-    _asked: int = 0
 
     @configured_without_frames
     def __init__(
         self,
         redis_url: str | None = None,
         *,
+        redis_pool: object = None,
         redis_kwargs: Mapping[str, Any] | None = None,
         sentinel_nodes: Sequence[Node] | None = None,
         sentinel_master: str | None = None,
@@ -117,6 +108,12 @@ class Worker(Access, Oversight, Generic[C]):
         expire: Duration = DEFAULT_LIFETIME_S,
         tz: str | tzinfo = "UTC",
         id: str | None = None,
+        routers: Sequence[Composition | str] = (),
+        tasks: Sequence[Callable[..., Any] | AnyTask | str] = (),
+        before_process: Hooks = (),
+        after_process: Hooks = (),
+        startup: Hooks = (),
+        shutdown: Hooks = (),
         durability: str | None = None,
         replicas: int | None = None,
         on_degraded: str | None = None,
@@ -133,6 +130,7 @@ class Worker(Access, Oversight, Generic[C]):
             sentinel_master=sentinel_master,
             sentinel_kwargs=sentinel_kwargs or {},
             cluster_nodes=cluster_nodes,
+            redis_pool=redis_pool,
             default_url=found.url or DEFAULT_URL,
         )
         self._queue = queue_settings(queue_name, priorities, partitions)
@@ -163,10 +161,10 @@ class Worker(Access, Oversight, Generic[C]):
         self._context: list[C] = []
         self._host = Host(self._topology)
         self._clients: dict[int, list[Client]] = {}
-        self._counters: Counter[str] = Counter()
-        self._storage_counters: Counter[str] = Counter()
         self.anyio_backend = anyio_backend
         self.anyio_kwargs = dict(anyio_kwargs or {})
+        self.compose(routers, tasks)
+        self.surround(before_process, after_process, startup, shutdown)
 
     def __repr__(self) -> str:
         return f"<Worker {self.id} of queue {self.queue_name} at {self._topology}>"
@@ -188,7 +186,12 @@ class Worker(Access, Oversight, Generic[C]):
 
     @property
     def context(self) -> C:
-        """What ``lifespan`` yielded; raises ``SecureQueueError`` while this worker does not run tasks."""
+        """What ``lifespan`` yielded; raises ``SecureQueueError`` while this worker does not run tasks.
+
+        Of a worker that is included in another one it is the context of that one.
+        """
+        if not self._context and self.includers:
+            return cast("C", cast("Worker[Any]", self.worker()).context)
         if not self._context:
             raise SecureQueueError("the context exists only while the worker runs tasks (run_async), not for producers")
         return self._context[-1]
@@ -237,6 +240,8 @@ class Worker(Access, Oversight, Generic[C]):
 
     def _client(self) -> Client:
         clients = self._clients.get(threading.get_ident())
+        if not clients and self.includers:
+            return cast("Worker[Any]", self.worker())._client()
         if not clients:
             raise SecureQueueError("this worker is not open here; do it inside `async with worker:` or inside a task")
         return clients[0]  # the one that lives longest: the running side must not take a producer's waiters down
@@ -250,23 +255,6 @@ class Worker(Access, Oversight, Generic[C]):
         return self._queue.priorities
 
     # The running side
-
-    @property
-    def concurrency(self) -> int:
-        """How many tasks run at once; a change counts from the next ``run_async`` on."""
-        return self._settings.concurrency
-
-    @concurrency.setter
-    def concurrency(self, seats: int) -> None:
-        self._settings = with_concurrency(self._settings, seats)
-
-    def run_sync(self) -> None:
-        """Run tasks until a signal (or the end of a burst); blocks. Uses ``anyio_backend`` and ``anyio_kwargs``.
-
-        In the main thread it takes the process for its own: the garbage collector leaves out what was there before.
-        """
-        with calm_collector():
-            anyio.run(self.run_async, backend=self.anyio_backend, backend_options=self.anyio_kwargs)
 
     async def run_async(self, *, task_status: TaskStatus[None] = TASK_STATUS_IGNORED) -> None:
         """Run tasks until a signal, ``drain`` or ``stop``, or the end of a burst.
@@ -285,7 +273,10 @@ class Worker(Access, Oversight, Generic[C]):
             self._is_running, self._asked = False, 0  # what was asked of this run is not asked of the next
 
     async def _run(self, handlers: ExitStack, ready: TaskStatus[None], scope: anyio.CancelScope) -> None:
-        async with self._host as topology, self._connected(WORKER) as storages, made_by(self._lifespan) as context:
+        self.import_tasks()
+        self.plan_all()
+        running_worker.set(self)  # in the context of this run alone
+        async with self._host as topology, self._connected(WORKER) as storages, self._lived():
             scope.shield = True  # from here on a cancellation is an order to wind down
             engine = self._engine = Engine(
                 storages,
@@ -302,39 +293,25 @@ class Worker(Access, Oversight, Generic[C]):
                 when_stuck=self.when_stuck,
             )
             self._counters = engine.desk.counters
-            self._context.append(context)
             engine.ask(self._asked)
             ready.started()
             try:
                 await to_its_end(partial(_shielded, engine), self.stop)  # also when the lifespan itself is cancelled
             finally:
                 self.left_behind = engine.left_behind
-                self._context.pop()
                 self._engine = None
 
-    def drain(self) -> None:
-        """Ask a running worker to stop in peace: running tasks have their ``grace_period``, the others are handed back.
-
-        From any thread; from another one than the worker's it takes up to a quarter of a second.
-        """
-        self._ask(DRAIN)
-
-    def stop(self) -> None:
-        """Ask a running worker to stop now: running tasks are cancelled and handed back without using a try."""
-        self._ask(STOP)
-
-    def _ask(self, wish: int) -> None:
-        if not self._is_running:
-            return
-        self._asked = max(self._asked, wish)
-        engine = self._engine
-        if engine is not None:
-            engine.ask(wish)
-
-    @property
-    def counters(self) -> Mapping[str, int]:
-        """What was done so far: completed, failed, retried, aborted, quarantined, degraded, replayed, and so on."""
-        return self._counters + self._storage_counters
+    @asynccontextmanager
+    async def _lived(self) -> AsyncIterator[None]:
+        """What the application keeps open and does around a run."""
+        startup, shutdown = self.all_hooks()
+        async with made_by(self._lifespan) as context:
+            self._context.append(context)
+            try:
+                async with begun(startup, shutdown, self.state):
+                    yield
+            finally:
+                self._context.pop()
 
 
 async def _shielded(engine: Engine, scope: anyio.CancelScope) -> None:

@@ -25,6 +25,7 @@ _PURPOSES: Final = {
     Kind.DEATH: Purpose.RESULT,
     Kind.ABORT_MARK: Purpose.CONTROL,
     Kind.PRESENCE: Purpose.STATE,
+    Kind.PART: Purpose.STATE,
     Kind.SCHEDULE: Purpose.SCHEDULE,
     Kind.QUARANTINED: Purpose.TASK,
 }

@@ -24,6 +24,7 @@ class Kind(StrEnum):
     DEATH = "death"
     ABORT_MARK = "abort-mark"
     PRESENCE = "presence"
+    PART = "part"
     SCHEDULE = "schedule"
     QUARANTINED = "quarantined"
     ENTRY = "entry"

@@ -18,12 +18,13 @@ _START: Final = b"0"
 _DEATH: Final = b"!d"
 _GHOST: Final = b"!g"
 _BESIDE_A_TASK: Final = {b"!r": "a run record", b"!w": "a list of waiting clients", _DEATH: "a failure"}
+_BESIDE_PARTS: Final = (b"run", b"bytes")
 _ONE_KIND: Final = {Structure.ABORTS: Kind.ABORT_MARK, Structure.SCHEDULES: Kind.SCHEDULE}
 _NOT_KEPT: Final = re.compile(rb"-[A-Za-z0-9_.-]{0,200}")
 """Stands in the place of a result that was not kept."""
 _SHORT_LIVED: Final = (
     *(b"meta", b"config", b"workers", b"claim", b"aborts", b"schedules", b"fired", b"misfit"),
-    *(b"presence", b"present"),
+    *(b"presence", b"present", b"partial"),
 )
 _SIZE_DIGITS: Final = 15
 
@@ -94,7 +95,7 @@ class _Walk:
 
     def _inside(self, key: StoredKey) -> Steps:
         match key.structure:
-            case Structure.BUCKET | Structure.ABORTS | Structure.SCHEDULES | Structure.PRESENCE:
+            case Structure.BUCKET | Structure.ABORTS | Structure.SCHEDULES | Structure.PRESENCE | Structure.PARTIAL:
                 return self._hash(key)
             case Structure.QUARANTINE:
                 return self._quarantine()
@@ -119,6 +120,8 @@ class _Walk:
         name = field.untrusted_name
         if key.structure in _ONE_KIND:
             return await self._payload(key, field, _ONE_KIND[key.structure], name)
+        if key.structure is Structure.PARTIAL:
+            return [] if name in _BESIDE_PARTS else await self._payload(key, field, Kind.PART, key.untrusted_rest)
         if key.structure is Structure.PRESENCE:
             told = await self._payload(key, field, Kind.PRESENCE, name)
             return [finding for finding in told if finding.severity is not Severity.OK]  # a process is no payload

@@ -26,6 +26,7 @@ from secure_queue.execution.lanes import Lanes
 from secure_queue.execution.outbox import Outbox
 from secure_queue.execution.refusal import Refusals
 from secure_queue.execution.replays import Replays
+from secure_queue.execution.reporting import Reporting
 from secure_queue.execution.runs import Desk, Run
 from secure_queue.execution.scheduler import LOOK_S, Scheduler
 from secure_queue.execution.seat import Breath, Seat
@@ -75,13 +76,14 @@ class Engine:
         outboxes: dict[int, Outbox] = {}
         redact = settings.redact_failures
         self._settling = Settling(codec, self.desk, outboxes, settings.worker_id, redact=redact)
+        self.reporting = Reporting(codec, outboxes)
         self._journal = journal
         self._threads = Threads(settings.sync_concurrency)
         refusals = Refusals(storages, self.desk, journal)
         finished = Finished()
         replays = Replays(storages, codec, self._settling, refusals, finished)
         self._executor = Executor(
-            codec, registry, settings, self.desk, self._settling, refusals, replays, self._threads
+            codec, registry, settings, self.desk, self._settling, refusals, replays, self._threads, self.reporting
         )
         self._heartbeat = Heartbeat(open_storages, self.desk, round(settings.idle_timeout_s * 1000))
         drained = partial(self.ask, DRAIN) if burst else None

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
+from contextlib import aclosing
 from dataclasses import replace
 from functools import partial
 from inspect import isawaitable
@@ -15,6 +16,7 @@ from secure_queue.clock import monotonic, now_ms
 from secure_queue.errors import Rejected
 from secure_queue.execution.refusal import Refusals
 from secure_queue.execution.replays import Replays
+from secure_queue.execution.reporting import Reporting
 from secure_queue.execution.runs import Desk, Run
 from secure_queue.execution.settling import Settling
 from secure_queue.execution.threads import NoThread, Raised, Threads
@@ -40,6 +42,14 @@ class _TooLate(Exception):
     """The task has expired."""
 
 
+class _NotCalled(BaseException):
+    """The function was not called; no middleware may take that for one of its failures."""
+
+    def __init__(self, reason: Exception) -> None:
+        super().__init__()
+        self.reason = reason
+
+
 class Executor:
     """Turns runs into settlements; one object serves all seats of a worker."""
 
@@ -53,6 +63,7 @@ class Executor:
         refusals: Refusals,
         replays: Replays,
         threads: Threads,
+        reporting: Reporting,
     ) -> None:
         self._codec = codec
         self._registry = registry
@@ -62,6 +73,7 @@ class Executor:
         self._refusals = refusals
         self._replays = replays
         self._threads = threads
+        self._reporting = reporting
 
     async def execute(self, run: Run) -> None:
         """Run one claimed task and settle it.
@@ -90,7 +102,7 @@ class Executor:
         else:
             run.opened = opened
             run.arguments = args, kwargs
-            run.fire_ms = None if head is None else head.fire_ms
+            run.head = head
             replayed = self._replays.is_suspect(run, opened) and await self._replays.settle(run, opened)
             task = None if replayed else self._ready_task(run, opened, head)
             if task is not None:
@@ -146,11 +158,49 @@ class Executor:
     async def _call(
         self, run: Run, task: RegisteredTask[..., Any, Any], args: list[Any], kwargs: dict[str, Any]
     ) -> Any:
+        if task.plan is not None:
+            return await self._call_surrounded(run, task, args, kwargs)
         if task.is_async:
             self._start_clock(run)
             return await task.fn(*args, **kwargs)
-        call = partial(task.fn, *args, **kwargs)
-        return await _awaited(await self._threads.call(call, partial(self._start_clock, run)))
+        return await self._in_thread(run, partial(task.fn, *args, **kwargs))
+
+    async def _in_thread(self, run: Run, fn: Callable[[], Any]) -> Any:
+        return await _awaited(await self._threads.call(fn, partial(self._start_clock, run)))
+
+    async def _call_surrounded(
+        self, run: Run, task: RegisteredTask[..., Any, Any], args: list[Any], kwargs: dict[str, Any]
+    ) -> Any:
+        """Call a function with all that surrounds it; the time of that counts too, but for the wait for a thread."""
+        run.call = partial(self._stream if task.streams else self._call_inside, run, task.is_async)
+        self._start_clock(run)
+        try:
+            return await task.plan(*args, **kwargs)  # type: ignore[misc]  # there is one
+        except _NotCalled as refused:
+            raise refused.reason from None
+
+    async def _call_inside(
+        self, run: Run, is_async: bool, fn: Callable[..., Any], args: tuple[Any, ...], kwargs: dict[str, Any]
+    ) -> Any:
+        if is_async:
+            return await fn(*args, **kwargs)
+        try:
+            return await self._in_thread(run, partial(fn, *args, **kwargs))
+        except Raised as raised:
+            raise raised.problem from None
+        except (NoThread, _TooLate) as reason:
+            raise _NotCalled(reason) from None
+
+    async def _stream(
+        self, run: Run, _: bool, fn: Callable[..., Any], args: tuple[Any, ...], kwargs: dict[str, Any]
+    ) -> int:
+        """Send what an async generator yields, part by part; the result of the task is how many there were."""
+        count = 0
+        async with aclosing(fn(*args, **kwargs)) as parts:
+            async for value in parts:
+                await self._reporting.report(run, value, count)
+                count += 1
+        return count
 
     async def _succeed(self, run: Run, opened: Opened, value: Any) -> None:
         """Settle a returned value; one that cannot be serialized fails the task, which is not run again for that."""

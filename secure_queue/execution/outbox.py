@@ -12,6 +12,7 @@ from secure_queue.coalesce import Coalescer
 from secure_queue.errors import SecureQueueError
 from secure_queue.execution.finished import Finished
 from secure_queue.execution.runs import Desk
+from secure_queue.reports import Report, Reported
 from secure_queue.storage import End, GiveBack, Storage
 
 Item = TypeVar("Item", End, GiveBack)
@@ -103,6 +104,7 @@ class Outbox:
             self.retry[name] = Tray("retry", _for_priority(storage.retry, name), desk)
             self.release[name] = Tray("release", _for_priority(storage.release, name), desk)
         self.begin: Coalescer[GiveBack, bool] = Coalescer(storage.begin, LARGEST_BATCH)
+        self.report: Coalescer[Report, Reported] = Coalescer(storage.report, LARGEST_BATCH)
         self.trays: list[Tray[End] | Tray[GiveBack]] = [
             self.complete,
             self.bury,
@@ -126,6 +128,7 @@ class Outbox:
         """Keep every tray moving, for ever."""
         async with anyio.create_task_group() as group:
             group.start_soon(self.begin.run)
+            group.start_soon(self.report.run)
             for tray in self.trays:
                 group.start_soon(tray.run)
 

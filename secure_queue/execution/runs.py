@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 from collections import Counter, defaultdict, deque
-from collections.abc import Iterable
+from collections.abc import Awaitable, Callable, Iterable
 from datetime import UTC, datetime
+from typing import Any
 
 import anyio
 
 from secure_queue.execution.verdict import Interruption, LeaseLost
 from secure_queue.payload.codec import Opened, Sealed
+from secure_queue.payload.records import NOTHING_SET, TaskHead
 from secure_queue.settings import TaskSettings
 from secure_queue.storage import Claim, GiveBack
 from secure_queue.tasks import TaskContext
@@ -23,9 +25,10 @@ class Run:
 
     __slots__ = (
         "arguments",
+        "call",
         "claim",
-        "fire_ms",
         "give_up_at",
+        "head",
         "interruption",
         "opened",
         "partition",
@@ -45,7 +48,8 @@ class Run:
         self.ttl_ms = 0
         self.started_ms = 0
         self.worker_id = ""
-        self.fire_ms: int | None = None
+        self.head: TaskHead | None = None
+        self.call: Callable[[Callable[..., Any], tuple[Any, ...], dict[str, Any]], Awaitable[Any]] | None = None
         self.scope: anyio.CancelScope | None = None
         self.interruption: Interruption | None = None
         self.give_up_at: float | None = None
@@ -67,7 +71,7 @@ class Run:
 
     def context(self) -> TaskContext:
         """What the task may know about this run."""
-        task, settings = self.genuine, self.settings
+        task, settings, head = self.genuine, self.settings, self.head or NOTHING_SET
         return TaskContext(
             task.task_id,
             task.function,
@@ -76,9 +80,10 @@ class Run:
             settings.timeout_s,
             settings.ttl_s,
             self.claim.priority,
-            task.jti.hex() if self.fire_ms is None else task.task_id,  # a firing that is made again is sealed anew
+            task.jti.hex() if head.fire_ms is None else task.task_id,  # a firing that is made again is sealed anew
             self.worker_id,
-            None if self.fire_ms is None else datetime.fromtimestamp(self.fire_ms / 1000, UTC),
+            None if head.fire_ms is None else datetime.fromtimestamp(head.fire_ms / 1000, UTC),
+            head.headers or {},
         )
 
 

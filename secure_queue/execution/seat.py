@@ -44,6 +44,8 @@ class Breath:
 class _Nobody:
     """Stands for the run between two runs."""
 
+    call = None
+
     def context(self) -> TaskContext:
         raise LookupError
 

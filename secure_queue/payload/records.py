@@ -6,9 +6,11 @@ of each is made for every task.
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from enum import IntEnum
 from typing import Any, Final, NamedTuple
 
+from secure_queue.call_options import CallOptions
 from secure_queue.errors import Rejected
 from secure_queue.payload.serializers import pack_plain, unpack_plain
 
@@ -16,8 +18,10 @@ _MAX_INT: Final = (1 << 63) - 1
 _MAX_TEXT: Final = 255
 
 # Keys of the task head
-_MAX_TRIES, _TIMEOUT_MS, _PRIORITY, _TTL_MS, _FIRE_MS = 3, 4, 5, 9, 11
+_MAX_TRIES, _TIMEOUT_MS, _PRIORITY, _TTL_MS, _FIRE_MS, _HEADERS = 3, 4, 5, 9, 11, 12
 _TASK_INTS: Final = frozenset({_MAX_TRIES, _TIMEOUT_MS, _TTL_MS, _FIRE_MS})
+# Keys of the head of a part
+_RUN, _PART = 1, 2
 # Keys of the result head
 _OUTCOME, _TRIES, _STARTED_MS, _FINISHED_MS, _WORKER, _ENQUEUED_MS = 1, 4, 5, 6, 7, 8
 
@@ -39,30 +43,40 @@ class TaskHead(NamedTuple):
     priority: str | None = None
     fire_ms: int | None = None
     """The moment of the firing that it runs for, if a schedule enqueued it."""
+    headers: Mapping[str, str] | None = None
+    """What the caller sent along."""
+
+    @classmethod
+    def of(cls, options: CallOptions, priority: str | None) -> TaskHead:
+        """The head of a call; *priority* is None for the lowest."""
+        return cls(
+            options.max_tries, options.timeout_ms, options.ttl_ms, priority, headers=dict(options.headers) or None
+        )
 
     def pack(self) -> bytes:
         """The bytes of this head; none if nothing is set."""
-        if self == _NOTHING_SET:
+        if self == NOTHING_SET:
             return b""
-        keys = (_MAX_TRIES, _TIMEOUT_MS, _TTL_MS, _PRIORITY, _FIRE_MS)
-        fields: dict[int, int | str | None] = dict(zip(keys, self, strict=True))
+        keys = (_MAX_TRIES, _TIMEOUT_MS, _TTL_MS, _PRIORITY, _FIRE_MS, _HEADERS)
+        fields: dict[int, Any] = dict(zip(keys, self, strict=True))
         return pack_plain({key: value for key, value in fields.items() if value is not None})
 
     @classmethod
     def unpack(cls, untrusted: bytes) -> TaskHead:
         """Read a head strictly: known keys, right types, or ``Rejected``."""
         if not untrusted:
-            return _NOTHING_SET
+            return NOTHING_SET
         fields = _map(untrusted)
-        if not fields.keys() <= _TASK_INTS | {_PRIORITY}:
+        if not fields.keys() <= _TASK_INTS | {_PRIORITY, _HEADERS}:
             raise Rejected("malformed")
         numbers = {key: _int(fields[key]) for key in _TASK_INTS & fields.keys()}
         priority = _text(fields[_PRIORITY]) if _PRIORITY in fields else None
+        headers = _texts(fields[_HEADERS]) if _HEADERS in fields else None
         get = numbers.get
-        return cls(get(_MAX_TRIES), get(_TIMEOUT_MS), get(_TTL_MS), priority, get(_FIRE_MS))
+        return cls(get(_MAX_TRIES), get(_TIMEOUT_MS), get(_TTL_MS), priority, get(_FIRE_MS), headers)
 
 
-_NOTHING_SET: Final = TaskHead()
+NOTHING_SET: Final = TaskHead()
 
 
 class ResultHead(NamedTuple):
@@ -104,6 +118,25 @@ class ResultHead(NamedTuple):
         )
 
 
+class PartHead(NamedTuple):
+    """What a task says before its end: to which run it belongs, and which part of the result it is, or no part at all."""
+
+    run: bytes
+    part: int | None = None
+
+    def pack(self) -> bytes:
+        """The bytes of this head."""
+        return pack_plain({_RUN: self.run} if self.part is None else {_RUN: self.run, _PART: self.part})
+
+    @classmethod
+    def unpack(cls, untrusted: bytes) -> PartHead:
+        """Read a head strictly, or ``Rejected``."""
+        match _map(untrusted):
+            case {1: bytes(run), **more} if more.keys() <= {_PART}:
+                return cls(run, _int(more[_PART]) if more else None)
+        raise Rejected("malformed")
+
+
 _OUTCOMES: Final = {int(outcome): outcome for outcome in Outcome}
 
 
@@ -122,5 +155,11 @@ def _int(untrusted: object) -> int:
 
 def _text(untrusted: object) -> str:
     if type(untrusted) is not str or len(untrusted) > _MAX_TEXT:
+        raise Rejected("malformed")
+    return untrusted
+
+
+def _texts(untrusted: object) -> dict[str, str]:
+    if type(untrusted) is not dict or not all(type(text) is str for pair in untrusted.items() for text in pair):
         raise Rejected("malformed")
     return untrusted

@@ -54,6 +54,7 @@ class QueueKeys:
         self.due = {name: self.prefix + b"due:" + name.encode() for name in priorities}
         self.buckets = tuple(self.prefix + b"tasks:%d" % number for number in range(BUCKETS))
         self._result_prefix = self.prefix + b"result:"
+        self._partial_prefix = self.prefix + b"partial:"
 
     def beside(self, room: bytes) -> QueueKeys:
         """The same keys once more, in a room of their own in the same slot, where no worker looks."""
@@ -67,6 +68,10 @@ class QueueKeys:
     def result(self, task_id: bytes) -> bytes:
         """The string that holds the sealed result of this task."""
         return self._result_prefix + task_id
+
+    def partial(self, task_id: bytes) -> bytes:
+        """The hash that holds what this task says before its end."""
+        return self._partial_prefix + task_id
 
     def last_claim(self, worker: str) -> bytes:
         """The list that remembers a worker's last claim, so that a repeated request gets the same tasks."""
@@ -111,7 +116,7 @@ class QueueKeys:
         return tuple(key for name in self.priorities for key in (self.ready[name], self.due[name]))
 
 
-_NAMED_BY_MORE = frozenset({"tasks", "ready", "due", "result", "claim", "misfit", "done"})
+_NAMED_BY_MORE = frozenset({"tasks", "ready", "due", "result", "partial", "claim", "misfit", "done"})
 _TYPES = {
     b"meta": b"hash",
     b"config": b"hash",
@@ -120,6 +125,7 @@ _TYPES = {
     b"presence": b"hash",
     b"schedules": b"hash",
     b"fired": b"hash",
+    b"partial": b"hash",
     b"ready": b"list",
     b"claim": b"list",
     b"audit": b"list",

@@ -71,17 +71,17 @@ class Rights:
 
 
 _PRODUCER_KINDS: Final = (
-    *("meta", "config", "wake", "ready", "due", "finished", "tasks", "result", "presence", "present"),
+    *("meta", "config", "wake", "ready", "due", "finished", "tasks", "result", "partial", "presence", "present"),
     *("schedules", "fired"),
 )
 _WORKER_KINDS: Final = ("workers", "leases", "results", "dead", "aborts", "claim", "quarantine", "misfit")
 _SIGNS_OF_USE: Final = ("leases", "results", "dead", "ready", "due")
 """A producer asks whether any of them is there before it registers its partitions; it reads nothing of them."""
-_PRODUCER_SCRIPTS: Final = frozenset({"enqueue", "watch", "announce", "register", "schedule"})
+_PRODUCER_SCRIPTS: Final = frozenset({"enqueue", "watch", "partial", "announce", "register", "schedule"})
 _WORKER_SCRIPTS: Final = frozenset(
     {
         *("claim", "begin", "complete", "bury", "give_back", "renew", "tick", "quarantine", "repair", "forget_gone"),
-        *("timetable", "fire", "staff"),
+        *("timetable", "fire", "staff", "report"),
     }
 )
 _ONLY_WITHIN_META: Final = frozenset({"hdel"})
@@ -93,7 +93,7 @@ _AUDITOR_SCRIPTS: Final = frozenset(
 )
 _OPERATOR_SCRIPTS: Final = frozenset(
     {
-        *("abort", "revive", "forget", "readmit", "destroy", "reseal", "watch", "forget_notes"),
+        *("abort", "revive", "forget", "readmit", "destroy", "reseal", "watch", "partial", "forget_notes"),
         *("register", "shrink", "timetable", "unschedule"),
     }
 )

@@ -20,6 +20,7 @@ from secure_queue.redis.evidence import RedisEvidence
 from secure_queue.redis.keys import QueueKeys
 from secure_queue.redis.link import Argument, Link, Reply, WrongType
 from secure_queue.redis.replay import Replay
+from secure_queue.redis.reporting import RedisReporting
 from secure_queue.redis.scanning import RedisScan
 from secure_queue.redis.scripts import load
 from secure_queue.redis.timetable import READ_DEADLINE_S, RedisTimetable, nonce, word
@@ -50,7 +51,7 @@ REGISTER_MS = 366 * 86_400_000
 """After so long without anybody it is forgotten how many partitions a queue has."""
 
 
-class RedisStorage(RedisTimetable):
+class RedisStorage(RedisTimetable, RedisReporting):
     """One partition of a queue behind a link."""
 
     def __init__(

@@ -11,6 +11,7 @@ from pathlib import Path
 from urllib.parse import SplitResult, unquote, urlsplit
 
 from secure_queue.errors import TopologyError
+from secure_queue.redis.given_pool import servers_of
 from secure_queue.redis.groups import Node, cluster_of, parse_cluster, parse_sentinel, sentinel_of
 from secure_queue.redis.options import TLS_OPTIONS, database, login, read_options, tls_of
 from secure_queue.redis.topology import DEFAULT_PORT, Embedded, Memory, Standalone, Topology
@@ -39,10 +40,16 @@ def which_servers(
     sentinel_master: str | None,
     sentinel_kwargs: Mapping[str, object],
     cluster_nodes: Sequence[Node] | None,
+    redis_pool: object = None,
     default_url: str,
 ) -> Topology:
-    """The servers that the flat arguments of ``Worker`` name in one of three ways; raises ``TopologyError``."""
-    ways = {"redis_url": url, "sentinel_nodes": sentinel_nodes, "cluster_nodes": cluster_nodes}
+    """The servers that the flat arguments of ``Worker`` name in one of four ways; raises ``TopologyError``."""
+    ways = {
+        "redis_url": url,
+        "sentinel_nodes": sentinel_nodes,
+        "cluster_nodes": cluster_nodes,
+        "redis_pool": redis_pool,
+    }
     given = [name for name, value in ways.items() if value is not None]
     if len(given) > 1:
         raise TopologyError(f"{' and '.join(given)} each name the servers; give one of them")
@@ -57,6 +64,8 @@ def which_servers(
         raise TopologyError("sentinel_kwargs= goes with sentinel_nodes=; in a URL write ?sentinel_password=…")
     if cluster_nodes is not None:
         return cluster_of(cluster_nodes, redis_kwargs)
+    if redis_pool is not None:
+        return servers_of(redis_pool)
     return parse_url(url or default_url, redis_kwargs)
 
 

@@ -38,7 +38,7 @@ from secure_queue.payload.keys import (
 )
 from secure_queue.payload.layout import parse_envelope
 from secure_queue.payload.pickle_scan import scan_pickle
-from secure_queue.payload.records import Outcome, ResultHead, TaskHead
+from secure_queue.payload.records import Outcome, PartHead, ResultHead, TaskHead
 from secure_queue.payload.restricted_pickle import RestrictedPickle
 from secure_queue.payload.serializers import JsonSerializer, MsgpackSerializer, pack_plain, unpack_plain
 from secure_queue.plans import plan, read_mark
@@ -135,6 +135,7 @@ _READS: tuple[Callable[[bytes], object], ...] = (
     lambda packed: scan_pickle(packed, frozenset()),
     TaskHead.unpack,
     ResultHead.unpack,
+    PartHead.unpack,
     lambda packed: rebuild(from_plain(unpack_plain(packed)), {"ValueError": ValueError}),
 )
 
@@ -194,7 +195,16 @@ def audit(case: int, data: bytes) -> None:
     parse_envelope(data)
 
 
-_KINDS = (Kind.TASK, Kind.RESULT, Kind.DEATH, Kind.ABORT_MARK, Kind.PRESENCE, Kind.SCHEDULE, Kind.QUARANTINED)
+_KINDS = (
+    Kind.TASK,
+    Kind.RESULT,
+    Kind.DEATH,
+    Kind.ABORT_MARK,
+    Kind.PART,
+    Kind.PRESENCE,
+    Kind.SCHEDULE,
+    Kind.QUARANTINED,
+)
 
 
 def key_texts(case: int, data: bytes) -> None:

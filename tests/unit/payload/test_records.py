@@ -5,7 +5,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from secure_queue.errors import Rejected
-from secure_queue.payload.records import Outcome, ResultHead, TaskHead
+from secure_queue.payload.records import Outcome, PartHead, ResultHead, TaskHead
 from secure_queue.payload.serializers import pack_plain
 
 NUMBERS = st.integers(0, 2**63 - 1)
@@ -18,7 +18,8 @@ def test_a_task_head_with_nothing_set_is_no_bytes() -> None:
 
 
 def test_the_keys_of_a_task_head_are_the_documented_ones() -> None:
-    assert TaskHead(1, 2, 3, "high", 4).pack() == pack_plain({3: 1, 4: 2, 9: 3, 5: "high", 11: 4})
+    head = TaskHead(1, 2, 3, "high", 4, {"trace": "5"})
+    assert head.pack() == pack_plain({3: 1, 4: 2, 9: 3, 5: "high", 11: 4, 12: {"trace": "5"}})
 
 
 def test_the_keys_of_a_result_head_are_the_documented_ones() -> None:
@@ -32,6 +33,7 @@ def test_the_keys_of_a_result_head_are_the_documented_ones() -> None:
         *[st.none() | NUMBERS] * 3,
         st.none() | st.text(st.characters(codec="utf-8"), max_size=60),
         st.none() | NUMBERS,
+        st.none() | st.dictionaries(st.text(max_size=5), st.text(max_size=5)),
     )
 )
 def test_a_task_head_comes_back(head: TaskHead) -> None:
@@ -48,7 +50,22 @@ def test_a_result_head_comes_back(head: ResultHead) -> None:
     assert type(again.outcome) is Outcome
 
 
-@pytest.mark.parametrize("head", [TaskHead, ResultHead])
+@pytest.mark.parametrize("part", [None, 0, 2**63 - 1])
+def test_the_head_of_a_part_comes_back(part: int | None) -> None:
+    head = PartHead(b"run", part)
+    assert head.pack() == pack_plain({1: b"run"} if part is None else {1: b"run", 2: part})
+    assert PartHead.unpack(head.pack()) == head
+
+
+@pytest.mark.parametrize(
+    "fields", [{}, {2: 1}, {1: "run"}, {1: b"", 2: -1}, {1: b"", 2: None}, {1: b"", 3: 1}], ids=repr
+)
+def test_the_head_of_a_part_with_a_wrong_field_is_malformed(fields: dict) -> None:
+    with pytest.raises(Rejected, match="malformed"):
+        PartHead.unpack(pack_plain(fields))
+
+
+@pytest.mark.parametrize("head", [TaskHead, ResultHead, PartHead])
 @pytest.mark.parametrize(
     "untrusted",
     [
@@ -70,7 +87,8 @@ def test_bytes_of_another_shape_are_malformed(head: type, untrusted: bytes) -> N
 
 @pytest.mark.parametrize(
     "fields",
-    [{3: "1"}, {3: -1}, {3: True}, {4: 2**63}, {9: 1.5}, {5: 5}, {5: "x" * 256}, {3: None}, {3: 1, 99: 1}],
+    [{3: "1"}, {3: -1}, {3: True}, {4: 2**63}, {9: 1.5}, {5: 5}, {5: "x" * 256}, {3: None}, {3: 1, 99: 1}]
+    + [{12: headers} for headers in (None, [], {1: "a"}, {"a": 1}, {"a": {}}, {b"a": "b"})],
     ids=repr,
 )
 def test_a_task_head_with_a_wrong_field_is_malformed(fields: dict) -> None:

@@ -1,0 +1,82 @@
+"""What one call says differently from the task that it calls, as users write it and as the frozen value that it becomes."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
+from datetime import timedelta
+from typing import TypedDict
+
+from secure_queue import names
+from secure_queue.errors import ConfigurationError
+from secure_queue.settings import TaskSettings, positive_seconds
+
+MOST_HEADERS = 64
+MOST_HEADER_BYTES = 32_768
+
+
+class CallWishes(TypedDict, total=False):
+    """What ``.start(...)`` takes beside times and priority; None is "as the task says"."""
+
+    max_tries: int | None
+    timeout: float | timedelta | None
+    ttl: float | timedelta | None
+    expire: float | timedelta | None
+    headers: Mapping[str, str] | None
+    encrypt: bool | None
+    compress: bool | None
+
+
+@dataclass(frozen=True, slots=True)
+class CallOptions:
+    """What travels with the call, under its seal; None is "as the task says"."""
+
+    max_tries: int | None = None
+    timeout_ms: int | None = None
+    ttl_ms: int | None = None
+    headers: Mapping[str, str] = field(default_factory=dict, repr=False)
+
+
+NOTHING_SAID = CallOptions()
+
+
+def with_wishes(settings: TaskSettings, options: CallOptions, wishes: CallWishes) -> tuple[TaskSettings, CallOptions]:
+    """What the sender decides, and what the worker is told; raises ``ConfigurationError`` for what is out of range."""
+    unknown = wishes.keys() - CallWishes.__annotations__.keys()
+    if unknown:
+        raise TypeError(f"no such option of a call: {', '.join(sorted(unknown))}")
+    given = {name: value for name, value in wishes.items() if value is not None}
+    max_tries, headers = wishes.get("max_tries"), wishes.get("headers")
+    if max_tries is not None and max_tries < 1:
+        raise ConfigurationError("max_tries counts all tries, so it is at least 1")
+    if "expire" in given:
+        settings = replace(settings, expire_s=_seconds("expire", given))
+    return replace(
+        settings,
+        encrypt=given.get("encrypt", settings.encrypt),  # type: ignore[arg-type]  # as its TypedDict says
+        compress=given.get("compress", settings.compress),  # type: ignore[arg-type]
+    ), CallOptions(
+        options.max_tries if max_tries is None else max_tries,
+        round(_seconds("timeout", given) * 1000) if "timeout" in given else options.timeout_ms,
+        round(_seconds("ttl", given) * 1000) if "ttl" in given else options.ttl_ms,
+        options.headers if headers is None else with_headers(options.headers, headers),
+    )
+
+
+def with_headers(before: Mapping[str, str], more: Mapping[str, str]) -> dict[str, str]:
+    """Both together, the later ones first; raises ``ConfigurationError`` for what is no text, or too much of it."""
+    headers = {**before, **more}
+    if not all(isinstance(text, str) for pair in headers.items() for text in pair):
+        raise ConfigurationError("headers= is a mapping from text to text, for example headers={'trace': '4bf92f'}")
+    for name in more:
+        names.header_name(name)
+    size = sum(len(text.encode("utf-8", "surrogatepass")) for pair in headers.items() for text in pair)
+    if len(headers) > MOST_HEADERS or size > MOST_HEADER_BYTES:
+        raise ConfigurationError(
+            f"a call has at most {MOST_HEADERS} headers and {MOST_HEADER_BYTES:,} bytes of them; pass the rest as arguments"
+        )
+    return headers
+
+
+def _seconds(name: str, given: Mapping[str, object]) -> float:
+    return positive_seconds(name, given[name], zero=name == "ttl")  # type: ignore[arg-type]  # it checks the type

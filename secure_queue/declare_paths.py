@@ -1,0 +1,78 @@
+"""Declares tasks by the path of their function, which is imported when the worker starts to run tasks.
+
+So modules of tasks may import the worker object without a circle, and a producer imports none of them. Paths come from the
+code of the application; nothing that is stored in the queue is ever imported.
+"""
+
+from __future__ import annotations
+
+import importlib
+from collections.abc import Callable
+from functools import partial
+from typing import Any, Unpack
+
+from secure_queue.declare import AnyTask, Declarations, elsewhere
+from secure_queue.errors import ConfigurationError
+from secure_queue.surround import own_surroundings
+from secure_queue.task_options import TaskOptions, task_settings
+from secure_queue.tasks import RegisteredTask
+
+
+class PathDeclarations(Declarations):
+    """The part of a worker object, or of a router, that knows functions by their path."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.imports: list[Callable[[], object]] = []
+        """What is still to be imported."""
+
+    def add(self, path: str, /, **options: Unpack[TaskOptions]) -> AnyTask:
+        """Declare the function at *path* (``"app.tasks.send_email"``, or with a colon before its name) as a task.
+
+        It can be enqueued at once, and is imported when the worker starts to run tasks. What stands there may be a task
+        of a router or of another worker object already; then that has its options.
+        """
+        fn_name = options.get("name") or _last_word(path)
+        settings = task_settings(fn_name, options, self.default_expire_s)
+        task: AnyTask = RegisteredTask(elsewhere(fn_name), settings, self, own_surroundings(options))
+        self.adopt_elsewhere(task)
+        self.imports.append(partial(self._import, path, task, has_options=bool(options.keys() - {"name"})))
+        return task
+
+    def import_tasks(self) -> None:
+        """Import what was declared by its path; raises ``ConfigurationError`` for what is not there."""
+        while self.imports:
+            self.imports[0]()
+            del self.imports[0]
+
+    def _import(self, path: str, declared: AnyTask, *, has_options: bool) -> None:
+        found = load(path)
+        if not isinstance(found, RegisteredTask):
+            if not callable(found):
+                raise ConfigurationError(f"what stands at {path!r} is no function")
+            self.adopt(RegisteredTask(found, declared.settings, self, declared.layers[1:]), override=True)
+            return
+        if has_options:
+            raise ConfigurationError(f"{path!r} is a task already; give its options where it is declared")
+        if found.fn_name != declared.fn_name:
+            raise ConfigurationError(f"{path!r} is a task named {found.fn_name!r}; pass add(…, name={found.fn_name!r})")
+        self.adopt(found.bound_to(self), override=True)
+
+
+def load(path: str) -> Any:
+    """Import what stands at *path*; raises ``ConfigurationError`` if there is nothing."""
+    module, _, name = path.partition(":") if ":" in path else path.rpartition(".")
+    try:
+        found: Any = importlib.import_module(module)
+        for word in name.split("."):
+            found = getattr(found, word)
+    except (ImportError, AttributeError, ValueError) as error:
+        raise ConfigurationError(f"{path!r} cannot be imported: {error}") from error
+    return found
+
+
+def _last_word(path: str) -> str:
+    name = path.replace(":", ".").rpartition(".")[2] if isinstance(path, str) else ""
+    if not name:
+        raise ConfigurationError("a path names a module and a function, for example 'app.tasks.send_email'")
+    return name

@@ -1,0 +1,122 @@
+"""Follows one task from the side of its caller: what it says before its end, verified, until it has ended."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Iterator
+from contextlib import contextmanager
+from typing import Any, Final
+
+from secure_queue import names
+from secure_queue.client import Client
+from secure_queue.clock import now_ms
+from secure_queue.errors import Rejected, ResultUnavailable, StreamBroken, TaskNotFound
+from secure_queue.inbox import Inbox, Waiter
+from secure_queue.outcomes import read_part
+from secure_queue.payload.envelope import Purpose
+from secure_queue.routing import Route
+from secure_queue.storage import UNKNOWN
+from secure_queue.tasks import Task
+
+PAGE: Final = 100
+
+
+class Following:
+    """What the task of one handle says; only what a worker has sealed for this very enqueue counts."""
+
+    def __init__(self, client: Client, task: Task[Any]) -> None:
+        self._client = client
+        self._task_id = names.task_id(task.id)
+        self._function = task.fn_name
+        self._ref = client.ref_of(task)
+        self._run: bytes | None = None
+
+    async def progress(self) -> Any:
+        """The last word; None if there is none, or none that is genuine."""
+        storage = await self._client.storage_of(self._task_id)
+        untrusted, _ = await storage.partial(self._task_id.encode(), 0, 0)
+        return None if untrusted is None else (await self._open(untrusted))[1]
+
+    async def updates(self) -> AsyncIterator[Any]:
+        """Every word that is new when we look, until the end."""
+        storage, last, ended = await self._client.storage_of(self._task_id), None, None
+        with self._attending(await self._client.routes.of(self._task_id)) as attention:
+            while ended is None:
+                ended = await attention.look()
+                untrusted, _ = await storage.partial(self._task_id.encode(), 0, 0)
+                if untrusted not in (None, last):
+                    last = untrusted
+                    yield (await self._open(untrusted))[1]
+                await attention.news(ended)
+
+    async def parts(self) -> AsyncIterator[Any]:
+        """Every part, in order and of one run."""
+        storage, seen, ended = await self._client.storage_of(self._task_id), 0, None
+        with self._attending(await self._client.routes.of(self._task_id)) as attention:
+            while ended is None:
+                ended = await attention.look()
+                while found := (await storage.partial(self._task_id.encode(), seen, PAGE))[1]:
+                    for untrusted in found:
+                        yield await self._part(untrusted, seen)
+                        seen += 1
+                await attention.news(ended)
+        if await self._count(ended) != seen:
+            raise StreamBroken("parts of this result are gone, or those of another run; begin again")
+
+    async def _part(self, untrusted: bytes, number: int) -> Any:
+        head, value = await self._open(untrusted)
+        if self._run is None:
+            self._run = head.run
+        if (head.run, head.part) != (self._run, number):
+            raise StreamBroken("another try of the task has begun; begin again at its first part")
+        return value
+
+    async def _open(self, untrusted: bytes) -> Any:
+        return await read_part(self._client.codec, untrusted, self._task_id, self._function, self._ref)
+
+    async def _count(self, ended: bytes | object) -> Any:
+        """How many parts the task says that there are; raises what it failed with."""
+        if ended is UNKNOWN:
+            raise TaskNotFound("no such task is stored; it was never enqueued, or what it said has expired")
+        if not isinstance(ended, bytes) or not ended:
+            raise ResultUnavailable("the task has finished, but its result was not kept (ttl=0): parts may be missing")
+        result = await self._client.read(self._task_id, ended, function=self._function, ref=self._ref)
+        if not result.success:
+            raise result.exception
+        return result.result
+
+    @contextmanager
+    def _attending(self, route: Route) -> Iterator[_Attention]:
+        with route.inbox.attending(self._task_id.encode(), self._is_genuine) as waiter:
+            yield _Attention(route.inbox, waiter, self._task_id.encode())
+
+    def _is_genuine(self, untrusted: bytes) -> bool:
+        try:
+            self._client.codec.verify(
+                untrusted,
+                Purpose.RESULT,
+                self._task_id,
+                now_ms=now_ms(),
+                function=self._function,
+                ref=self._ref,
+            )
+        except Rejected:
+            return False
+        return True
+
+
+class _Attention:
+    """What one follower hears of its task."""
+
+    def __init__(self, inbox: Inbox, waiter: Waiter, task_id: bytes) -> None:
+        self._inbox = inbox
+        self._waiter = waiter
+        self._task_id = task_id
+
+    async def look(self) -> bytes | object | None:
+        """The result if the task has ended; None while it goes on."""
+        return self._waiter.sealed or await self._inbox.look(self._task_id)
+
+    async def news(self, ended: object) -> None:
+        """Wait until there is something new, unless the task has *ended*."""
+        if ended is None:
+            await self._waiter.news()

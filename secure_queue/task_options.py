@@ -1,0 +1,60 @@
+"""The options of a task, as users write them, and the frozen settings that they become."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from datetime import timedelta
+from typing import Any, TypedDict
+
+from secure_queue import names
+from secure_queue.errors import ConfigurationError
+from secure_queue.retry import DEFAULT_POLICY, Backoff
+from secure_queue.settings import TaskSettings, exception_classes, positive_seconds
+
+
+class TaskOptions(TypedDict, total=False):
+    """What ``task``, ``stub``, ``cron`` and ``every`` take; durations in seconds or as timedeltas."""
+
+    name: str | None
+    max_tries: int | None
+    timeout: float | timedelta | None
+    ttl: float | timedelta | None
+    expire: float | timedelta | None
+    retry_timeouts: bool
+    silent: bool
+    retry_policy: Backoff
+    retry_on: Sequence[type[Exception]]
+    no_retry_on: Sequence[type[Exception]]
+    encrypt: bool | None
+    compress: bool | None
+    middleware: Sequence[Callable[..., Any]] | Callable[..., Any]
+    before_process: Sequence[Callable[..., Any]] | Callable[..., Any]
+    after_process: Sequence[Callable[..., Any]] | Callable[..., Any]
+
+
+def task_settings(name: str, options: TaskOptions, default_expire_s: float | None) -> TaskSettings:
+    """Check *options*; raises ``ConfigurationError`` for what is out of range, ``TypeError`` for what is no option."""
+    unknown = options.keys() - TaskOptions.__annotations__.keys()
+    if unknown:
+        raise TypeError(f"no such option of a task: {', '.join(sorted(unknown))}")
+    timeout, ttl, expire = options.get("timeout"), options.get("ttl", 300), options.get("expire")
+    return TaskSettings(
+        name=names.function_name(name),
+        max_tries=_tries(options.get("max_tries", 3)),
+        timeout_s=None if timeout is None else positive_seconds("timeout", timeout),
+        ttl_s=None if ttl is None else positive_seconds("ttl", ttl, zero=True),
+        expire_s=default_expire_s if expire is None else positive_seconds("expire", expire),
+        retry_timeouts=options.get("retry_timeouts", False),
+        silent=options.get("silent", False),
+        backoff=options.get("retry_policy", DEFAULT_POLICY),
+        retry_on=exception_classes("retry_on", options.get("retry_on", (Exception,))),
+        no_retry_on=exception_classes("no_retry_on", options.get("no_retry_on", ())),
+        encrypt=options.get("encrypt"),
+        compress=options.get("compress"),
+    )
+
+
+def _tries(maximum: int | None) -> int | None:
+    if maximum is not None and maximum < 1:
+        raise ConfigurationError("max_tries counts all tries, so it is at least 1; None means no limit")
+    return maximum

@@ -1,0 +1,1 @@
+"""What the chapter on background tasks of litestar-fullstack promises."""
