@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+from abc import abstractmethod
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from contextlib import asynccontextmanager
 from contextvars import ContextVar
@@ -37,13 +38,23 @@ class _Breakable:
         self._thread = threading.get_ident()
         faults.watch(self)
 
+    @abstractmethod
     def drop(self) -> None:
         """Break every connection."""
-        raise NotImplementedError
 
+    @abstractmethod
     async def begin(self, call: Call) -> None:
         """Do of *call* what comes before its connection is cut."""
-        raise NotImplementedError
+
+    @abstractmethod
+    async def run(self, script: Script, keys: Sequence[bytes], args: Sequence[Argument], deadline: float) -> Reply:
+        """Run *script*, over and over as long as there are faults."""
+
+    async def run_assured(
+        self, script: Script, keys: Sequence[bytes], args: Sequence[Argument], deadline: float, assurance: Assurance
+    ) -> tuple[Reply, Durability]:
+        """Run *script*; every copy that is wanted is taken to have it: a server for tests has no replicas."""
+        return await self.run(script, keys, args, deadline), assurance.level
 
     def from_elsewhere(self, function: Callable[[], None]) -> None:
         """Have *function* called in the event loop of this link."""
@@ -55,7 +66,7 @@ class _Breakable:
     async def _noting(self, name: str, args: Sequence[Argument], call: Callable[[], Awaitable[T]]) -> T:
         """*call*, with a note of what it has enqueued."""
         reply = await call()
-        await self._log.note(name, args, cast("Reply", reply[0] if isinstance(reply, tuple) else reply))
+        await self._log.note(name, args, cast("Reply", reply))
         return reply
 
 
@@ -82,18 +93,14 @@ class BreakableMemoryLink(_Breakable, MemoryLink):
 
     async def run(self, script: Script, keys: Sequence[bytes], args: Sequence[Argument], deadline: float) -> Reply:
         """Run *script*, over and over as long as there are faults."""
-        plain = super().run
+
+        async def plain() -> Reply:
+            return await MemoryLink.run(self, script, keys, args, deadline)
 
         async def call() -> Reply:
-            return await self._noting(script.name, args, lambda: plain(script, keys, args, deadline))
+            return await self._noting(script.name, args, plain)
 
         return await self._repeat(script.name, call, deadline)
-
-    async def run_assured(
-        self, script: Script, keys: Sequence[bytes], args: Sequence[Argument], deadline: float, assurance: Assurance
-    ) -> tuple[Reply, Durability]:
-        """Run *script*; every copy that is wanted is taken to have it."""
-        return await self.run(script, keys, args, deadline), assurance.level
 
     async def command(self, *parts: Argument) -> Reply:
         """Send one command, over and over as long as there are faults."""
@@ -186,17 +193,7 @@ class BreakableServerLink(_Breakable, CoredisLink):
         """Run *script* by its hash."""
         token = _call.set((script.name, args))
         try:
-            return await super().run(script, keys, args, deadline)
-        finally:
-            _call.reset(token)
-
-    async def run_assured(
-        self, script: Script, keys: Sequence[bytes], args: Sequence[Argument], deadline: float, assurance: Assurance
-    ) -> tuple[Reply, Durability]:
-        """Run *script* and wait for its copies."""
-        token = _call.set((script.name, args))
-        try:
-            return await super().run_assured(script, keys, args, deadline, assurance)
+            return await CoredisLink.run(self, script, keys, args, deadline)
         finally:
             _call.reset(token)
 

@@ -160,6 +160,17 @@ async def test_two_objects_that_name_the_same_server_meet_in_the_same_queue(shop
         assert await outside.drain() == {}
 
 
+@pytest.mark.parametrize("place", ["memory", "server"])
+async def test_a_worker_that_waits_for_replicas_waits_for_none_under_test(
+    request: pytest.FixtureRequest, place: str
+) -> None:
+    shop = Shop(Worker("redis+sentinel://a.invalid,b.invalid,c.invalid/shop", signing_secret=SECRET, queue_name=place))
+    server = f"unix://{request.getfixturevalue('real_server').unix_path}" if place == "server" else None
+    async with TestWorker(shop.worker, server=server) as queue:
+        task = await shop.send.enqueue(1)
+        assert (task.durability, await queue.drain()) == ("replicated", {"completed": 1})
+
+
 async def test_what_was_replaced_is_as_before_afterwards(shop: Shop) -> None:
     names = ("_host", "_settings", "_lifespan", "burst", "declared_schedules")
     before = [getattr(shop.worker, name) for name in names]

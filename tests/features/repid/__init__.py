@@ -1,0 +1,1 @@
+"""What the pages on jobs, actors and workers of Repid promises."""
