@@ -9,7 +9,7 @@ import anyio
 
 from secure_queue.errors import ConfigurationError
 from secure_queue.storage import Storages
-from secure_queue.testing.seams import counted, one_life, scheduler_of, settings_of
+from secure_queue.testing.seams import counted, one_life, partitions_of, scheduler_of, settings_of
 from secure_queue.testing.stopped_clock import StoppedClock
 from secure_queue.worker import Worker
 
@@ -80,7 +80,7 @@ class Driver:
         firing_s = await self._scheduler.tick()
         while firing_s == 0:  # a schedule that was not known before
             firing_s = await self._scheduler.tick()
-        waits = [await self._next_task_of(partition) for partition in range(self._worker.partitions)]
+        waits = [await self._next_task_of(partition) for partition in await partitions_of(self._worker)]
         waiting = [one for one in waits if one is not None]
         if self._clock is None:
             return None, None

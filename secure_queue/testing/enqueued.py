@@ -7,7 +7,8 @@ from __future__ import annotations
 
 import inspect
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
+from contextlib import suppress
+from dataclasses import dataclass
 from datetime import UTC, datetime
 from inspect import isawaitable
 from typing import Any
@@ -33,7 +34,6 @@ class Enqueued:
     due: datetime
     priority: str | None = None
     """None is the lowest one."""
-    jti: bytes = field(default=b"", repr=False)
 
     @property
     def delay(self) -> float:
@@ -47,34 +47,31 @@ class Enqueued:
 
 
 class Log:
-    """All that was enqueued over the links of a test, in order; a repeated call counts once."""
+    """All that was enqueued over the links of a test, in order; one enqueue counts once, however often it is sent."""
 
     def __init__(self, codec: Codec) -> None:
         self._codec = codec
-        self._seen: set[bytes] = set()
+        self._seen: set[tuple[str, bytes]] = set()
         self.entries: list[Enqueued] = []
 
     async def note(self, script: str, args: Sequence[Argument], reply: Reply) -> None:
         """Note the tasks among the arguments of *script*, which has run."""
         for sealed in _stored(script, args, reply):
-            if sealed not in self._seen:
-                self._seen.add(sealed)
+            with suppress(Rejected, UnicodeDecodeError):  # of another queue, or put there by the test to be refused
                 await self._open(sealed)
 
     async def _open(self, sealed: bytes) -> None:
-        try:
-            parsed = parse_envelope(sealed)
-            if parsed.purpose != Purpose.TASK:
-                return
-            opened = self._codec.open(sealed, Purpose.TASK, parsed.task_id.decode("ascii"), now_ms=now_ms())
-            args, kwargs = await opened.value if isawaitable(opened.value) else opened.value
-            head = TaskHead.unpack(opened.head)
-        except (Rejected, UnicodeDecodeError):  # of another queue, or put there by the test to be refused
+        parsed = parse_envelope(sealed)
+        if parsed.purpose != Purpose.TASK:
             return
+        opened = self._codec.open(sealed, Purpose.TASK, parsed.task_id.decode("ascii"), now_ms=now_ms())
+        if (opened.task_id, opened.jti) in self._seen:
+            return
+        self._seen.add((opened.task_id, opened.jti))
+        args, kwargs = await opened.value if isawaitable(opened.value) else opened.value
         issued, due = (datetime.fromtimestamp(ms / 1000, UTC) for ms in (opened.issued_ms, opened.not_before_ms))
-        self.entries.append(
-            Enqueued(opened.task_id, opened.function, tuple(args), kwargs, issued, due, head.priority, opened.jti)
-        )
+        priority = TaskHead.unpack(opened.head).priority
+        self.entries.append(Enqueued(opened.task_id, opened.function, tuple(args), kwargs, issued, due, priority))
 
 
 def _stored(script: str, args: Sequence[Argument], reply: Reply) -> list[bytes]:

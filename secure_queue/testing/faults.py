@@ -104,7 +104,9 @@ class Faults:
 
     async def break_connections(self) -> None:
         """Break all connections at this moment: waiting calls, subscriptions, and whatever is under way."""
-        for line in list(self._lines):
+        with self._lock:
+            lines = list(self._lines)
+        for line in lines:
             with suppress(RuntimeError):  # its loop has ended, and its connections with it
                 line.from_elsewhere(line.drop)
         await checkpoint()
@@ -117,7 +119,8 @@ class Faults:
 
     def watch(self, line: Line) -> None:
         """Know *line*, as long as it lives."""
-        self._lines.add(line)
+        with self._lock:
+            self._lines.add(line)
 
     def _next(self, verb: str) -> _Fault | None:
         """The fault that the next call of *verb* meets, if any; the one that was set first comes first."""

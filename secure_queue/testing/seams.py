@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import AbstractAsyncContextManager, contextmanager, nullcontext
 from dataclasses import replace
 from typing import Any, cast
 
 from secure_queue.declare_schedules import Declared
+from secure_queue.errors import SecureQueueError
 from secure_queue.execution.runs import Desk
 from secure_queue.execution.scheduler import Scheduler
 from secure_queue.payload.codec import Codec
@@ -47,6 +48,8 @@ def in_memory_instead(worker: Worker[Any]) -> Memory:
 @contextmanager
 def replaced(worker: Worker[Any], topology: Topology, kinds: LinkKinds, context: object) -> Iterator[None]:
     """Let *worker* use *topology*, leave signals alone, and have *context* in the place of its lifespan's."""
+    if any(worker._clients.values()) or worker._is_running:
+        raise SecureQueueError("the worker object is open or runs already; enter its TestWorker before that")
     before = worker._host, worker._settings, worker._lifespan
     worker._host = Host(topology, kinds)
     worker._settings = replace(worker._settings, handle_signals=False)
@@ -61,6 +64,11 @@ def replaced(worker: Worker[Any], topology: Topology, kinds: LinkKinds, context:
 def producer_of(worker: Worker[Any]) -> AbstractAsyncContextManager[Storages]:
     """Links and a client for the time of the context, beside those of an ``async with worker:``."""
     return worker._connected(PRODUCER)
+
+
+async def partitions_of(worker: Worker[Any]) -> Iterable[int]:
+    """The partitions that anybody uses."""
+    return await worker._client().routes.in_use()
 
 
 def scheduler_of(worker: Worker[Any], storages: Storages) -> Scheduler:

@@ -22,6 +22,7 @@ from secure_queue.testing.seams import (
     OWN,
     codec_of,
     in_memory_instead,
+    partitions_of,
     producer_of,
     replaced,
     settings_of,
@@ -61,11 +62,11 @@ class TestWorker:
         self._topology = in_memory_instead(worker) if server is None else parse_url(server)
         self._patience = patience
         self._log = Log(codec_of(worker))
-        self._driver: Driver | None = None
+        self._open: tuple[Driver, Storages] | None = None
         self._stack = AsyncExitStack()
 
     async def __aenter__(self) -> Self:
-        if self._driver is not None:
+        if self._open is not None:
             raise SecureQueueError("this TestWorker is entered already; make another one")
         kinds = LinkKinds(
             partial(BreakableServerLink, faults=self.faults, log=self._log),
@@ -76,13 +77,12 @@ class TestWorker:
                 stack.enter_context(self._clock.in_force())
             stack.enter_context(replaced(self.worker, self._topology, kinds, self._context))
             storages = await stack.enter_async_context(producer_of(self.worker))
-            self._driver = Driver(self.worker, storages, self._clock, self._patience)
-            self._storages = storages
+            self._open = Driver(self.worker, storages, self._clock, self._patience), storages
             self._stack = stack.pop_all()
         return self
 
     async def __aexit__(self, *error: Any) -> bool | None:
-        self._driver = None
+        self._open = None
         return await self._stack.__aexit__(*error)
 
     @property
@@ -146,9 +146,9 @@ class TestWorker:
 
         They are running, as far as anybody knows, until their leases (``idle_timeout``) have run out.
         """
-        storages, lost = self._open_storages(), list[str]()
+        storages, lost = self._opened()[1], list[str]()
         lease_ms = round(settings_of(self.worker).idle_timeout_s * 1000)
-        for partition in range(self.worker.partitions):
+        for partition in await partitions_of(self.worker):
             name = f"lost-{os.urandom(4).hex()}"
             _, claims = await storages.at(partition).claim(name, f"{name}.1".encode(), tasks, lease_ms)
             lost += [claim.untrusted_id.decode() for claim in claims]
@@ -170,9 +170,9 @@ class TestWorker:
         function = self._function_of(task.fn_name)
         found = [entry for entry in self._log.entries if matches(entry, task, function)]
         if not found or times not in (None, len(found)):
-            wanted = "at least once" if times is None else f"{times} times"
+            wanted = "" if times is None else f", and not {times} times"
             raise AssertionError(
-                f"{task.fn_name} was to be enqueued so {wanted}, and was {len(found)} times; {self._all()}"
+                f"such a call of {task.fn_name} was enqueued {len(found)} times{wanted}; {self._all()}"
             )
         return found[0]
 
@@ -199,15 +199,16 @@ class TestWorker:
         return None if task is None else task.fn
 
     def _driving(self) -> Driver:
-        if self._driver is None:
+        if _inside_a_task():
+            raise SecureQueueError("a task cannot run the queue that it runs in; drain it from the test")
+        return self._opened()[0]
+
+    def _opened(self) -> tuple[Driver, Storages]:
+        if self._open is None:
             raise SecureQueueError(
                 "this TestWorker is not open; use it inside `async with TestWorker(worker) as queue:`"
             )
-        return self._driver
-
-    def _open_storages(self) -> Storages:
-        self._driving()
-        return self._storages
+        return self._open
 
 
 def _inside_a_task() -> bool:

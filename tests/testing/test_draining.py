@@ -194,3 +194,25 @@ async def test_a_test_worker_says_when_it_is_used_wrongly(shop: Shop) -> None:
     async with queue:
         with pytest.raises(SecureQueueError, match="entered already"):
             await queue.__aenter__()
+        with pytest.raises(SecureQueueError, match="is open or runs already"):
+            await TestWorker(shop.worker).__aenter__()
+
+
+async def test_a_task_that_would_drain_its_own_queue_is_told_so(shop: Shop) -> None:
+    @shop.worker.task(max_tries=1)
+    async def drain() -> None:
+        await queue.drain()
+
+    async with TestWorker(shop.worker) as queue:
+        task = await drain.enqueue()
+        assert await queue.drain() == {"failed": 1}
+        assert "SecureQueueError" in str((await task.result()).exception)
+
+
+async def test_partitions_that_another_object_uses_are_drained_too(shop: Shop) -> None:
+    wide = Shop(Worker(NOWHERE, queue_name="shop", signing_secret=SECRET, partitions=3))
+    async with TestWorker(shop.worker) as queue, TestWorker(wide.worker):
+        tasks = [wide.send.enqueue(number) for number in range(400)]
+        await wide.worker.enqueue_many(tasks)
+        assert len({task.id.rpartition(".")[0] for task in tasks}) == 3
+        assert await queue.drain() == {"completed": 400}

@@ -59,7 +59,7 @@ async def test_a_call_is_asserted_in_the_words_of_the_application(shop: Shop) ->
 async def test_another_call_is_told_from_it_and_the_message_says_what_there_was(shop: Shop, wrong: object) -> None:
     async with TestWorker(shop.worker, now=START) as queue:
         await shop.send.enqueue(7).start(delay=60)
-        with pytest.raises(AssertionError, match=r"(?s)was 0 times; enqueued:.*send\(7\), due 60 s later"):
+        with pytest.raises(AssertionError, match=r"(?s)was enqueued 0 times; enqueued:.*send\(7\), due 60 s later"):
             queue.assert_enqueued(wrong(shop))  # type: ignore[operator]
 
 
@@ -73,7 +73,7 @@ async def test_an_id_and_the_number_of_times_are_compared_if_they_are_given(shop
         wanted.id = "b"
         assert queue.assert_enqueued(wanted, times=1).task_id == "b"
         queue.assert_enqueued(shop.send.enqueue(1), times=2)
-        with pytest.raises(AssertionError, match="3 times, and was 2"):
+        with pytest.raises(AssertionError, match="was enqueued 2 times, and not 3 times"):
             queue.assert_enqueued(shop.send.enqueue(1), times=3)
 
 
@@ -99,6 +99,15 @@ async def test_an_id_that_is_known_and_a_repeated_call_count_once(shop: Shop) ->
         queue.faults.lose_reply("enqueue")
         await shop.send.enqueue(3)
         assert [entry.args for entry in queue.enqueued] == [(1,), (3,)]
+
+
+async def test_a_dead_letter_that_is_put_back_is_no_new_enqueue(shop: Shop) -> None:
+    async with TestWorker(shop.worker) as queue:
+        task = await shop.flaky.enqueue(9)
+        assert await queue.finish() == {"retried": 2, "failed": 1}
+        await shop.worker.retry_dead_letter(task.id)
+        assert await queue.finish() == {"retried": 2, "failed": 1}
+        assert [str(entry) for entry in queue.enqueued] == ["flaky(9)"]
 
 
 async def test_arguments_have_been_through_the_serializer_encryption_and_compression() -> None:
