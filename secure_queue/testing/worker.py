@@ -77,7 +77,7 @@ class TestWorker:
                 stack.enter_context(self._clock.in_force())
             stack.enter_context(replaced(self.worker, self._topology, kinds, self._context))
             storages = await stack.enter_async_context(producer_of(self.worker))
-            self._open = Driver(self.worker, storages, self._clock, self._patience), storages
+            self._open = Driver(self.worker, storages, self._clock, self._log, self._patience), storages
             self._stack = stack.pop_all()
         return self
 

@@ -5,12 +5,14 @@ from __future__ import annotations
 import signal
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from dataclasses import replace
 
 import anyio
 import pytest
 
 from secure_queue import ConfigurationError, SecureQueueError, TaskStatus, Worker
 from secure_queue.payload.keys import format_key, generate_key
+from secure_queue.tasks import RegisteredTask
 from secure_queue.testing import TestWorker
 from tests.testing.conftest import NOWHERE, START, Shop
 from tests.worker.places import SECRET
@@ -57,6 +59,15 @@ async def test_failures_are_counted_and_kept_as_in_production(shop: Shop) -> Non
         task = await broken.enqueue()
         assert await queue.drain() == {"failed": 1}
         assert [letter.task_id for letter in await shop.worker.dead_letters()] == [task.id]
+
+
+async def test_a_task_that_the_worker_does_not_know_waits_and_is_named_by_who_waits_for_it(shop: Shop) -> None:
+    unknown = RegisteredTask(shop.send.fn, replace(shop.send.settings, name="sned"), shop.worker)
+    async with TestWorker(shop.worker, patience=0.5) as queue:
+        await unknown.enqueue(1)
+        assert await queue.drain() == {}
+        with pytest.raises(TimeoutError, match="no task of this worker is named sned"):
+            await queue.finish()
 
 
 async def test_tasks_that_never_come_to_rest_are_told_and_leave_the_test_worker_usable(shop: Shop) -> None:
