@@ -66,11 +66,11 @@ class Line(Protocol):
 class Faults:
     """The faults of one ``TestWorker``. All of them may be set from the test at any time; none happens by itself."""
 
-    def __init__(self) -> None:
+    def __init__(self, patience: float) -> None:
         self._faults: list[_Fault] = []
         self._lines: WeakSet[Line] = WeakSet()
         self._lock = threading.Lock()
-        self.patience: float = 1.0
+        self.patience = patience
         """After so many seconds without an answer a call gives up (``Unavailable``), if its own deadline is not earlier."""
         self.met: list[tuple[str, str]] = []
         """What has happened: pairs of a kind (refused, lost, cut, late) and the call."""

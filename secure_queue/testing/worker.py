@@ -30,6 +30,9 @@ from secure_queue.testing.seams import (
 from secure_queue.testing.stopped_clock import StoppedClock, duration_ms
 from secure_queue.worker import Worker
 
+PATIENCE_S, PATIENCE_WITH_A_SERVER_S = 1.0, 5.0
+"""For how long a call is repeated: no fault heals by itself, but a real server may be slow."""
+
 
 class TestWorker:
     """Puts *worker* into memory for the time of an ``async with``, with a clock that stands still; nothing runs by itself.
@@ -55,7 +58,7 @@ class TestWorker:
         if (now is not None) + (clock is not None) + (server is not None) > 1:
             raise ConfigurationError("give one of now=, clock= and server=: a real server has its own clock")
         self.worker = worker
-        self.faults = Faults()
+        self.faults = Faults(PATIENCE_S if server is None else PATIENCE_WITH_A_SERVER_S)
         """What goes wrong on the way to the server; nothing, until the test says so."""
         self._clock = clock if clock is not None else None if server is not None else StoppedClock(now)
         self._context = context

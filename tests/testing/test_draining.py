@@ -14,6 +14,7 @@ from secure_queue import ConfigurationError, SecureQueueError, TaskStatus, Worke
 from secure_queue.payload.keys import format_key, generate_key
 from secure_queue.tasks import RegisteredTask
 from secure_queue.testing import TestWorker
+from tests.servers import PATIENCE
 from tests.testing.conftest import NOWHERE, START, Shop
 from tests.worker.places import SECRET
 
@@ -178,6 +179,7 @@ async def test_a_worker_that_waits_for_replicas_waits_for_none_under_test(
     shop = Shop(Worker("redis+sentinel://a.invalid,b.invalid,c.invalid/shop", signing_secret=SECRET, queue_name=place))
     server = f"unix://{request.getfixturevalue('real_server').unix_path}" if place == "server" else None
     async with TestWorker(shop.worker, server=server) as queue:
+        queue.faults.patience = PATIENCE
         task = await shop.send.enqueue(1)
         assert (task.durability, await queue.drain()) == ("replicated", {"completed": 1})
 
