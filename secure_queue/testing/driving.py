@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
+from collections.abc import Awaitable, Callable
 from typing import Any
 
 import anyio
@@ -20,44 +21,44 @@ AT_ONCE = 500
 
 
 class Driver:
-    """Drives one worker object over its open *storages*; without a *clock* time goes on by itself."""
+    """Drives one worker object over its open *storages*; without a *clock* time goes on by itself.
 
-    def __init__(
-        self, worker: Worker[Any], storages: Storages, clock: StoppedClock | None, log: Log, patience: float
-    ) -> None:
+    Raises ``TimeoutError`` if the queue has not come to rest after *patience_s*, at one moment of the clock.
+    """
+
+    def __init__(self, worker: Worker[Any], storages: Storages, clock: StoppedClock | None, log: Log) -> None:
         self._worker = worker
         self._storages = storages
         self._clock = clock
         self._log = log
-        self._patience_s = patience
         self._scheduler = scheduler_of(worker, storages)
         self._turn = anyio.Lock()
 
-    async def drain(self) -> Counter[str]:
+    async def drain(self, patience_s: float) -> Counter[str]:
         """Run what is due, and what that enqueues, until nothing is ready."""
         async with self._turn:
-            return await self._patiently(self._drain)
+            return await self._patiently(self._drain, patience_s)
 
-    async def advance_to(self, target_ms: int) -> Counter[str]:
+    async def advance_to(self, target_ms: int, patience_s: float) -> Counter[str]:
         """Go from moment to moment until *target_ms*, and run at each what is due then."""
         clock = self._movable()
         if target_ms < clock.now_ms:
             clock.move_to_ms(target_ms)  # says what is wrong with that
         async with self._turn:
-            done = await self._patiently(self._drain)
+            done = await self._patiently(self._drain, patience_s)
             while True:
                 tasks, firing = await self._next_moments()
                 moments = [one for one in (tasks, firing) if one is not None and one <= target_ms]
                 clock.move_to_ms(max(min(moments, default=target_ms), clock.now_ms))
-                done += await self._patiently(self._drain)
+                done += await self._patiently(self._drain, patience_s)
                 if not moments:
                     return done
 
-    async def finish(self) -> Counter[str]:
+    async def finish(self, patience_s: float) -> Counter[str]:
         """Go from moment to moment until no task waits for its time any more."""
         clock = self._movable()
         async with self._turn:
-            return await self._patiently(lambda: self._finish(clock))
+            return await self._patiently(lambda: self._finish(clock), patience_s)
 
     async def _finish(self, clock: StoppedClock) -> Counter[str]:
         done = await self._drain()
@@ -107,11 +108,10 @@ class Driver:
             if max(found.promoted, found.taken_back) < AT_ONCE:
                 return found.next_due_ms
 
-    async def _patiently(self, work: Any) -> Counter[str]:
-        with anyio.move_on_after(self._patience_s):
-            done: Counter[str] = await work()
-            return done
-        raise TimeoutError(f"the queue did not come to rest within {self._patience_s:g} s: {self._why()}")
+    async def _patiently(self, work: Callable[[], Awaitable[Counter[str]]], patience_s: float) -> Counter[str]:
+        with anyio.move_on_after(patience_s):
+            return await work()
+        raise TimeoutError(f"the queue did not come to rest within {patience_s:g} s: {self._why()}")
 
     def _why(self) -> str:
         unknown = {entry.fn_name for entry in self._log.entries} - self._worker.registry.keys()

@@ -63,7 +63,8 @@ class TestWorker:
         self._clock = clock if clock is not None else None if server is not None else StoppedClock(now)
         self._context = context
         self._topology = in_memory_instead(worker) if server is None else parse_url(server)
-        self._patience = patience
+        self.patience = patience
+        """How many real seconds running what is due may take."""
         self._log = Log(codec_of(worker))
         self._open: tuple[Driver, Storages] | None = None
         self._stack = AsyncExitStack()
@@ -80,7 +81,7 @@ class TestWorker:
                 stack.enter_context(self._clock.in_force())
             stack.enter_context(replaced(self.worker, self._topology, kinds, self._context))
             storages = await stack.enter_async_context(producer_of(self.worker))
-            self._open = Driver(self.worker, storages, self._clock, self._log, self._patience), storages
+            self._open = Driver(self.worker, storages, self._clock, self._log), storages
             self._stack = stack.pop_all()
         return self
 
@@ -103,26 +104,26 @@ class TestWorker:
         It is a whole life of a worker, lifespan and all, whenever something is ready. Tasks that wait for a later time
         wait on.
         """
-        return dict(await self._driving().drain())
+        return dict(await self._driving().drain(self.patience))
 
     async def advance(self, delta: timedelta | None = None, **units: float) -> dict[str, int]:
         """Let time pass: by a timedelta, or by what makes one (``hours=1``).
 
         Each task and each firing of a schedule runs when the clock stands at its moment. What was done is returned.
         """
-        return dict(await self._driving().advance_to(self.clock.now_ms + duration_ms(delta, units)))
+        return dict(await self._driving().advance_to(self.clock.now_ms + duration_ms(delta, units), self.patience))
 
     async def advance_to(self, moment: datetime) -> dict[str, int]:
         """Let time pass until *moment*, an aware datetime."""
         target = StoppedClock(moment)
-        return dict(await self._driving().advance_to(target.now_ms))
+        return dict(await self._driving().advance_to(target.now_ms, self.patience))
 
     async def finish(self) -> dict[str, int]:
         """Run everything to its end: time passes until no task waits for its delay or for another try.
 
         Schedules fire meanwhile, and are not waited for.
         """
-        return dict(await self._driving().finish())
+        return dict(await self._driving().finish(self.patience))
 
     @contextmanager
     def inline(self) -> Iterator[None]:
@@ -136,7 +137,7 @@ class TestWorker:
         async def enqueue_many(tasks: Any) -> None:
             await plain(tasks)
             if not _inside_a_task():
-                await driver.drain()
+                await driver.drain(self.patience)
 
         worker.enqueue_many = enqueue_many  # type: ignore[method-assign]  # of this object alone, for the time of a context
         try:

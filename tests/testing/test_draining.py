@@ -64,9 +64,10 @@ async def test_failures_are_counted_and_kept_as_in_production(shop: Shop) -> Non
 
 async def test_a_task_that_the_worker_does_not_know_waits_and_is_named_by_who_waits_for_it(shop: Shop) -> None:
     unknown = RegisteredTask(shop.send.fn, replace(shop.send.settings, name="sned"), shop.worker)
-    async with TestWorker(shop.worker, patience=0.5) as queue:
+    async with TestWorker(shop.worker) as queue:
         await unknown.enqueue(1)
         assert await queue.drain() == {}
+        queue.patience = 0.5
         with pytest.raises(TimeoutError, match="no task of this worker is named sned"):
             await queue.finish()
 
@@ -82,6 +83,7 @@ async def test_tasks_that_never_come_to_rest_are_told_and_leave_the_test_worker_
         await again.enqueue()
         with pytest.raises(TimeoutError, match="enqueue each other for ever"):
             await queue.drain()
+        queue.patience = PATIENCE
         shop.did += ["stop"] * 10_000
         await queue.drain()
         assert await shop.worker.queue_size() == 0

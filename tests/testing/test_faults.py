@@ -27,6 +27,7 @@ async def queue(request: pytest.FixtureRequest, shop: Shop, anyio_backend: objec
     """The shop in memory, and on a real server."""
     if request.param == "memory":
         async with TestWorker(shop.worker) as opened:
+            opened.faults.patience = PATIENCE
             yield opened
         return
     server = request.getfixturevalue("real_server")
@@ -114,7 +115,7 @@ async def test_a_late_reply_is_waited_for_and_one_that_is_too_late_is_asked_for_
     began = anyio.current_time()
     task = await shop.send.enqueue(7)
     assert anyio.current_time() - began >= 0.05
-    queue.faults.patience = 0.3
+    queue.faults.patience = 1
     with pytest.raises(Unavailable, match="too late"):
         await task.status()
     queue.faults.patience = PATIENCE

@@ -7,6 +7,10 @@ import sys
 from importlib.metadata import entry_points
 from pathlib import Path
 
+import pytest
+
+pytestmark = pytest.mark.timeout(180)  # most of these are processes of their own
+
 APPLICATION = """
 from secure_queue import Worker
 

@@ -6,7 +6,11 @@ import subprocess
 import sys
 from pathlib import Path
 
+import pytest
+
 from tests.tour.blocks import ROOT, blocks_of, missing_targets
+
+pytestmark = pytest.mark.timeout(180)  # a process with a dozen tests
 
 PAGE = ROOT / "docs" / "testing.md"
 
