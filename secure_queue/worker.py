@@ -40,7 +40,6 @@ from secure_queue.payload.codec import Habits
 from secure_queue.payload.failures import type_name
 from secure_queue.payload.serializers import Serializer
 from secure_queue.presence import PRODUCER, WORKER
-from secure_queue.redis.connect import open_links
 from secure_queue.redis.groups import Node
 from secure_queue.redis.host import Host
 from secure_queue.redis.partitioned import RedisStorages
@@ -233,7 +232,7 @@ class Worker(Control, Access, Oversight, Generic[C]):
     @asynccontextmanager
     async def _open_storages(self, topology: Topology) -> AsyncIterator[RedisStorages]:
         deadline_s, lease_s = self._durability.deadline_s, self._settings.idle_timeout_s
-        async with open_links(topology, deadline=deadline_s) as links, beside() as group:
+        async with self._host.open_links(topology, deadline=deadline_s) as links, beside() as group:
             yield RedisStorages(
                 links, self._queue, group, settle_s=lease_s, deadline_s=deadline_s, counters=self._storage_counters
             )

@@ -7,8 +7,9 @@ several links, of other threads and event loops too, can share; ``open_links`` o
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from contextlib import AsyncExitStack, asynccontextmanager
+from dataclasses import dataclass
 from functools import cache
 from typing import Protocol
 from uuid import uuid4
@@ -21,13 +22,24 @@ from secure_queue.redis.dialing import pool_for
 from secure_queue.redis.following import Follower, Locator
 from secure_queue.redis.history import History
 from secure_queue.redis.link import Link
-from secure_queue.redis.memory import MemoryServer, open_memory
+from secure_queue.redis.memory import MemoryLink, MemoryServer, open_memory
 from secure_queue.redis.sentinels import SentinelLocator
 from secure_queue.redis.slots import ClusterLocator, ClusterMap
 from secure_queue.redis.topology import Cluster, Embedded, Memory, Sentinel, Standalone, Topology
 
 DEADLINE = 20.0  # seconds for a plain command and for the first connect
 SHARED, DEDICATED = 4, 128  # connections: requests are pipelined, blocking calls and listeners hold one each
+
+
+@dataclass(frozen=True, slots=True)
+class LinkKinds:
+    """What links are made of; those of the testing kit can be broken on purpose."""
+
+    to_server: Callable[..., Link] = CoredisLink
+    in_memory: Callable[[MemoryServer], Link] = MemoryLink
+
+
+USUAL = LinkKinds()
 
 
 class Links(Protocol):
@@ -59,7 +71,9 @@ async def hosted(topology: Topology) -> AsyncIterator[Topology]:
 
 
 @asynccontextmanager
-async def open_links(topology: Topology, *, deadline: float = DEADLINE) -> AsyncIterator[Links]:
+async def open_links(
+    topology: Topology, *, deadline: float = DEADLINE, kinds: LinkKinds = USUAL
+) -> AsyncIterator[Links]:
     """Open the way to every hash tag; no connection is made before the first call. *deadline* is that of plain commands.
 
     One server holds all tags, but in a cluster each has an owner: there each has a link of its own. The task that enters
@@ -68,16 +82,16 @@ async def open_links(topology: Topology, *, deadline: float = DEADLINE) -> Async
     async with AsyncExitStack() as stack:
         place = await stack.enter_async_context(hosted(topology))
         if isinstance(place, Memory):
-            memory = stack.enter_context(open_memory(place.name))
+            memory = stack.enter_context(open_memory(place.name, kinds.in_memory))
             yield lambda _: memory
             return
         if isinstance(place, Cluster):
             known = await stack.enter_async_context(ClusterMap(place))
             group = await stack.enter_async_context(beside())
-            yield cache(lambda tag: _cluster_link(group, known, place, tag, deadline))
+            yield cache(lambda tag: _cluster_link(group, known, place, tag, deadline, kinds))
             return
         group = await stack.enter_async_context(beside())
-        link = _only_link(group, place, deadline)
+        link = _only_link(group, place, deadline, kinds)
         yield lambda _: link
 
 
@@ -88,20 +102,29 @@ async def open_link(topology: Topology, *, tag: bytes = b"", deadline: float = D
         yield links(tag)
 
 
-def _only_link(group: TaskGroup, place: Topology, deadline: float) -> Link:
+def _only_link(group: TaskGroup, place: Topology, deadline: float, kinds: LinkKinds) -> Link:
     match place:
         case Sentinel():
-            return _following_link(group, SentinelLocator(place), place.primary, str(place), deadline)
+            return _following_link(group, SentinelLocator(place), place.primary, str(place), deadline, kinds)
         case Standalone():
-            return _link(group, place, str(place), deadline)
+            return _link(group, place, str(place), deadline, kinds)
     raise TypeError(f"{place} is not hosted")
 
 
-def _cluster_link(group: TaskGroup, known: ClusterMap, place: Cluster, tag: bytes, deadline: float) -> Link:
-    return _following_link(group, ClusterLocator(known, tag), place.seeds[0], str(place), deadline)
+def _cluster_link(
+    group: TaskGroup, known: ClusterMap, place: Cluster, tag: bytes, deadline: float, kinds: LinkKinds
+) -> Link:
+    return _following_link(group, ClusterLocator(known, tag), place.seeds[0], str(place), deadline, kinds)
 
 
-def _link(group: TaskGroup, server: Standalone, name: str, deadline: float, follower: Follower | None = None) -> Link:
+def _link(
+    group: TaskGroup,
+    server: Standalone,
+    name: str,
+    deadline: float,
+    kinds: LinkKinds,
+    follower: Follower | None = None,
+) -> Link:
     pools = pool_for(server, SHARED), pool_for(server, DEDICATED)
     history = History()
     if follower is not None:
@@ -111,10 +134,12 @@ def _link(group: TaskGroup, server: Standalone, name: str, deadline: float, foll
         if follower is not None:
             follower.lead(pool)
         pool.live_in(group)
-    return CoredisLink(*pools, server=name, deadline=deadline, history=history, follower=follower)
+    return kinds.to_server(*pools, server=name, deadline=deadline, history=history, follower=follower)
 
 
-def _following_link(group: TaskGroup, locator: Locator, like: Standalone, name: str, deadline: float) -> Link:
+def _following_link(
+    group: TaskGroup, locator: Locator, like: Standalone, name: str, deadline: float, kinds: LinkKinds
+) -> Link:
     follower = Follower(locator, name)
     group.start_soon(follower.run)
-    return _link(group, like, name, deadline, follower)
+    return _link(group, like, name, deadline, kinds, follower)

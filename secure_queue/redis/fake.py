@@ -3,8 +3,9 @@
 The data and the commands are fakeredis'; scripts run here in a Lua of our own, because fakeredis' deviates where a
 script would notice: errors caught by ``pcall`` are Python objects, unknown globals read as nil, one write to a global
 disables the server for good, and every call compiles its script anew. Each deviation has its snippet in
-``tests/connections/test_memory_faithful.py``. Left out are the modules ``cjson``, ``cmsgpack`` and ``struct`` (scripts
-here move sealed bytes and never look inside), ``redis.setresp`` and the exact texts of errors behind their codes.
+``tests/connections/test_memory_faithful.py``. The time is that of ``clock.py``, which a test may move. Left out are the
+modules ``cjson``, ``cmsgpack`` and ``struct`` (scripts here move sealed bytes and never look inside), ``redis.setresp`` and
+the exact texts of errors behind their codes.
 """
 
 from __future__ import annotations
@@ -13,6 +14,7 @@ import hashlib
 from collections.abc import Callable, Sequence
 from typing import Any, cast
 
+from secure_queue.clock import now_ms
 from secure_queue.errors import ConfigurationError
 from secure_queue.redis.link import Argument, Reply
 from secure_queue.redis.scripts import Script
@@ -135,6 +137,15 @@ class _Socket(FakeSocket):
             self._script_resp = None
         return self._convert_lua_result(result, nested=False)
 
+    def time(self) -> list[bytes]:
+        seconds, ms = divmod(now_ms(), 1000)
+        return [b"%d" % seconds, b"%d" % (ms * 1000)]
+
+    def _run_command(self, func: Any, sig: Any, args: list[Any], from_script: bool) -> Any:
+        if not from_script:
+            self._db.time = now_ms() / 1000
+        return super()._run_command(func, sig, args, from_script)
+
     def _compile(self, script: bytes) -> Callable[[object, object], object]:
         prepared = self._prepare(script)
         if isinstance(prepared, tuple):
@@ -147,10 +158,18 @@ class _Socket(FakeSocket):
             name, *words = [_word(part) for part in parts]
             if name.upper() in _EXPIRING and len(words) > 1 and _overdue(words[1]):
                 name, words = b"DEL", words[:1]  # fakeredis would show the key until the next command
+            if name.upper() == b"XADD" and words[1:2] == [b"*"]:
+                words[1] = self._entry_id(words[0])
             reply = self._convert_redis_result(self._lua, self._run(name.decode().lower(), words))
         except SimpleError as error:
             return False, error.value.encode()
         return True, reply
+
+    def _entry_id(self, stream: bytes) -> bytes:
+        """The id that a server makes of ``*``: of this moment, or of the last entry's if that is later."""
+        entries = self._run("xrevrange", [stream, b"+", b"-", b"COUNT", b"1"])
+        last_ms = int(entries[0][0].partition(b"-")[0]) if entries else 0
+        return b"*" if last_ms > now_ms() else b"%d-*" % now_ms()
 
     def _run(self, name: str, words: list[bytes]) -> Any:
         if name in COMMANDS_WITH_SUB and words:

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import threading
-from contextlib import AsyncExitStack
+from contextlib import AbstractAsyncContextManager, AsyncExitStack
 
 import anyio
 
 from secure_queue.errors import ConfigurationError
-from secure_queue.redis.connect import hosted
+from secure_queue.redis.connect import USUAL, LinkKinds, Links, hosted, open_links
 from secure_queue.redis.topology import Embedded, Memory, Topology
 
 
@@ -18,8 +18,9 @@ class Host:
     Each thread, with its event loop, has a room of its own here: what a loop opened ends with it at the latest.
     """
 
-    def __init__(self, topology: Topology) -> None:
+    def __init__(self, topology: Topology, kinds: LinkKinds = USUAL) -> None:
         self._topology = topology
+        self._kinds = kinds
         self._rooms: dict[int, _Room] = {}
         self._look = threading.Lock()
 
@@ -44,6 +45,10 @@ class Host:
                         await room.stack.aclose()
                 finally:
                     self._clear(room)
+
+    def open_links(self, place: Topology, *, deadline: float) -> AbstractAsyncContextManager[Links]:
+        """Open the links to *place*, which is what entering has given."""
+        return open_links(place, deadline=deadline, kinds=self._kinds)
 
     def _room(self) -> _Room:
         """The room of this thread; raises ``ConfigurationError`` if there can be no second one."""

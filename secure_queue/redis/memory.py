@@ -178,10 +178,10 @@ class MemoryLink:
 
 
 @contextmanager
-def open_memory(name: str) -> Iterator[Link]:
+def open_memory(name: str, kind: Callable[[MemoryServer], Link] = MemoryLink) -> Iterator[Link]:
     """A link to the server called *name*, which is made now if nobody else uses it."""
     with MemoryServer.held(name) as server:
-        yield MemoryLink(server)
+        yield kind(server)
 
 
 class _Bell:
@@ -189,7 +189,7 @@ class _Bell:
 
     def __init__(self) -> None:
         self._event = anyio.Event()
-        self._soon = _call_soon()
+        self._soon = call_soon()
 
     def ring(self) -> None:
         with suppress(RuntimeError):  # its loop has ended (trio: RunFinishedError), and the waiter with it
@@ -222,7 +222,7 @@ class _Mailbox:
         return self._messages.popleft()
 
 
-def _call_soon() -> Callable[[Callable[[], None]], object]:
+def call_soon() -> Callable[[Callable[[], None]], object]:
     """How to have a function called soon in the running event loop, from any thread."""
     token: Any = current_token().native_token  # trio's token or asyncio's loop
     soon = token.run_sync_soon if hasattr(token, "run_sync_soon") else token.call_soon_threadsafe

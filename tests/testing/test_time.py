@@ -1,0 +1,159 @@
+"""Time stands still under test and goes where it is told: delays, retries, schedules, leases and expiries follow."""
+
+from __future__ import annotations
+
+import time
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+import pytest
+
+from secure_queue import ConfigurationError, TaskFailed, TaskStatus, Worker
+from secure_queue.clock import now_ms
+from secure_queue.testing import StoppedClock, TestWorker
+from tests.testing.conftest import NOWHERE, START, Shop
+from tests.worker.places import SECRET
+
+pytestmark = pytest.mark.anyio
+
+
+async def test_a_delayed_task_waits_for_the_clock_and_for_nothing_else(shop: Shop) -> None:
+    async with TestWorker(shop.worker, now=START) as queue:
+        task = await shop.send.enqueue(7).start(delay=timedelta(days=30))
+        assert await queue.drain() == {}
+        assert await queue.advance(days=29, hours=23, minutes=59) == {}
+        assert await task.status() is TaskStatus.SCHEDULED
+        assert await queue.advance(minutes=1) == {"completed": 1}
+        result = await task.result()
+        assert (result.result, result.start_time - result.enqueue_time) == ("hello 7", 30 * 86_400_000)
+
+
+async def test_each_task_runs_when_the_clock_stands_at_its_moment(shop: Shop) -> None:
+    seen: list[float] = []
+
+    @shop.worker.task
+    async def note() -> None:
+        seen.append((queue.clock.now - START).total_seconds())
+
+    async with TestWorker(shop.worker, now=START) as queue:
+        for delay in (90, 30, 30, 4000):
+            await note.enqueue().start(delay=delay)
+        await queue.advance(hours=1)
+        assert seen == [30, 30, 90]
+        assert queue.clock.now == START + timedelta(hours=1)
+
+
+async def test_a_schedule_fires_once_at_each_of_its_moments_in_its_own_time_zone(shop: Shop) -> None:
+    fired: list[datetime] = []
+
+    @shop.worker.cron("0 3 * * *", tz="Europe/Berlin")
+    async def nightly() -> None:
+        fire_time = nightly.context.fire_time
+        assert fire_time == queue.clock.now
+        fired.append(fire_time)
+
+    async with TestWorker(shop.worker, now=START) as queue:
+        await queue.advance(days=3)
+        assert fired == [START.replace(day=day, hour=2) for day in (1, 2, 3)]
+
+
+async def test_a_schedule_that_is_stored_at_run_time_follows_too(shop: Shop) -> None:
+    async with TestWorker(shop.worker, now=START) as queue:
+        task = await shop.send.enqueue(1).start(schedule=timedelta(hours=1))
+        await queue.advance(hours=2, minutes=30)
+        assert shop.did == [(1, "hello")] * 2
+        await task.unschedule()
+        await queue.advance(hours=2)
+        assert shop.did == [(1, "hello")] * 2
+
+
+async def test_what_runs_at_start_up_runs_once_however_often_the_queue_is_drained(shop: Shop) -> None:
+    @shop.worker.cron("0 3 * * *", run_at_startup=True)
+    async def warm_up() -> None:
+        shop.did.append("warm")
+
+    async with TestWorker(shop.worker, now=START) as queue:
+        await queue.drain()
+        await shop.send.enqueue(1)
+        await queue.advance(hours=1)
+        assert shop.did == ["warm", (1, "hello")]
+
+
+async def test_another_try_comes_after_its_backoff(shop: Shop) -> None:
+    async with TestWorker(shop.worker, now=START) as queue:
+        task = await shop.flaky.enqueue(3)
+        assert await queue.drain() == {"retried": 1}
+        await queue.advance(seconds=59)
+        assert shop.did == ["try 1"]
+        await queue.advance(seconds=1)
+        assert await queue.finish() == {"completed": 1}
+        assert (await task.result()).result == 3
+        assert queue.clock.now == START + timedelta(seconds=60 + 120)
+
+
+async def test_the_lease_of_a_worker_that_vanished_runs_out_with_the_clock(shop: Shop) -> None:
+    async with TestWorker(shop.worker, now=START) as queue:
+        task = await shop.send.enqueue(7)
+        assert await queue.lose_worker() == [task.id]
+        assert await task.status() is TaskStatus.RUNNING
+        assert await queue.advance(seconds=59) == {}
+        assert await queue.advance(seconds=1) == {"completed": 1}
+        assert (await task.result()).tries == 2
+
+
+async def test_results_and_late_tasks_expire_with_the_clock(shop: Shop) -> None:
+    @shop.worker.task(ttl=600, expire=60)
+    async def brief() -> None:
+        shop.did.append("brief")
+
+    async with TestWorker(shop.worker, now=START) as queue:
+        in_time, late = await brief.enqueue(), brief.enqueue()
+        await queue.drain()
+        queue.clock.move(seconds=600)
+        assert await in_time.status() is TaskStatus.DONE
+        queue.clock.move(milliseconds=1)
+        assert await in_time.status() is TaskStatus.NOT_FOUND
+        await late
+        queue.clock.move(seconds=61)
+        await queue.drain()
+        assert shop.did == ["brief"]
+        result = await late.result()
+        assert isinstance(result.exception, TaskFailed)
+        assert "Expired" in result.exception.remote_type
+
+
+async def test_the_clock_stands_still_and_only_while_the_test_worker_is_open(shop: Shop) -> None:
+    async with TestWorker(shop.worker, now=START) as queue:
+        assert now_ms() == queue.clock.now_ms == START.timestamp() * 1000
+        await shop.send.enqueue(1)
+        await queue.drain()
+        assert queue.clock.now == START
+    assert abs(now_ms() - time.time() * 1000) < 60_000
+
+
+async def test_two_workers_can_share_a_clock(shop: Shop) -> None:
+    other = Worker[Any](NOWHERE, queue_name="other", signing_secret=SECRET)
+    clock = StoppedClock(START)
+    async with TestWorker(shop.worker, clock=clock) as queue, TestWorker(other, clock=clock):
+        await shop.send.enqueue(1).start(delay=60)
+        clock.move(minutes=1)
+        assert await queue.drain() == {"completed": 1}
+
+
+@pytest.mark.parametrize(
+    ("wrong", "why"),
+    [
+        (lambda clock: clock.move(seconds=-1), "goes forward only"),
+        (lambda clock: clock.move_to(START - timedelta(days=1)), "goes forward only"),
+        (lambda clock: clock.move_to(datetime(2031, 1, 1)), "aware datetime"),
+        (lambda clock: clock.move(), "say how far"),
+        (lambda clock: clock.move(timedelta(1), hours=1), "say how far"),
+        (lambda clock: clock.move(moons=1), "no such unit"),
+    ],
+    ids=["back", "back to", "naive", "nothing", "both", "unit"],
+)
+def test_a_clock_refuses_what_makes_no_sense(wrong: Any, why: str) -> None:
+    clock = StoppedClock(START)
+    with pytest.raises(ConfigurationError, match=why):
+        wrong(clock)
+    assert clock.now == datetime(2030, 1, 1, tzinfo=UTC)
