@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import AbstractAsyncContextManager, contextmanager, nullcontext
 from dataclasses import replace
-from typing import Any, cast
+from typing import Any, TypeAlias, cast
 
 from secure_queue.declare_schedules import Declared
 from secure_queue.errors import SecureQueueError
@@ -19,6 +19,8 @@ from secure_queue.redis.topology import Embedded, Memory, Topology
 from secure_queue.settings import WorkerSettings
 from secure_queue.storage import Storages
 from secure_queue.worker import Worker
+
+Overrides: TypeAlias = Mapping[Callable[..., Any], Callable[..., Any]]
 
 
 class Own:
@@ -46,11 +48,17 @@ def in_memory_instead(worker: Worker[Any]) -> Memory:
 
 
 @contextmanager
-def replaced(worker: Worker[Any], topology: Topology, kinds: LinkKinds, context: object) -> Iterator[None]:
-    """Let *worker* use *topology*, leave signals alone, and have *context* in the place of its lifespan's."""
+def replaced(
+    worker: Worker[Any], topology: Topology, kinds: LinkKinds, context: object, overrides: Overrides
+) -> Iterator[None]:
+    """Let *worker* use *topology*, leave signals alone, and have other dependencies.
+
+    *context* stands in the place of its lifespan's, and of *overrides* each value is called in the place of its key.
+    """
     if any(worker._clients.values()) or worker._is_running:
         raise SecureQueueError("the worker object is open or runs already; enter its TestWorker before that")
-    before = worker._host, worker._settings, worker._lifespan
+    before, dependencies = (worker._host, worker._settings, worker._lifespan), dict(worker.dependency_overrides)
+    worker.dependency_overrides.update(overrides)
     worker._host = Host(topology, kinds)
     worker._settings = replace(worker._settings, handle_signals=False)
     if context is not OWN:
@@ -59,6 +67,8 @@ def replaced(worker: Worker[Any], topology: Topology, kinds: LinkKinds, context:
         yield
     finally:
         worker._host, worker._settings, worker._lifespan = before
+        worker.dependency_overrides.clear()
+        worker.dependency_overrides.update(dependencies)
 
 
 def producer_of(worker: Worker[Any]) -> AbstractAsyncContextManager[Storages]:

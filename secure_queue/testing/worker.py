@@ -20,6 +20,7 @@ from secure_queue.testing.faults import Faults
 from secure_queue.testing.links import BreakableMemoryLink, BreakableServerLink
 from secure_queue.testing.seams import (
     OWN,
+    Overrides,
     codec_of,
     in_memory_instead,
     partitions_of,
@@ -38,9 +39,10 @@ class TestWorker:
     """Puts *worker* into memory for the time of an ``async with``, with a clock that stands still; nothing runs by itself.
 
     *now* is when the clock begins (else the real time), *clock* one that several share. *context* stands for what
-    ``lifespan`` yields, which is not called then. *server*, a URL, has it on a real server instead, where time goes on.
-    ``drain`` and the like give up after *patience* (real) seconds. Two of them at the same time whose workers name the same
-    server share the database.
+    ``lifespan`` yields, which is not called then; of *overrides* each value is called in the place of its key where
+    ``Depends`` names that. *server*, a URL, has the worker on a real server instead, where time goes on. ``drain`` and the
+    like give up after *patience* (real) seconds. Two of them at the same time whose workers name the same server share the
+    database.
     """
 
     __test__ = False  # pytest: not a class of tests
@@ -52,6 +54,7 @@ class TestWorker:
         now: datetime | None = None,
         clock: StoppedClock | None = None,
         context: object = OWN,
+        overrides: Overrides | None = None,
         server: str | None = None,
         patience: float = 10,
     ) -> None:
@@ -62,6 +65,7 @@ class TestWorker:
         """What goes wrong on the way to the server; nothing, until the test says so."""
         self._clock = clock if clock is not None else None if server is not None else StoppedClock(now)
         self._context = context
+        self._overrides = overrides or {}
         self._topology = in_memory_instead(worker) if server is None else parse_url(server)
         self.patience = patience
         """How many real seconds running what is due may take."""
@@ -79,7 +83,7 @@ class TestWorker:
         async with AsyncExitStack() as stack:
             if self._clock is not None:
                 stack.enter_context(self._clock.in_force())
-            stack.enter_context(replaced(self.worker, self._topology, kinds, self._context))
+            stack.enter_context(replaced(self.worker, self._topology, kinds, self._context, self._overrides))
             storages = await stack.enter_async_context(producer_of(self.worker))
             self._open = Driver(self.worker, storages, self._clock, self._log), storages
             self._stack = stack.pop_all()

@@ -10,7 +10,7 @@ from dataclasses import replace
 import anyio
 import pytest
 
-from secure_queue import ConfigurationError, SecureQueueError, TaskStatus, Worker
+from secure_queue import ConfigurationError, Depends, SecureQueueError, TaskStatus, Worker
 from secure_queue.payload.keys import format_key, generate_key
 from secure_queue.tasks import RegisteredTask
 from secure_queue.testing import TestWorker
@@ -140,6 +140,22 @@ async def test_the_context_of_the_lifespan_can_be_replaced_and_comes_back() -> N
             task = await look.enqueue()
             await queue.drain()
             assert (await task.result()).result == seen
+
+
+async def test_dependencies_can_be_overridden_and_come_back(shop: Shop) -> None:
+    def database() -> str:
+        return "the real database"
+
+    @shop.worker.task
+    async def look(found: str = Depends(database)) -> str:
+        return found
+
+    for overrides, seen in (({database: lambda: "a fake"}, "a fake"), (None, "the real database")):
+        async with TestWorker(shop.worker, overrides=overrides) as queue:
+            task = await look.enqueue()
+            await queue.drain()
+            assert (await task.result()).result == seen
+    assert shop.worker.dependency_overrides == {}
 
 
 async def test_signals_stay_with_the_test_runner(shop: Shop) -> None:
