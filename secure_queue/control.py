@@ -9,6 +9,7 @@ from typing import Any
 
 import anyio
 
+from secure_queue.collector import calm_collector
 from secure_queue.errors import SecureQueueError
 from secure_queue.execution.engine import DRAIN, STOP, Engine
 from secure_queue.execution.runs import Run
@@ -54,8 +55,12 @@ class Control:
         self._settings = with_concurrency(self._settings, seats)
 
     def run_sync(self) -> None:
-        """Run tasks until a signal (or the end of a burst); blocks. Uses ``anyio_backend`` and ``anyio_kwargs``."""
-        anyio.run(self.run_async, backend=self.anyio_backend, backend_options=self.anyio_kwargs)
+        """Run tasks until a signal (or the end of a burst); blocks. Uses ``anyio_backend`` and ``anyio_kwargs``.
+
+        In the main thread it takes the process for its own: the garbage collector leaves out what was there before.
+        """
+        with calm_collector():
+            anyio.run(self.run_async, backend=self.anyio_backend, backend_options=self.anyio_kwargs)
 
     def drain(self) -> None:
         """Ask a running worker to stop in peace: running tasks have their ``grace_period``, the others are handed back.

@@ -30,6 +30,7 @@ from secure_queue.durability import durability_policy
 from secure_queue.errors import SecureQueueError
 from secure_queue.execution.engine import Engine
 from secure_queue.execution.shutdown import received_signals
+from secure_queue.frames import configured_without_frames
 from secure_queue.keyring import auditor_of, codec_of, keys_for
 from secure_queue.lifespan import begun, made_by, no_lifespan
 from secure_queue.oversight import Oversight
@@ -73,6 +74,7 @@ class Worker(Control, Access, Oversight, Generic[C]):
 
     _producer: AsyncExitStack | None = None
 
+    @configured_without_frames
     def __init__(
         self,
         redis_url: str | None = None,
@@ -80,7 +82,7 @@ class Worker(Control, Access, Oversight, Generic[C]):
         redis_pool: object = None,
         redis_kwargs: Mapping[str, Any] | None = None,
         sentinel_nodes: Sequence[Node] | None = None,
-        sentinel_master: str = "mymaster",
+        sentinel_master: str | None = None,
         sentinel_kwargs: Mapping[str, Any] | None = None,
         cluster_nodes: Sequence[Node] | None = None,
         concurrency: int = 16,
@@ -265,13 +267,12 @@ class Worker(Control, Access, Oversight, Generic[C]):
             raise SecureQueueError("this worker object runs tasks already; use another one, or a higher concurrency")
         self._is_running = True
         try:
-            with ExitStack() as handlers:
+            with self._live_keys.that_pass(self._codec.check_answers), ExitStack() as handlers:
                 await to_its_end(partial(self._run, handlers, task_status), self.stop)
         finally:
             self._is_running, self._asked = False, 0  # what was asked of this run is not asked of the next
 
     async def _run(self, handlers: ExitStack, ready: TaskStatus[None], scope: anyio.CancelScope) -> None:
-        self._codec.check_answers()
         self.import_tasks()
         self.plan_all()
         running_worker.set(self)  # in the context of this run alone

@@ -29,6 +29,7 @@ from secure_queue.tasks import RegisteredTask, current_run
 
 Registry = Mapping[str, RegisteredTask[..., Any, Any]]
 
+_TASK = Purpose.TASK  # looked up once: a member of an Enum costs as much as a call
 _SEQUENCES = (list, tuple)  # some serializers of the application know tuples only
 
 NO_THREAD_PAUSE_MS = 500
@@ -84,8 +85,9 @@ class Executor:
         run.started_ms = now_ms()
         try:
             task_id = claim.untrusted_id.decode("ascii")
-            opened = self._codec.open(claim.untrusted, Purpose.TASK, task_id, now_ms=run.started_ms)  # type: ignore[arg-type]  # what is not bytes is rejected
-            args, kwargs = _arguments(opened.value if type(opened.value) is list else await _awaited(opened.value))
+            opened = self._codec.open(claim.untrusted, _TASK, task_id, now_ms=run.started_ms)  # type: ignore[arg-type]  # what is not bytes is rejected
+            value = opened.value
+            args, kwargs = _arguments(value if type(value) is list else await _awaited(value))
             head = TaskHead.unpack(opened.head) if opened.head else None
             if is_misplaced(task_id, run.partition):
                 raise Rejected("wrong-partition")
@@ -121,7 +123,8 @@ class Executor:
     async def _run(
         self, run: Run, opened: Opened, task: RegisteredTask[..., Any, Any], args: list[Any], kwargs: dict[str, Any]
     ) -> None:
-        if not await self._may_begin(run):
+        most = run.settings.max_tries
+        if most is not None and run.claim.tries >= most and not await self._may_begin(run, most):
             return
         run.worker_id = self._worker_id
         self._desk.begin(run)
@@ -143,11 +146,9 @@ class Executor:
         finally:
             self._desk.end(run)
 
-    async def _may_begin(self, run: Run) -> bool:
-        """Whether a try is left: one that a worker had claimed when it died, and had not begun, does not count."""
-        claim, most = run.claim, run.settings.max_tries
-        if most is None or claim.tries < most:
-            return True
+    async def _may_begin(self, run: Run, most: int) -> bool:
+        """Whether a last try is left: one that a worker had claimed when it died, and had not begun, does not count."""
+        claim = run.claim
         if claim.tries > most and claim.has_begun:
             self._settling.fail(run, WORKER_LOST)
             return False
@@ -273,9 +274,13 @@ def _arguments(value: Any) -> tuple[list[Any], dict[str, Any]]:
     """The two halves of a call; a genuine payload of another shape was not made by ``enqueue``."""
     if type(value) in _SEQUENCES and len(value) == 2:
         args, kwargs = value
-        if type(args) in _SEQUENCES and type(kwargs) is dict and all(type(name) is str for name in kwargs):
+        if type(args) in _SEQUENCES and type(kwargs) is dict and (not kwargs or _are_names(kwargs)):
             return args, kwargs
     raise Rejected("malformed")
+
+
+def _are_names(kwargs: dict[Any, Any]) -> bool:
+    return all(type(name) is str for name in kwargs)
 
 
 def _settings(task: RegisteredTask[..., Any, Any], head: TaskHead | None) -> tuple[TaskSettings, int]:

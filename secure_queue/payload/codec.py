@@ -41,6 +41,7 @@ _HEAD_LENGTH: Final = struct.Struct(">H")
 _NO_HEAD: Final = _HEAD_LENGTH.pack(0)
 _MAX_HEAD_BYTES: Final = 0xFFFF
 _NO_VALUE: Final = object()
+_ENCRYPTED: Final = int(Suite.AES_256_GCM)  # a member of an Enum costs more than the comparison
 _new_tuple: Final = tuple.__new__
 VALUED: Final = frozenset({Purpose.TASK, Purpose.RESULT, Purpose.STATE, Purpose.SCHEDULE})
 """The purposes whose messages carry values of the application; the others have nothing to hide."""
@@ -86,7 +87,7 @@ class Opened(NamedTuple):
     @property
     def is_encrypted(self) -> bool:
         """Whether the body could be read by key holders only."""
-        return self.suite == Suite.AES_256_GCM
+        return self.suite == _ENCRYPTED
 
     def __repr__(self) -> str:
         return f"<Opened key={self.key_id.hex()[:8]} serializer={self.serializer_id}>"
@@ -112,7 +113,7 @@ class Sealed(NamedTuple):
     @property
     def is_encrypted(self) -> bool:
         """Whether the body could be read by key holders only."""
-        return self.suite == Suite.AES_256_GCM
+        return self.suite == _ENCRYPTED
 
     def __repr__(self) -> str:
         return f"<Sealed purpose={self.purpose} key={self.key_id.hex()[:8]} serializer={self.serializer_id}>"
@@ -140,7 +141,10 @@ class Codec:
 
     def use(self, ring: KeyRing) -> None:
         """Seal and open with *ring* from the next call on."""
-        self._seal = QueueSeal(ring, self._queue, self.limits, self.habits.encrypted)
+        self._seal = self._seal_of(ring)
+
+    def _seal_of(self, ring: KeyRing) -> QueueSeal:
+        return QueueSeal(ring, self._queue, self.limits, self.habits.encrypted)
 
     def key_id_for(self, purpose: Purpose, encrypt: bool | None = None) -> bytes:
         """The id of the key that seals such messages; raises ``KeyRingError`` if there is none."""
@@ -248,11 +252,15 @@ class Codec:
         moment_ms = min(parse_envelope(untrusted).expires_ms or now_ms, now_ms)
         return self.verify(untrusted, purpose, task_id, now_ms=moment_ms)
 
-    def check_answers(self) -> None:
-        """Raise ``KeyRingError`` unless every task that opens here can be answered by a result as safe as itself."""
-        self._seal.signer(Purpose.RESULT, False)
-        if self.habits.encrypted or self._seal.can_open(Purpose.TASK, Suite.AES_256_GCM):
-            self._seal.signer(Purpose.RESULT, True)
+    def check_answers(self, ring: KeyRing | None = None) -> None:
+        """Raise ``KeyRingError`` unless every task that opens can be answered by a result as safe as itself.
+
+        It opens with the ring in use, or with another *ring* that may come to be used.
+        """
+        seal = self._seal if ring is None else self._seal_of(ring)
+        seal.signer(Purpose.RESULT, False)
+        if self.habits.encrypted or seal.can_open(Purpose.TASK, Suite.AES_256_GCM):
+            seal.signer(Purpose.RESULT, True)
 
 
 def split_body(body: bytes) -> tuple[bytes, Any]:

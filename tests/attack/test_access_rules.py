@@ -21,7 +21,7 @@ from secure_queue.redis.topology import Standalone
 from secure_queue.scheduling import ScheduleInfo
 from secure_queue.secret import Secret
 from secure_queue.storage import NewTask
-from tests.servers import PATIENCE, Server, eventually
+from tests.servers import PATIENCE, Server, dialect_of, eventually
 from tests.worker.places import PRIORITY, QUEUE, SECRET, running
 
 pytestmark = [pytest.mark.anyio, pytest.mark.attack(61)]
@@ -35,34 +35,33 @@ def guarded(no_server_left: None) -> Iterator[Server]:
     """A server that knows the five roles."""
     with Server(appendonly="no") as server:
         worker: Worker[None] = Worker("memory://", queue_name=QUEUE)
-        for role in Role:
-            rule = worker.access_rule(role, user=role.value, password=f">{PASSWORD}", dialect=dialect_of(server))
-            _set_user(server, rule)
+        for words in users_for(worker, dialect_of(server.binary)):
+            server.command(*words)
         yield server
 
 
-def dialect_of(server: Server) -> Dialect:
-    info = server.command("INFO", "server")
-    if "valkey_version" in info:
-        return Dialect.REDIS_7_2
-    version = tuple(int(part) for part in info["redis_version"].split(".")[:2])
-    return next(each for each in reversed(Dialect) if version >= tuple(map(int, each.value.split("."))))
-
-
-def _set_user(server: Server, rule: str) -> None:
-    """A selector in parentheses is one word of the command."""
-    server.command("ACL", "SETUSER", *re.findall(r"\([^)]*\)|\S+", rule))
+def users_for(worker: Worker[Any], dialect: Dialect) -> list[list[str]]:
+    """The commands that make a user for each role; a selector in parentheses is one word."""
+    rules = [worker.access_rule(role, user=role.value, password=f">{PASSWORD}", dialect=dialect) for role in Role]
+    return [["ACL", "SETUSER", *re.findall(r"\([^)]*\)|\S+", rule)] for rule in rules]
 
 
 def worker_of(server: Server, role: Role) -> Worker[Any]:
+    url = f"unix://{role.value}:{PASSWORD}@{server.unix_path}"
+    waits = {"durability": "replicated", "replicas": 1, "degrade_after": 0.05} if role is Role.PRODUCER else {}
+    return worker_at(url, role, QUEUE, **waits)
+
+
+def worker_at(url: str, role: Role, queue: str, **options: Any) -> Worker[Any]:
+    """A worker object for one role at its work."""
     worker: Worker[Any] = Worker(
-        f"unix://{role.value}:{PASSWORD}@{server.unix_path}",
-        queue_name=QUEUE,
+        url,
+        queue_name=queue,
         signing_secret=SECRET,
         handle_signals=False,
         concurrency=2,
         partitions=2,
-        **({"durability": "replicated", "replicas": 1, "degrade_after": 0.05} if role is Role.PRODUCER else {}),
+        **options,
     )
     worker.announces = role in (Role.PRODUCER, Role.WORKER)
 
@@ -90,12 +89,13 @@ def denials(server: Server) -> list[str]:
     return [str(entry) for entry in server.command("ACL", "LOG")]
 
 
+Raw = Callable[..., Awaitable[object]]
+"""Sends a command to the server of partition 0, with all rights."""
+
+
 @asynccontextmanager
-async def everybody(server: Server) -> AsyncIterator[dict[Role, Worker[Any]]]:
-    """All roles at work on an empty queue."""
-    server.command("FLUSHALL")
-    server.command("ACL", "LOG", "RESET")
-    workers = {role: worker_of(server, role) for role in Role}
+async def everybody(workers: dict[Role, Worker[Any]]) -> AsyncIterator[dict[Role, Worker[Any]]]:
+    """All roles at work."""
     async with AsyncExitStack() as stack:
         for role, worker in workers.items():
             await stack.enter_async_context(running(worker) if role is Role.WORKER else worker)
@@ -103,38 +103,49 @@ async def everybody(server: Server) -> AsyncIterator[dict[Role, Worker[Any]]]:
 
 
 async def test_each_role_can_do_all_of_its_work(guarded: Server) -> None:
-    async with everybody(guarded) as workers:
-        producer, operator, auditor = workers[Role.PRODUCER], workers[Role.OPERATOR], workers[Role.AUDITOR]
-        double, fail, hang = (producer.registry[name] for name in ("double", "fail", "hang"))
-        elsewhere = double.enqueue(5)
-        elsewhere.id = "1." + "a" * 32
-        assert (await (await elsewhere).result(PATIENCE)).result == 10
-        assert len(await auditor.audit_task("an-id-of-ones-own")) == 0
-        await producer.schedule(double.enqueue(1), timedelta(days=1), schedule_id="daily")
-        assert [
-            schedule.schedule_id for schedule in await operator.schedules() if isinstance(schedule, ScheduleInfo)
-        ] == ["daily"]
-        assert await operator.unschedule_by_id("daily")
-        tasks = [double.enqueue(number) for number in range(3)] + [double.enqueue(9).start(delay=0.2)]
-        await producer.enqueue_many(tasks)
-        assert [(await task.result(PATIENCE)).result for task in tasks] == [0, 2, 4, 18]
+    async def raw(*words: Any) -> object:
+        return guarded.command(*words)
 
-        dead = await fail.enqueue()
-        assert (await dead.result(PATIENCE)).status is TaskStatus.FAILED
-        await operator.retry_dead_letter(dead.id)
-
-        running_task = await hang.enqueue()
-        await eventually(lambda: _runs(operator, running_task.id))
-        assert await operator.abort_by_id(running_task.id, PATIENCE)
-
-        guarded.command("HSET", KEYS.bucket(b"evil"), "evil", b"no envelope")
-        guarded.command("RPUSH", KEYS.ready[PRIORITY], "evil")
-        guarded.command("ZADD", KEYS.wake, 0, "0")
-        await eventually(lambda: _quarantined(workers[Role.DASHBOARD]))
-        report = await auditor.audit()
-        assert report.codes["unsigned"] == 1
-        assert {process.role for process in await workers[Role.DASHBOARD].processes()} == {"producer", "worker"}
+    guarded.command("FLUSHALL")
+    guarded.command("ACL", "LOG", "RESET")
+    async with everybody({role: worker_of(guarded, role) for role in Role}) as workers:
+        await do_all_work(workers, KEYS, raw)
     assert denials(guarded) == []
+
+
+async def do_all_work(workers: dict[Role, Worker[Any]], keys: QueueKeys, raw: Raw) -> None:
+    """What each role is for, once."""
+    producer, operator, auditor = workers[Role.PRODUCER], workers[Role.OPERATOR], workers[Role.AUDITOR]
+    double, fail, hang = (producer.registry[name] for name in ("double", "fail", "hang"))
+    elsewhere = double.enqueue(5)
+    elsewhere.id = "1." + "a" * 32
+    assert (await (await elsewhere).result(PATIENCE)).result == 10
+    assert len(await auditor.audit_task("an-id-of-ones-own")) == 0
+    await producer.schedule(double.enqueue(1), timedelta(days=1), schedule_id="daily")
+    assert [schedule.schedule_id for schedule in await operator.schedules() if isinstance(schedule, ScheduleInfo)] == [
+        "daily"
+    ]
+    assert [finding.code for finding in await auditor.audit_task("daily")] == ["valid"]
+    assert await operator.unschedule_by_id("daily")
+    tasks = [double.enqueue(number) for number in range(3)] + [double.enqueue(9).start(delay=0.2)]
+    await producer.enqueue_many(tasks)
+    assert [(await task.result(PATIENCE)).result for task in tasks] == [0, 2, 4, 18]
+
+    dead = await fail.enqueue()
+    assert (await dead.result(PATIENCE)).status is TaskStatus.FAILED
+    await operator.retry_dead_letter(dead.id)
+
+    running_task = await hang.enqueue()
+    await eventually(lambda: _runs(operator, running_task.id))
+    assert await operator.abort_by_id(running_task.id, PATIENCE)
+
+    await raw("HSET", keys.bucket(b"evil"), "evil", b"no envelope")
+    await raw("RPUSH", keys.ready[PRIORITY], "evil")
+    await raw("ZADD", keys.wake, 0, "0")
+    await eventually(lambda: _quarantined(workers[Role.DASHBOARD]))
+    report = await auditor.audit()
+    assert report.codes["unsigned"] == 1
+    assert {process.role for process in await workers[Role.DASHBOARD].processes()} == {"producer", "worker"}
 
 
 async def _runs(worker: Worker[Any], task_id: str) -> bool:
@@ -157,6 +168,7 @@ DENIED: list[tuple[Role, str, Work]] = [
     (Role.PRODUCER, "look-around", LOOK_AROUND),
     (Role.PRODUCER, "delete", DELETE),
     (Role.PRODUCER, "tidy", TIDY),
+    (Role.PRODUCER, "look-who-works", lambda storage: storage.untrusted_workers()),
     (Role.WORKER, "look-around", LOOK_AROUND),
     (Role.AUDITOR, "enqueue", ENQUEUE),
     (Role.AUDITOR, "claim", CLAIM),
@@ -183,6 +195,20 @@ async def test_no_role_can_do_the_work_of_another(guarded: Server, role: Role, w
     assert guarded.command("HGET", KEYS.bucket(b"x"), "x") == b"sealed"
 
 
+@pytest.mark.parametrize("name", ["leases", "results", "dead"])
+async def test_a_producer_learns_of_the_indexes_only_whether_they_are_there(guarded: Server, name: str) -> None:
+    if not dialect_of(guarded.binary).has_selectors:
+        pytest.skip("Redis 6.2 cannot give a command on some keys only; docs/acl.md says so")
+    guarded.command("FLUSHALL")
+    index = getattr(KEYS, name)
+    guarded.command("ZADD", index, 1, "x")
+    async with link_of(guarded, Role.PRODUCER) as link:
+        assert await link.command("EXISTS", index) == 1
+        for words in (("ZADD", index, 2, "x"), ("PEXPIRE", index, 1), ("ZSCORE", index, "x")):
+            await _denied(link, *words)
+    assert guarded.command("ZSCORE", index, "x") == 1
+
+
 OUTSIDE = [
     ("FLUSHALL",), ("CONFIG", "GET", "*"), ("KEYS", "*"), ("ACL", "LIST"), ("SHUTDOWN", "NOSAVE"), ("MONITOR",),
     ("EVAL", "return 1", 0), ("SCRIPT", "FLUSH"), ("REPLICAOF", "h", 1), ("CLIENT", "LIST"), ("MIGRATE", "h", 1, "k", 0, 1),
@@ -199,7 +225,7 @@ async def test_no_role_gets_beyond_its_queue_or_at_the_server(guarded: Server, r
 
 @pytest.mark.parametrize("role", [Role.WORKER, Role.PRODUCER, Role.DASHBOARD, Role.AUDITOR])
 async def test_nobody_who_runs_tasks_or_looks_can_cut_the_audit_log(guarded: Server, role: Role) -> None:
-    if role is Role.WORKER and not dialect_of(guarded).has_selectors:
+    if role is Role.WORKER and not dialect_of(guarded.binary).has_selectors:
         pytest.skip("Redis 6.2 cannot say that a key may only be appended to; docs/acl.md says so")
     guarded.command("DEL", KEYS.audit)
     guarded.command("RPUSH", KEYS.audit, "record")

@@ -72,6 +72,7 @@ VERBS: dict[str, tuple[Step, Step]] = {
     "revive": (buried, lambda s: s.revive(A, sealed=b"fresh", priority="low")),
     "forget": (buried, lambda s: s.forget(A)),
     "register": (registered, lambda s: s.register(8, None)),
+    "untrusted_workers": (running, lambda s: s.untrusted_workers()),
     "shrink": (registered, lambda s: s.shrink(4, 2)),
 }
 
@@ -132,7 +133,6 @@ IGNORES_THE_TYPE = {
     "abort running": ("leases",),
     "look_up": ("meta",),  # declared for one layout of all scripts, not read
     "watch": ("meta",),
-    "register": ("leases", "results", "dead", "ready:", "due:"),  # whatever is there means that the queue is in use
 }
 
 
