@@ -200,8 +200,8 @@ _KINDS = (
     Kind.RESULT,
     Kind.DEATH,
     Kind.ABORT_MARK,
-    Kind.PART,
     Kind.PRESENCE,
+    Kind.PART,
     Kind.SCHEDULE,
     Kind.QUARANTINED,
 )
@@ -228,7 +228,7 @@ def try_one(name: str, data: bytes) -> None:
 
 
 _ANSWER = ResultHead(Outcome.DONE, 1, NOW_MS, NOW_MS + 5, NOW_MS, "worker")
-_HEAD = schedule_head(plan(Every(timedelta(seconds=60))), "high", 3600)
+_HEAD = schedule_head(plan(Every(timedelta(seconds=60))), "high", 3600, TaskHead(max_tries=2, headers={"trace": "x"}))
 _VALUES = (
     _msgpack().dumps([[1, "two", 3.0, {4}, (5,), Colour.RED, Point(1, [None])], {"six": timedelta(7)}]),
     b'[[1, "two", {"three": null}], {}]',
