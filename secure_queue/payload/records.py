@@ -9,6 +9,7 @@ from __future__ import annotations
 from enum import IntEnum
 from typing import Any, Final, NamedTuple
 
+from secure_queue.edges import Lineage
 from secure_queue.errors import Rejected
 from secure_queue.payload.serializers import pack_plain, unpack_plain
 
@@ -16,7 +17,7 @@ _MAX_INT: Final = (1 << 63) - 1
 _MAX_TEXT: Final = 255
 
 # Keys of the task head
-_MAX_TRIES, _TIMEOUT_MS, _PRIORITY, _TTL_MS, _FIRE_MS = 3, 4, 5, 9, 11
+_MAX_TRIES, _TIMEOUT_MS, _PRIORITY, _LINEAGE, _TTL_MS, _FIRE_MS = 3, 4, 5, 7, 9, 11
 _TASK_INTS: Final = frozenset({_MAX_TRIES, _TIMEOUT_MS, _TTL_MS, _FIRE_MS})
 # Keys of the result head
 _OUTCOME, _TRIES, _STARTED_MS, _FINISHED_MS, _WORKER, _ENQUEUED_MS = 1, 4, 5, 6, 7, 8
@@ -39,13 +40,16 @@ class TaskHead(NamedTuple):
     priority: str | None = None
     fire_ms: int | None = None
     """The moment of the firing that it runs for, if a schedule enqueued it."""
+    lineage: Lineage | None = None
+    """Its place in a workflow, if it has one."""
 
     def pack(self) -> bytes:
         """The bytes of this head; none if nothing is set."""
         if self == _NOTHING_SET:
             return b""
-        keys = (_MAX_TRIES, _TIMEOUT_MS, _TTL_MS, _PRIORITY, _FIRE_MS)
-        fields: dict[int, int | str | None] = dict(zip(keys, self, strict=True))
+        keys = (_MAX_TRIES, _TIMEOUT_MS, _TTL_MS, _PRIORITY, _FIRE_MS, _LINEAGE)
+        lineage = None if self.lineage is None else self.lineage.to_plain()
+        fields: dict[int, Any] = dict(zip(keys, (*self[:-1], lineage), strict=True))
         return pack_plain({key: value for key, value in fields.items() if value is not None})
 
     @classmethod
@@ -54,12 +58,13 @@ class TaskHead(NamedTuple):
         if not untrusted:
             return _NOTHING_SET
         fields = _map(untrusted)
-        if not fields.keys() <= _TASK_INTS | {_PRIORITY}:
+        if not fields.keys() <= _TASK_INTS | {_PRIORITY, _LINEAGE}:
             raise Rejected("malformed")
         numbers = {key: _int(fields[key]) for key in _TASK_INTS & fields.keys()}
         priority = _text(fields[_PRIORITY]) if _PRIORITY in fields else None
+        lineage = Lineage.from_plain(fields[_LINEAGE]) if _LINEAGE in fields else None
         get = numbers.get
-        return cls(get(_MAX_TRIES), get(_TIMEOUT_MS), get(_TTL_MS), priority, get(_FIRE_MS))
+        return cls(get(_MAX_TRIES), get(_TIMEOUT_MS), get(_TTL_MS), priority, get(_FIRE_MS), lineage)
 
 
 _NOTHING_SET: Final = TaskHead()

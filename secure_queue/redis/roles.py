@@ -68,14 +68,20 @@ class Rights:
 
 _PRODUCER_KINDS: Final = (
     *("meta", "config", "wake", "ready", "due", "finished", "tasks", "result", "presence", "present"),
-    *("schedules", "fired", "workers", "leases", "results", "dead"),
+    *("schedules", "fired", "workers", "leases", "results", "dead", "handed", "outbox", "workflow"),
 )
 _WORKER_KINDS: Final = ("aborts", "claim", "quarantine", "misfit")
-_PRODUCER_SCRIPTS: Final = frozenset({"enqueue", "watch", "announce", "register", "schedule"})
+_PRODUCER_SCRIPTS: Final = frozenset(
+    {
+        *("enqueue", "watch", "announce", "register", "schedule"),
+        *("enqueue_linked", "follow", "keep_workflows", "look_up"),
+    }
+)
 _WORKER_SCRIPTS: Final = frozenset(
     {
         *("claim", "begin", "complete", "bury", "give_back", "renew", "tick", "quarantine", "repair", "forget_gone"),
         *("timetable", "fire"),
+        *("outgoing", "deliver", "sent", "handed", "sleep", "forget_handed"),
     }
 )
 _ONLY_WITHIN_META: Final = frozenset({"hdel"})
