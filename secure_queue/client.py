@@ -101,7 +101,8 @@ class Client:
             delay, at = task.delay_ms, -task.delay_ms
         lowest = self._queue.default_priority
         priority = task.priority or lowest
-        head = b"" if priority == lowest else TaskHead(priority=priority).pack()
+        own = None if priority == lowest else priority
+        head = b"" if own is None and task.lineage is None else TaskHead(priority=own, lineage=task.lineage).pack()
         sealed = self.codec.seal(
             Purpose.TASK,
             task_id,

@@ -1,0 +1,1 @@
+"""What the Workers page of streaQ promises."""
