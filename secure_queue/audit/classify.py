@@ -26,6 +26,8 @@ _PURPOSES: Final = {
     Kind.ABORT_MARK: Purpose.CONTROL,
     Kind.PRESENCE: Purpose.STATE,
     Kind.SCHEDULE: Purpose.SCHEDULE,
+    Kind.HANDOVER: Purpose.RESULT,
+    Kind.WORKFLOW: Purpose.STATE,
     Kind.QUARANTINED: Purpose.TASK,
 }
 _CODES: Final = {

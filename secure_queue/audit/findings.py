@@ -25,6 +25,8 @@ class Kind(StrEnum):
     ABORT_MARK = "abort-mark"
     PRESENCE = "presence"
     SCHEDULE = "schedule"
+    HANDOVER = "handover"
+    WORKFLOW = "workflow"
     QUARANTINED = "quarantined"
     ENTRY = "entry"
     KEY = "key"
