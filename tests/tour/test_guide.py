@@ -1,4 +1,4 @@
-"""Every Python block of the guide and of scheduling.md is run as it is printed, on ``memory://`` and on a real server.
+"""Every Python block of the guide, scheduling.md and workflows.md is run as printed, on ``memory://`` and on a real server.
 
 A block is a whole program that takes its server from the environment, as the page tells its reader to do. Each line that
 ends in ``# prints: …`` must have printed exactly that, in the order of the page, and nothing else may be printed.
@@ -19,7 +19,7 @@ from tests.tour.blocks import ROOT, Block, blocks_of, missing_targets
 GUIDE = ROOT / "docs" / "guide.md"
 SECRET = "Zx4kQ9vT1bLw7RmY2cNd8HsJ5gPf0aUe3oXiVqB6KtE"
 PROMISE = re.compile(r"# prints: (.*)")
-PAGES = [GUIDE, ROOT / "docs" / "scheduling.md"]
+PAGES = [GUIDE, ROOT / "docs" / "scheduling.md", ROOT / "docs" / "workflows.md"]
 PROGRAMS = [block for page in PAGES for block in blocks_of(page) if block.language == "python"]
 
 
