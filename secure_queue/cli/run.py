@@ -16,6 +16,7 @@ from secure_queue.background import beside
 from secure_queue.cli.output import fail
 from secure_queue.cli.supervisor import CANNOT_RUN, Supervisor, reloader
 from secure_queue.cli.target import Target, load_target
+from secure_queue.collector import calm_collector
 from secure_queue.errors import ConfigurationError, SecureQueueError
 from secure_queue.worker import Worker
 
@@ -73,7 +74,8 @@ def _run_here(target: str, burst: bool, concurrency: int | None, run: Callable[[
     if concurrency is not None:
         worker.concurrency = concurrency
     worker.when_stuck = _leave_the_rest_behind
-    anyio.run(run, worker, backend=worker.anyio_backend, backend_options=worker.anyio_kwargs)
+    with calm_collector():
+        anyio.run(run, worker, backend=worker.anyio_backend, backend_options=worker.anyio_kwargs)
     if worker.left_behind:
         _leave_the_rest_behind()
 

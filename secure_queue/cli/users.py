@@ -15,18 +15,22 @@ from secure_queue.local.configuration import render
 from secure_queue.local.layout import MASTER
 from secure_queue.local.logins import REPLICA, SENTINEL, Logins, keep_logins, users_in, with_passwords
 from secure_queue.local.private import private_folder, write_private
+from secure_queue.redis.roles import Dialect, for_server
 
 
 def users(
     files: Annotated[list[Path], typer.Argument(metavar="FILE...", help="ACL files that say `resetpass`.")],
     into: Annotated[Path, typer.Option(metavar="FOLDER", help="Where the files with passwords go (mode 0700).")],
+    server: Annotated[
+        Dialect, typer.Option(help="Rules for Redis 6.2, for 7.0, or for 7.2 and later and Valkey.")
+    ] = Dialect.REDIS_7_2,
 ) -> None:
     """Copy ACL files into a private folder, with the SHA-256 of a random password for every user that has none.
 
     The passwords themselves stand in FOLDER/passwords.json. Those that are there already are used again. If there are
     users for replicas and sentinels, auth.conf and sentinel-auth.conf hold the lines with which those log in.
     """
-    texts = {file.name: _lines(file) for file in files}
+    texts = {file.name: [for_server(line, server) for line in _lines(file)] for file in files}
     names = list(dict.fromkeys(name for lines in texts.values() for name in users_in(lines)))
     if not names:
         raise ConfigurationError("no user in these files has the rule `resetpass`, so there is nothing to do")

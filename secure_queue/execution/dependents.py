@@ -166,10 +166,10 @@ class Dependents:
 
     async def _is_another(self, edge: Edge) -> bool:
         """Whether somebody else has enqueued a task under the id of a parent."""
-        record = await self._storages.at(edge.partition).look_up(edge.task_id.encode())
+        untrusted, _ = await self._storages.at(edge.partition).whose(edge.task_id.encode())
         try:
             found = self._codec.verify_late(
-                record.untrusted_task,  # type: ignore[arg-type]  # what is not bytes is rejected
+                untrusted,  # type: ignore[arg-type]  # what is not bytes is rejected
                 Purpose.TASK,
                 edge.task_id,
                 now_ms=now_ms(),

@@ -29,6 +29,7 @@ from secure_queue.tasks import RegisteredTask, current_run
 
 Registry = Mapping[str, RegisteredTask[..., Any, Any]]
 
+_TASK = Purpose.TASK  # looked up once: a member of an Enum costs as much as a call
 _SEQUENCES = (list, tuple)  # some serializers of the application know tuples only
 
 NO_THREAD_PAUSE_MS = 500
@@ -76,8 +77,9 @@ class Executor:
         run.started_ms = now_ms()
         try:
             task_id = claim.untrusted_id.decode("ascii")
-            opened = self._codec.open(claim.untrusted, Purpose.TASK, task_id, now_ms=run.started_ms)  # type: ignore[arg-type]  # what is not bytes is rejected
-            args, kwargs = _arguments(opened.value if type(opened.value) is list else await _awaited(opened.value))
+            opened = self._codec.open(claim.untrusted, _TASK, task_id, now_ms=run.started_ms)  # type: ignore[arg-type]  # what is not bytes is rejected
+            value = opened.value
+            args, kwargs = _arguments(value if type(value) is list else await _awaited(value))
             head = TaskHead.unpack(opened.head) if opened.head else None
             if is_misplaced(task_id, run.partition):
                 raise Rejected("wrong-partition")
@@ -113,13 +115,14 @@ class Executor:
     async def _run(
         self, run: Run, opened: Opened, task: RegisteredTask[..., Any, Any], args: list[Any], kwargs: dict[str, Any]
     ) -> None:
-        if not await self._may_begin(run):
+        most = run.settings.max_tries
+        if most is not None and run.claim.tries >= most and not await self._may_begin(run, most):
             return
         run.worker_id = self._worker_id
         self._desk.begin(run)
         current_run.set(run)
         try:
-            value = await self._call(run, partial(task.fn, *args, **kwargs), is_async=task.is_async)
+            value = await self._call(run, task, args, kwargs)
         except _TooLate:
             self._settling.fail(run, EXPIRED)
         except NoThread:
@@ -162,22 +165,23 @@ class Executor:
             case None:
                 pass
 
-    async def _may_begin(self, run: Run) -> bool:
-        """Whether a try is left: one that a worker had claimed when it died, and had not begun, does not count."""
-        claim, most = run.claim, run.settings.max_tries
-        if most is None or claim.tries < most:
-            return True
+    async def _may_begin(self, run: Run, most: int) -> bool:
+        """Whether a last try is left: one that a worker had claimed when it died, and had not begun, does not count."""
+        claim = run.claim
         if claim.tries > most and claim.has_begun:
             self._settling.fail(run, WORKER_LOST)
             return False
         run.claim = claim._replace(tries=min(claim.tries, most))
         return await self._settling.begin(run)
 
-    async def _call(self, run: Run, fn: Callable[[], Any], *, is_async: bool) -> Any:
-        if is_async:
+    async def _call(
+        self, run: Run, task: RegisteredTask[..., Any, Any], args: list[Any], kwargs: dict[str, Any]
+    ) -> Any:
+        if task.is_async:
             self._start_clock(run)
-            return await fn()
-        return await _awaited(await self._threads.call(fn, partial(self._start_clock, run)))
+            return await task.fn(*args, **kwargs)
+        call = partial(task.fn, *args, **kwargs)
+        return await _awaited(await self._threads.call(call, partial(self._start_clock, run)))
 
     async def _succeed(self, run: Run, opened: Opened, value: Any) -> None:
         """Settle a returned value; one that cannot be serialized fails the task, which is not run again for that."""
@@ -251,9 +255,13 @@ def _arguments(value: Any) -> tuple[list[Any], dict[str, Any]]:
     """The two halves of a call; a genuine payload of another shape was not made by ``enqueue``."""
     if type(value) in _SEQUENCES and len(value) == 2:
         args, kwargs = value
-        if type(args) in _SEQUENCES and type(kwargs) is dict and all(type(name) is str for name in kwargs):
+        if type(args) in _SEQUENCES and type(kwargs) is dict and (not kwargs or _are_names(kwargs)):
             return args, kwargs
     raise Rejected("malformed")
+
+
+def _are_names(kwargs: dict[Any, Any]) -> bool:
+    return all(type(name) is str for name in kwargs)
 
 
 def _settings(task: RegisteredTask[..., Any, Any], head: TaskHead | None) -> tuple[TaskSettings, int]:

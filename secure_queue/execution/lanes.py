@@ -113,9 +113,10 @@ class Lanes:
         self._appetite.return_surplus(self._settling.hand_back)
 
     async def _look(self) -> float | None:
-        known = await self._storages.at(0).register(self._queue.partitions, self._fixed)
+        first = self._storages.at(0)
+        known = await first.register(self._queue.partitions, self._fixed)
         self._fixed = known.key_partitions
-        others = frozenset(known.untrusted_workers) - {self._settings.worker_id}
+        others = await first.untrusted_workers() - {self._settings.worker_id}
         if known.partitions > len(self._fetchers):
             _log.info("%d partitions are in use now", known.partitions)
         elif others == self._others:

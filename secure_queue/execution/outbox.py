@@ -43,8 +43,9 @@ class Tray(Generic[Item]):
 
     def add(self, item: Item) -> None:
         """Put *item* in; it is on its way as soon as the call in flight is done."""
+        if not self._items:
+            self._filled.set()
         self._items.append(item)
-        self._filled.set()
 
     def __len__(self) -> int:
         return len(self._items) + self._under_way

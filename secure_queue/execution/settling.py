@@ -34,6 +34,7 @@ UNKNOWN_FOR_MS = 60_000
 UNKNOWN_PAUSE_MS = 1_000
 MOST_UNKNOWN = 10_000
 
+_DONE = Outcome.DONE  # looked up once: a member of an Enum costs as much as a call
 _log = logging.getLogger("secure_queue.worker")
 
 
@@ -53,7 +54,7 @@ class Settling:
     def succeed(self, run: Run, task: Opened, value: bytes) -> None:
         """The task returned *value*, already serialized; raises ``UnserializableValue`` if it is too large."""
         claim = run.claim
-        head = ResultHead(Outcome.DONE, claim.tries, run.started_ms, now_ms(), task.issued_ms, self._worker_id)
+        head = ResultHead(_DONE, claim.tries, run.started_ms, now_ms(), task.issued_ms, self._worker_id)
         sealed = seal_done(self._codec, task, head, value, run.ttl_ms, run.settings)
         self._outboxes[run.partition].complete.add(End(claim.untrusted_id, claim.token, run.ttl_ms, sealed))
         self._desk.counters["completed"] += 1

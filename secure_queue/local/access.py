@@ -22,6 +22,8 @@ class Access:
     logins: Logins | None = None
     folder: Path = Path()
     """Where the ACL files of the servers and of the sentinels lie, if there are logins."""
+    user: str = APP
+    """Who an application is on a data server, if there are logins."""
 
     @property
     def server_acl(self) -> Path:
@@ -84,7 +86,7 @@ class Access:
         """What an application connects to; *kind* is ``""``, ``+sentinel`` or ``+cluster``."""
         scheme = f"redis{'s' if self.certificates else ''}{kind}"
         hosts = ",".join(f"{LOOPBACK}:{port}" for port in ports)
-        login = f"{APP}:{quote(self._password(APP), safe='')}@" if self.logins else ""
+        login = f"{self.user}:{quote(self._password(self.user), safe='')}@" if self.logins else ""
         query = self._query(kind)
         return f"{scheme}://{login}{hosts}{path}{'?' if query else ''}{query}"
 

@@ -41,6 +41,7 @@ _HEAD_LENGTH: Final = struct.Struct(">H")
 _NO_HEAD: Final = _HEAD_LENGTH.pack(0)
 _MAX_HEAD_BYTES: Final = 0xFFFF
 _NO_VALUE: Final = object()
+_ENCRYPTED: Final = int(Suite.AES_256_GCM)  # a member of an Enum costs more than the comparison
 _new_tuple: Final = tuple.__new__
 VALUED: Final = frozenset({Purpose.TASK, Purpose.RESULT, Purpose.STATE, Purpose.SCHEDULE})
 """The purposes whose messages carry values of the application; the others have nothing to hide."""
@@ -86,7 +87,7 @@ class Opened(NamedTuple):
     @property
     def is_encrypted(self) -> bool:
         """Whether the body could be read by key holders only."""
-        return self.suite == Suite.AES_256_GCM
+        return self.suite == _ENCRYPTED
 
     def __repr__(self) -> str:
         return f"<Opened key={self.key_id.hex()[:8]} serializer={self.serializer_id}>"
@@ -112,7 +113,7 @@ class Sealed(NamedTuple):
     @property
     def is_encrypted(self) -> bool:
         """Whether the body could be read by key holders only."""
-        return self.suite == Suite.AES_256_GCM
+        return self.suite == _ENCRYPTED
 
     def __repr__(self) -> str:
         return f"<Sealed purpose={self.purpose} key={self.key_id.hex()[:8]} serializer={self.serializer_id}>"

@@ -66,7 +66,8 @@ def _sentinel(
 ) -> Sentinel:
     if not master:
         raise TopologyError(
-            "the name that the sentinels watch is missing; write redis+sentinel://host1,host2/mymaster or sentinel_master="
+            "the name that the sentinels watch is missing; write redis+sentinel://host1,host2/mymaster, or sentinel_master="
+            " beside sentinel_nodes="
         )
     username, password = login(netloc, options)
     primary = Standalone(db=database(options.get("db"), db), username=username, password=password, tls=tls)

@@ -124,6 +124,11 @@ class RedisHandover:
                 found[place] |= {parent: sealed for parent, sealed in pairs if sealed is not None}
         return [(counts[place], found[place]) for place in range(len(questions))]
 
+    async def whose(self, task_id: bytes) -> tuple[bytes | int | None, bytes | int | None]:
+        keys = [self.keys.bucket(task_id), self.keys.result(task_id)]
+        task, result = cast("list[Any]", await self._run("whose", keys, [task_id, self._max_payload_bytes], DEADLINE_S))
+        return task, b"" if isinstance(result, bytes) and result.startswith(b"-") else result
+
     async def sleep(
         self, task_id: bytes, token: bytes, priority: str, *, look_ms: int, seen: int, drop: Sequence[bytes]
     ) -> bool:

@@ -21,6 +21,9 @@ PASSWORD: Final = "#SHA256-OF-THE-PASSWORD-IN-HEX"  # noqa: S105 - a blank to be
 
 _CONNECTION: Final = ("hello", "auth", "ping", "select", "client|setname", "evalsha", "script|load")
 _NEWER: Final = ("client|setinfo",)
+_TOO_NEW: Final = re.compile(r" \+(?:client\|setinfo|waitaof)(?= |$)")
+_SELECTOR: Final = re.compile(r"(?<= )\((\+.*?)\)(?= |$)")
+_BITS: Final = re.compile(r"%[RW]~")
 _CLUSTER: Final = ("cluster|info", "cluster|slots")
 _OPTIONS: Final = frozenset({"COUNT", "LIMIT", "NX", "PX", "WITHSCORES", "KEEPTTL"})
 """Upper-case words in the scripts that are arguments and no commands."""
@@ -61,6 +64,7 @@ class Rights:
     scripts: frozenset[str]
     commands: frozenset[str]
     kinds: tuple[str, ...]
+    asked_for: tuple[str, ...] = ()
     channels: bool = False
     appends_to_audit: bool = False
     waits_for_copies: bool = False
@@ -68,25 +72,27 @@ class Rights:
 
 _PRODUCER_KINDS: Final = (
     *("meta", "config", "wake", "ready", "due", "finished", "tasks", "result", "presence", "present"),
-    *("schedules", "fired", "workers", "leases", "results", "dead", "handed", "outbox", "workflow"),
+    *("schedules", "fired", "handed", "outbox", "workflow"),
 )
-_WORKER_KINDS: Final = ("aborts", "claim", "quarantine", "misfit")
+_WORKER_KINDS: Final = ("workers", "leases", "results", "dead", "aborts", "claim", "quarantine", "misfit")
+_SIGNS_OF_USE: Final = ("leases", "results", "dead", "ready", "due")
+"""A producer asks whether any of them is there before it registers its partitions; it reads nothing of them."""
 _PRODUCER_SCRIPTS: Final = frozenset(
     {
         *("enqueue", "watch", "announce", "register", "schedule"),
-        *("enqueue_linked", "follow", "keep_workflows", "look_up"),
+        *("enqueue_linked", "follow", "keep_workflows", "whose"),
     }
 )
 _WORKER_SCRIPTS: Final = frozenset(
     {
         *("claim", "begin", "complete", "bury", "give_back", "renew", "tick", "quarantine", "repair", "forget_gone"),
-        *("timetable", "fire"),
+        *("timetable", "fire", "staff"),
         *("outgoing", "deliver", "sent", "handed", "sleep", "forget_handed"),
     }
 )
 _ONLY_WITHIN_META: Final = frozenset({"hdel"})
 """What a producer calls to be let in by a full server, and must not call on tasks."""
-_ASKS_THE_REGISTER: Final = frozenset({"hlen", "zcard", "hget", "exists", "zrange"})
+_ASKS_THE_REGISTER: Final = frozenset({"hlen", "hget"})
 """What ``register`` calls for somebody who only asks how many partitions there are."""
 _AUDITOR_SCRIPTS: Final = frozenset(
     {"survey", "scan", "peek", "entries", "lost_results", "put_aside", "look_up", "who", "counts", "list_ids"}
@@ -103,6 +109,7 @@ RIGHTS: Final = {
         _PRODUCER_SCRIPTS,
         frozenset({"subscribe", "info"}),
         _PRODUCER_KINDS,
+        asked_for=_SIGNS_OF_USE,
         channels=True,
         waits_for_copies=True,
     ),
@@ -136,24 +143,31 @@ def rule(role: Role, keys: QueueKeys, dialect: Dialect, *, user: str, password: 
     *password* is ``>clear`` or ``#digest``.
     """
     rights = RIGHTS[role]
-    connection = (*_CONNECTION, *(_NEWER if dialect is Dialect.REDIS_7_2 else ()), *(_CLUSTER if cluster else ()))
+    connection = (*_CONNECTION, *_NEWER, *(_CLUSTER if cluster else ()))
     words = [user, "on", password, "resetkeys", "resetchannels", "-@all", *(f"+{name}" for name in connection)]
-    within = _ONLY_WITHIN_META if role is Role.PRODUCER and dialect.has_selectors else frozenset[str]()
+    within = _ONLY_WITHIN_META if role is Role.PRODUCER else frozenset[str]()
     words += [f"+{name}" for name in sorted((rights.commands | commands_of(rights.scripts)) - within)]
     words += [f"~{keys.pattern(kind).decode()}" for kind in rights.kinds]
     if rights.waits_for_copies:
-        words += ["+wait", *(["+waitaof"] if dialect is Dialect.REDIS_7_2 else [])]
+        words += ["+wait", "+waitaof"]
     if rights.channels:
         words.append(f"&{keys.pattern('done').decode()}")
-    if rights.appends_to_audit:
-        words += _append_only(keys, dialect)
     words += [f"(+{name} ~{keys.pattern('meta').decode()})" for name in within]
-    return " ".join(words)
+    if rights.asked_for:
+        words.append(f"(+exists {' '.join(f'%R~{keys.pattern(kind).decode()}' for kind in rights.asked_for)})")
+    if rights.appends_to_audit:
+        words.append(f"(+rpush %W~{keys.pattern('audit').decode()})")
+    return for_server(" ".join(words), dialect)
 
 
-def _append_only(keys: QueueKeys, dialect: Dialect) -> list[str]:
-    audit = keys.pattern("audit").decode()
-    return [f"(+rpush %W~{audit})"] if dialect.has_selectors else ["+rpush", f"~{audit}"]
+def for_server(rule: str, dialect: Dialect) -> str:
+    """The same rule in the words that the server knows.
+
+    One without selectors gives the commands in them on all keys of the rule, and all its commands on the keys in them.
+    """
+    if dialect is not Dialect.REDIS_7_2:
+        rule = _TOO_NEW.sub("", rule)
+    return rule if dialect.has_selectors else _SELECTOR.sub(lambda found: _BITS.sub("~", found[1]), rule)
 
 
 def commands_of(scripts: Iterable[str]) -> frozenset[str]:

@@ -19,6 +19,7 @@ _CREDENTIALS = re.compile(r"(?:(?<=://)|^(?!.*://)).*@")  # greedy: a password m
 _SECRET_OPTION = re.compile(r"((?:password|username)=)[^&#]*", re.IGNORECASE)
 _GROUP = re.compile(r"(rediss?\+[A-Za-z]+)://([^/?#]*)(.*)", re.IGNORECASE | re.DOTALL)
 _OPTIONS = ("db", "username", "password")
+USUAL_MASTER = "mymaster"
 
 
 def parse_url(url: str, redis_kwargs: Mapping[str, object] | None = None) -> Topology:
@@ -35,7 +36,7 @@ def which_servers(
     redis_kwargs: Mapping[str, object],
     *,
     sentinel_nodes: Sequence[Node] | None,
-    sentinel_master: str,
+    sentinel_master: str | None,
     sentinel_kwargs: Mapping[str, object],
     cluster_nodes: Sequence[Node] | None,
     default_url: str,
@@ -46,11 +47,16 @@ def which_servers(
     if len(given) > 1:
         raise TopologyError(f"{' and '.join(given)} each name the servers; give one of them")
     if sentinel_nodes is not None:
-        return sentinel_of(sentinel_nodes, sentinel_master, redis_kwargs, sentinel_kwargs)
-    if cluster_nodes is not None:
-        return cluster_of(cluster_nodes, redis_kwargs)
+        master = USUAL_MASTER if sentinel_master is None else sentinel_master
+        return sentinel_of(sentinel_nodes, master, redis_kwargs, sentinel_kwargs)
+    if sentinel_master is not None:
+        raise TopologyError(
+            "sentinel_master= goes with sentinel_nodes=; in a URL write redis+sentinel://host1,host2/name"
+        )
     if sentinel_kwargs:
         raise TopologyError("sentinel_kwargs= goes with sentinel_nodes=; in a URL write ?sentinel_password=…")
+    if cluster_nodes is not None:
+        return cluster_of(cluster_nodes, redis_kwargs)
     return parse_url(url or default_url, redis_kwargs)
 
 

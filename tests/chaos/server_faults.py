@@ -27,6 +27,19 @@ def primary_killed(back_after: float) -> Fault:
     return Fault(f"kill -9 of the primary, back after {back_after:g} s", strike)
 
 
+def primary_of_partition_killed(partition: int, back_after: float) -> Fault:
+    """``kill -9`` of the server that holds *partition*; those of the others live on if they are others."""
+
+    async def strike(scene: Scene) -> None:
+        await kill_for(await scene.place.primary(_slot_of(partition)), back_after)
+
+    return Fault(f"kill -9 of the primary of partition {partition}, back after {back_after:g} s", strike)
+
+
+def _slot_of(partition: int) -> int:
+    return slot_of(QueueKeys(QUEUE, ["normal"], partition).tag)
+
+
 def replica_killed(back_after: float) -> Fault:
     """``kill -9`` of one replica."""
 
@@ -127,10 +140,10 @@ def sentinels_silenced(seconds: float) -> Fault:
 
 
 def shard_lost(partition: int, seconds: float) -> Fault:
-    """``kill -9`` of the primary and the replica that hold *partition*; they are away until long after the load."""
+    """``kill -9`` of the primary and the replica that hold *partition*."""
 
     async def strike(scene: Scene) -> None:
-        slot = slot_of(QueueKeys(QUEUE, ["normal"], partition).tag)
+        slot = _slot_of(partition)
         primary = await scene.place.primary(slot)
         lost = [primary, *await scene.place.replicas(slot)]
         for node in lost:

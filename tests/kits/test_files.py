@@ -16,7 +16,9 @@ import yaml
 from typer.testing import CliRunner
 
 from secure_queue.cli import app, main
-from secure_queue.local.logins import SENTINEL_USERS, SERVER_USERS
+from secure_queue.local.logins import SENTINEL_USERS, SERVER_USERS, users_in
+from secure_queue.redis.keys import QueueKeys
+from secure_queue.redis.roles import Dialect, Role, rule
 from tests.tour.blocks import ROOT, blocks_of, missing_targets
 
 KITS = ["deploy", "sentinel", "cluster"]
@@ -61,13 +63,21 @@ def test_everything_that_is_mounted_or_started_exists(kit: str) -> None:
     assert len(set(own_data)) == len(own_data), "no two services share their data"
 
 
+def role_in_every_queue(role: Role, kit: str) -> str:
+    """What ``secure-queue acl`` prints for *role*, with ``*`` in place of a queue's name and of a password's digest."""
+    keys = QueueKeys("*", ("*",))
+    words = rule(role, keys, Dialect.REDIS_7_2, user=role, password="resetpass", cluster=kit == "cluster")
+    return f"user {words}"
+
+
 @pytest.mark.parametrize("kit", KITS)
-def test_the_acl_file_of_servers_says_what_a_local_topology_does(kit: str) -> None:
+def test_the_acl_file_of_servers_says_what_the_command_prints_and_a_local_topology_does(kit: str) -> None:
     kept = rules(ROOT / kit / "users.acl")
-    assert set(kept) <= set(SERVER_USERS)
-    missing = {rule.split()[1] for rule in set(SERVER_USERS) - set(kept)}
-    assert missing == {"deploy": {"replica", "sentinel"}, "sentinel": set(), "cluster": {"sentinel"}}[kit]
-    assert all("resetpass" in rule for rule in kept if not rule.startswith("user default")), "no password is in a kit"
+    roles = [role_in_every_queue(role, kit) for role in Role]
+    peers = {"deploy": [], "sentinel": ["replica", "sentinel"], "cluster": ["replica"]}[kit]
+    others = [line for line in SERVER_USERS if line.split()[1] in ("default", "admin", *peers)]
+    assert kept == [others[0], *roles, *others[1:]]
+    assert users_in(kept) == [*Role, "admin", *peers], "no password is in a kit"
 
 
 def test_the_acl_file_of_sentinels_says_what_a_local_topology_does() -> None:
@@ -153,8 +163,8 @@ def test_a_server_is_started_with_a_configuration_that_it_may_keep(
 
 def test_alerts_are_rules_with_an_expression_and_an_action() -> None:
     groups = yaml.safe_load((ROOT / "deploy" / "alerts.yaml").read_text())["groups"]
-    for rule in (rule for group in groups for rule in group["rules"]):
-        assert rule["expr"] and rule["labels"]["severity"] in ("page", "ticket") and rule["annotations"]["action"]
+    for alert in (alert for group in groups for alert in group["rules"]):
+        assert alert["expr"] and alert["labels"]["severity"] in ("page", "ticket") and alert["annotations"]["action"]
 
 
 def test_the_unit_stops_a_worker_in_peace() -> None:
@@ -162,3 +172,22 @@ def test_the_unit_stops_a_worker_in_peace() -> None:
     assert "KillSignal=SIGTERM" in unit and "RestartPreventExitStatus=2" in unit
     grace = int(re.findall(r"TimeoutStopSec=(\d+)", unit)[0])
     assert grace > 25, "longer than the default grace_period"
+
+
+@pytest.mark.parametrize("dialect", Dialect)
+def test_the_users_of_a_kit_are_written_for_an_older_server_too(
+    dialect: Dialect, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    into = tmp_path / "secrets"
+    words = ["secure-queue", "users", str(ROOT / "deploy" / "users.acl"), "--into", str(into), "--server", dialect]
+    monkeypatch.setattr("sys.argv", words)
+    with pytest.raises(SystemExit) as ended:
+        main()
+    assert ended.value.code == 0
+    text = (into / "users.acl").read_text()
+    assert ("(+exists %R~sq:{*/*}:leases " in text) is dialect.has_selectors
+    assert ("+waitaof" in text) is ("+client|setinfo" in text) is (dialect is Dialect.REDIS_7_2)
+    worker = next(line for line in text.splitlines() if line.startswith("user worker "))
+    keys = QueueKeys("*", ("*",))
+    printed = rule(Role.WORKER, keys, dialect, user="worker", password="resetpass", cluster=False)
+    assert re.sub(r" #[0-9a-f]{64}", "", worker) == f"user {printed}"

@@ -5,7 +5,9 @@ from __future__ import annotations
 import shutil
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import anyio
 import pytest
@@ -27,10 +29,11 @@ from secure_queue.local.logins import keep_logins, users_in
 from secure_queue.local.node import Node, speaks_tls
 from secure_queue.local.private import private_folder
 from secure_queue.local.survey import REPLICA, look
+from secure_queue.redis.roles import Role, for_server
 from secure_queue.redis.slots import slot_of
-from tests.servers import eventually, server_binary, started
+from tests.servers import PATIENCE, dialect_of, eventually, server_binary, started
 from tests.tour.blocks import ROOT
-from tests.worker.places import SECRET
+from tests.worker.places import SECRET, running
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(180)]
 QUEUE = "kit"
@@ -49,7 +52,8 @@ def text_of(kit: str, name: str) -> str:
 def kit_of(kind: type[Group], kit: str, folder: Path) -> Iterator[Group]:
     """A group that runs the files of *kit*."""
     private_folder(folder)
-    server_users = (ROOT / kit / "users.acl").read_text().splitlines()
+    dialect = dialect_of(server_binary())
+    server_users = [for_server(line, dialect) for line in (ROOT / kit / "users.acl").read_text().splitlines()]
     watching = ROOT / kit / "sentinel-users.acl"
     sentinel_users = watching.read_text().splitlines() if watching.exists() else []
     logins = keep_logins(folder / "passwords.json", ["replica", *users_in(server_users), *users_in(sentinel_users)])
@@ -65,16 +69,41 @@ def kit_of(kind: type[Group], kit: str, folder: Path) -> Iterator[Group]:
         yield group
 
 
-async def enqueue(url: str, *numbers: int) -> int:
-    """Enqueue tasks that no worker runs; say how many wait then."""
-    worker = Worker(url, queue_name=QUEUE, signing_secret=SECRET)
+def worker_as(role: Role, group: Group) -> Worker[None]:
+    """The application as it logs in for one part of its work."""
+    group.access = replace(group.access, user=role)
+    worker: Worker[None] = Worker(group.url, queue_name=QUEUE, signing_secret=SECRET, handle_signals=False)
+    worker.announces = role in (Role.PRODUCER, Role.WORKER)
 
-    @worker.task
-    async def wait_for_ever(number: int) -> None: ...
+    @worker.task(name="double", ttl=60)
+    async def double(number: int) -> int:
+        return 2 * number
 
-    async with worker:
-        await worker.enqueue_many([wait_for_ever.enqueue(number) for number in numbers])
-        return await worker.queue_size()
+    return worker
+
+
+async def enqueue(group: Group, *numbers: int) -> int:
+    """Enqueue tasks as a producer that no worker runs yet; say, as a dashboard, how many wait then."""
+    async with worker_as(Role.PRODUCER, group) as producer:
+        await producer.enqueue_many([producer.registry["double"].enqueue(number) for number in numbers])
+    async with worker_as(Role.DASHBOARD, group) as dashboard:
+        return await dashboard.queue_size()
+
+
+async def everybody_does_his_work(group: Group, waiting: int) -> None:
+    """What waits is run, looked at and put in order by its users, and no server has denied any of them anything."""
+    async with worker_as(Role.AUDITOR, group) as auditor:
+        assert (await auditor.audit()).codes["valid"] >= waiting
+    async with running(worker_as(Role.WORKER, group)), worker_as(Role.PRODUCER, group) as producer:
+        assert (await (await producer.registry["double"].enqueue(21)).result(PATIENCE)).result == 42
+    async with worker_as(Role.OPERATOR, group) as operator:
+        assert await operator.queue_size() == 0
+    for node in group.nodes:
+        assert [entry for entry in await node.command("ACL", "LOG") if _is_of_an_application(entry)] == []
+
+
+def _is_of_an_application(entry: Any) -> bool:
+    return as_dict(entry)[b"username"].decode() in set(Role)
 
 
 async def check_settings(node: Node, kit: str, name: str) -> None:
@@ -96,14 +125,14 @@ def test_deploy_starts_and_its_backup_is_restored(tmp_path: Path) -> None:
     async def back_up() -> None:
         [node] = group.nodes
         await check_settings(node, "deploy", "redis.conf")
-        assert await enqueue(group.url, 1, 2, 3) == 3
+        assert await enqueue(group, 1, 2, 3) == 3
         node.stop()
         node.start()
         await node.answering()
-        assert await enqueue(group.url) == 3, "what scripts have written is read again, although nobody is `default`"
+        assert await enqueue(group) == 3, "what scripts have written is read again, although nobody is `default`"
         await node.command("SAVE")
         shutil.copy(node.folder / "dump.rdb", tmp_path / "backup.rdb")
-        await enqueue(group.url, 4)
+        await enqueue(group, 4)
 
     with kit_of(StandaloneGroup, "deploy", tmp_path / "first") as group:
         run(back_up)
@@ -126,7 +155,8 @@ def test_deploy_starts_and_its_backup_is_restored(tmp_path: Path) -> None:
         file.write_text(text)
         node.start()
         await node.answering()
-        assert await enqueue(group.url) == 3, "what the backup held, read from the new append-only file"
+        assert await enqueue(group) == 3, "what the backup held, read from the new append-only file"
+        await everybody_does_his_work(group, 3)
 
     with kit_of(StandaloneGroup, "deploy", tmp_path / "second") as group:
         run(restore)
@@ -142,12 +172,12 @@ def test_sentinel_starts_fails_over_by_hand_and_takes_a_new_node(tmp_path: Path)
         assert isinstance(group, SentinelGroup)
         old, replaced, _ = group.servers
         await check_settings(old, "sentinel", "redis.conf")
-        assert await enqueue(group.url, 1, 2, 3) == 3
+        assert await enqueue(group, 1, 2, 3) == 3
         await eventually(lambda: has_copies(old, 2))
 
         await group.sentinels[0].command("SENTINEL", "FAILOVER", MASTER)
         await eventually(lambda: is_replaced(group, old))
-        assert await enqueue(group.url) == 3
+        assert await enqueue(group) == 3
         await eventually(lambda: follows(old), patience=60)
 
         victim = replaced if (await group.primary()) is not replaced else old
@@ -160,6 +190,7 @@ def test_sentinel_starts_fails_over_by_hand_and_takes_a_new_node(tmp_path: Path)
         await eventually(lambda: has_copies(primary, 2))
         await until_copied(primary, 2)
         assert b"keys=" in await victim.command("INFO", "keyspace"), "it has copied everything"
+        await everybody_does_his_work(group, 3)
 
     with kit_of(SentinelGroup, "sentinel", tmp_path / "kit") as group:
         run(steps)
@@ -183,18 +214,19 @@ def test_cluster_starts_fails_over_by_hand_and_moves_the_slot_of_a_queue(tmp_pat
         assert isinstance(group, ClusterGroup)
         old = await group.owner(SLOT)
         await check_settings(old, "cluster", "redis.conf")
-        assert await enqueue(group.url, 1, 2, 3) == 3
+        assert await enqueue(group, 1, 2, 3) == 3
         await eventually(lambda: has_copies(old, 1))
 
         replica = group.replicas[group.primaries.index(old)]
         await replica.command("CLUSTER", "FAILOVER")
         await eventually(lambda: owns(group, replica))
-        assert await enqueue(group.url) == 3
+        assert await enqueue(group) == 3
 
         target = next(node for node in group.primaries if node is not old)
         await move_slot(group, replica, target)
         assert await group.owner(SLOT) is target
-        assert await enqueue(group.url, 4) == 4
+        assert await enqueue(group, 4) == 4
+        await everybody_does_his_work(group, 4)
 
     with kit_of(ClusterGroup, "cluster", tmp_path / "kit") as group:
         run(steps)

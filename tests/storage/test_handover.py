@@ -193,6 +193,15 @@ async def test_junk_is_dropped_and_does_not_stand_for_a_parent(storage: RedisSto
     assert ids_of(await take(storage, token=b"w.3")) == [CHILD]
 
 
+async def test_which_enqueue_of_an_id_is_stored_is_told_by_the_task_or_its_result(storage: RedisStorage) -> None:
+    assert await storage.whose(PARENT) == (None, None)
+    await put_and_take(storage, PARENT, OTHER)
+    assert (await storage.whose(PARENT))[1] is None
+    await storage.complete([end(PARENT), End(OTHER, TOKEN, 0, RESULT)])
+    assert await storage.whose(PARENT) == (None, RESULT)
+    assert await storage.whose(OTHER) == (None, b"")
+
+
 async def test_nothing_stays_of_a_workflow_that_has_ended(storage: RedisStorage, link: Link) -> None:
     await finish(storage)
     found = await storage.outgoing()

@@ -99,10 +99,12 @@ VERBS: dict[str, tuple[Step, Step]] = {
     "sent": (waiting, lambda s: s.sent([A])),
     "deliver": (waiting, lambda s: s.deliver([Handover(B, A, b"result")], PATIENCE)),
     "handed": (waiting, lambda s: s.handed([Question(B, (A,))])),
+    "whose": (running, lambda s: s.whose(A)),
     "sleep": (woken, lambda s: s.sleep(A, TOKEN, "low", look_ms=LONG, seen=1, drop=[b"junk"])),
     "forget_handed": (waiting, lambda s: s.forget_handed([A, B])),
     "forget": (buried, lambda s: s.forget(A)),
     "register": (registered, lambda s: s.register(8, None)),
+    "untrusted_workers": (running, lambda s: s.untrusted_workers()),
     "shrink": (registered, lambda s: s.shrink(4, 2)),
 }
 
@@ -165,7 +167,6 @@ IGNORES_THE_TYPE = {
     "abort running": ("leases",),
     "look_up": ("meta",),  # declared for one layout of all scripts, not read
     "watch": ("meta",),
-    "register": ("leases", "results", "dead", "ready:", "due:"),  # whatever is there means that the queue is in use
 }
 
 

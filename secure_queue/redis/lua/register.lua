@@ -1,13 +1,11 @@
--- register: notes how many partitions somebody uses, and tells how many are used at all and who works on them. A caller
--- who uses 0 only asks, and nothing is written.
--- KEYS  1 config (hash)   2 meta (hash)   3 workers (zset)   4 leases (zset)   5 results (zset)   6 dead (zset)   then for each priority: ready (list), due (zset)
--- ARGV  1 partitions of the caller   2 partitions of ids of one's own, as the caller knows them (0: not yet)   3 most partitions   4 ms that the register is kept
--- Returns {partitions, partitions of ids of one's own, then the workers that have shown themselves lately}
-local config, meta, workers = KEYS[1], KEYS[2], KEYS[3]
+-- register: notes how many partitions somebody uses, and tells how many are used at all. A caller who uses 0 only asks,
+-- and nothing is written.
+-- KEYS  1 config (hash)   2 meta (hash)
+-- ARGV  1 partitions of the caller   2 partitions of ids of one's own, as the caller knows them (0: not yet)   3 most partitions   4 ms that the register is kept   5 1 if the first partition holds something already, else 0
+-- Returns {partitions, partitions of ids of one's own}
+local config, meta = KEYS[1], KEYS[2]
 local wanted, known, most, kept = tonumber(ARGV[1]), tonumber(ARGV[2]), tonumber(ARGV[3]), tonumber(ARGV[4])
-local MOST_WORKERS, LONGEST_WORKER = 1000, 64
 expect('hash', config, meta)
-expect('zset', workers)
 
 local function stored(field)
   local number = tonumber(redis.call('HGET', config, field) or '')
@@ -16,7 +14,7 @@ end
 
 -- Ids of one's own stay where they have been from the first use of the queue on, however many partitions there are later.
 -- In a queue that was used before it had a register, or whose users said that they have one partition, that is the first.
-local was_used = redis.call('HGET', meta, 'key_partitions') == '1' or redis.call('EXISTS', unpack(KEYS, 4)) > 0
+local was_used = redis.call('HGET', meta, 'key_partitions') == '1' or ARGV[5] == '1'
 local before, fixed = stored('partitions'), stored('key_partitions')
 local by_key = fixed or (known > 0 and known) or (was_used and 1) or math.max(wanted, 1)
 local partitions = math.max(before or 1, wanted, by_key)     -- what ids of one's own lead to is served
@@ -33,8 +31,4 @@ if wanted > 0 then
   end
 end
 
-local reply = {partitions, by_key}
-for _, worker in ipairs(redis.call('ZRANGE', workers, 0, MOST_WORKERS - 1)) do
-  reply[#reply + 1] = string.sub(worker, 1, LONGEST_WORKER)
-end
-return reply
+return {partitions, by_key}

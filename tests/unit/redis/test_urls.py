@@ -164,7 +164,7 @@ def test_sentinels_speak_tls_like_the_servers_unless_told_otherwise(options: str
 
 
 def flat(**given: Any) -> Topology:
-    options: dict[str, Any] = {"sentinel_nodes": None, "cluster_nodes": None, "sentinel_master": "mymaster"}
+    options: dict[str, Any] = {"sentinel_nodes": None, "cluster_nodes": None, "sentinel_master": None}
     url = given.pop("url", None)
     kwargs = given.pop("redis_kwargs", {})
     return which_servers(url, kwargs, **(options | {"sentinel_kwargs": {}, "default_url": "redis://default"} | given))
@@ -192,6 +192,10 @@ def test_flat_arguments_name_the_servers_too() -> None:
         ({"url": "redis://h", "cluster_nodes": ["h"]}, "give one of them"),
         ({"sentinel_nodes": ["h"], "cluster_nodes": ["h"]}, "give one of them"),
         ({"sentinel_kwargs": {"password": "pw"}}, "sentinel_nodes="),
+        ({"sentinel_kwargs": {"password": "pw"}, "cluster_nodes": ["h"]}, "sentinel_nodes="),
+        ({"sentinel_master": "mymaster"}, "sentinel_nodes="),
+        ({"url": "redis+sentinel://h/one", "sentinel_master": "another"}, "sentinel_nodes="),
+        ({"cluster_nodes": ["h"], "sentinel_master": "mymaster"}, "sentinel_nodes="),
         ({"sentinel_nodes": []}, "list of nodes"),
         ({"cluster_nodes": "h:1"}, "list of nodes"),
         ({"sentinel_nodes": ["h"], "sentinel_kwargs": {"colour": "red"}}, "unknown option 'sentinel_colour'"),
