@@ -8,6 +8,7 @@ from contextlib import suppress
 from secure_queue import names
 from secure_queue.audit.classify import Classifier, Stored
 from secure_queue.audit.findings import Kind
+from secure_queue.edges import read_children
 from secure_queue.errors import KeyRingError, Rejected
 from secure_queue.payload.codec import Codec, Purpose
 from secure_queue.payload.failures import from_plain, rebuild
@@ -73,6 +74,7 @@ def values(data: bytes) -> None:
         JsonSerializer().loads,
         TaskHead.unpack,
         ResultHead.unpack,
+        read_children,
         lambda packed: rebuild(from_plain(unpack_plain(packed)), {"ValueError": ValueError}),
         RestrictedPickle(static_scan=True).loads,
     ):
