@@ -29,7 +29,7 @@ attack: .venv/installed       ## every attack of the acceptance list, and which 
 	$(BIN)/python -m pytest -m attack --numprocesses 2 --dist worksteal $(ARGS)
 
 fuzz: .venv/fuzz              ## a million inputs for everything that reads stored bytes; ARGS are libFuzzer's
-	$(BIN)/python -m tests.fuzz -runs=1000000 $(ARGS)
+	$(BIN)/python -m tests.fuzz 1000000 $(ARGS)
 
 .venv/fuzz: .venv/installed
 	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --editable '.[fuzz]' >&2

@@ -20,11 +20,7 @@ BATCHES, SHORTEST_S = 25, 0.004
 
 def costs() -> dict[str, dict[str, float]]:
     """Suite and size → µs to seal, to open (with msgpack), and for both; one task and one result are twice that."""
-    return {
-        f"{suite.word}, {name}": _cost(_codec(suite), size, encrypt=suite is Suite.AES_256_GCM)
-        for suite in Suite
-        for name, size in SIZES.items()
-    }
+    return {f"{suite.word}, {name}": cost(suite, size) for suite in Suite for name, size in SIZES.items()}
 
 
 def _codec(suite: Suite) -> Codec:
@@ -32,7 +28,9 @@ def _codec(suite: Suite) -> Codec:
     return Codec(KeyRing([Key(generate_key("bench", kind=kind))]), "bench", MsgpackSerializer())
 
 
-def _cost(codec: Codec, size: int, *, encrypt: bool) -> dict[str, float]:
+def cost(suite: Suite, size: int) -> dict[str, float]:
+    """One line of the table."""
+    codec, encrypt = _codec(suite), suite is Suite.AES_256_GCM
     value = MsgpackSerializer().dumps(os.urandom(size))
     jti = os.urandom(16)
 
@@ -40,12 +38,12 @@ def _cost(codec: Codec, size: int, *, encrypt: bool) -> dict[str, float]:
         return codec.seal(Purpose.TASK, TASK_ID, "send", b"", value, now_ms=NOW_MS, jti=jti, encrypt=encrypt)
 
     sealed = seal()
-    sealing = _us(seal)
-    opening = _us(lambda: codec.open(sealed, Purpose.TASK, TASK_ID, now_ms=NOW_MS))
+    sealing = microseconds(seal)
+    opening = microseconds(lambda: codec.open(sealed, Purpose.TASK, TASK_ID, now_ms=NOW_MS))
     return {"seal": sealing, "open": opening, "both": round(sealing + opening, 2)}
 
 
-def _us(call: Callable[[], object]) -> float:
+def microseconds(call: Callable[[], object]) -> float:
     """The median over batches of processor time, so that neighbours on the machine count as little as possible."""
     times = 1
     while _batch(call, times) < SHORTEST_S:

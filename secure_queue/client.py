@@ -20,6 +20,7 @@ from secure_queue.errors import (
     TaskNotFound,
 )
 from secure_queue.evidence import Evidence, Scannable
+from secure_queue.frames import opened_without_frames
 from secure_queue.outcomes import abort_mark, aborted_result, read_result
 from secure_queue.partitions import is_generated, slices
 from secure_queue.payload.codec import Codec, Sealed
@@ -124,6 +125,7 @@ class Client:
         ref = task.jti if genuine else None
         return await self.result(task.id, timeout, function=task.fn_name, ref=ref)
 
+    @opened_without_frames
     async def result(
         self,
         task_id: str,
@@ -161,6 +163,7 @@ class Client:
         """All that is stored of one task."""
         return await (await self.storage_of(task_id)).look_up(task_id.encode())
 
+    @opened_without_frames
     async def status(self, task_id: str) -> TaskStatus:
         """Where a task stands; a finished one is verified first (``Rejected``)."""
         record = await self.look_up(task_id)
@@ -240,6 +243,7 @@ class Client:
             priority = self._queue.default_priority
         return NewTask(task.task_id.encode(), sealed, 0, priority)
 
+    @opened_without_frames
     async def info(self, task_id: str) -> TaskInfo | None:
         """What is stored of an unfinished task; None if there is none. Raises ``Rejected``."""
         record = await self.look_up(task_id)
@@ -259,6 +263,7 @@ class Client:
         status = _STATUS[record.standing]
         return TaskInfo(task_id, opened.function, opened.issued_ms, tuple(args), kwargs, record.tries, due, status)
 
+    @opened_without_frames
     async def abort(self, task_id: str, timeout: float | timedelta) -> bool:
         """Stop a task wherever it is; True once it is known to have stopped without finishing."""
         storage = await self.storage_of(task_id)

@@ -9,6 +9,7 @@ from secure_queue import names
 from secure_queue.client import Client
 from secure_queue.clock import now_ms
 from secure_queue.errors import Rejected, TaskFailed, TaskNotFound
+from secure_queue.frames import opened_without_frames
 from secure_queue.listing import BrokenTask
 from secure_queue.storage import Record, Standing
 
@@ -48,6 +49,7 @@ class DeadLetters:
                 continue
         return rows
 
+    @opened_without_frames
     async def show(self, task_id: str) -> DeadLetter:
         """One dead letter; raises ``TaskNotFound`` or ``Rejected``."""
         record = await self._record(task_id)
@@ -65,6 +67,7 @@ class DeadLetters:
             result.worker_id,
         )
 
+    @opened_without_frames
     async def retry(self, task_id: str) -> None:
         """Verify task and failure and put the task back with all its tries and a new lifetime; its arguments stay closed."""
         record = await self._record(task_id)

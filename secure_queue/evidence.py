@@ -97,6 +97,10 @@ class Scannable(Protocol):
         """Those ids whose result is gone although the index says that its time is not over."""
         ...
 
+    async def ends_of(self, task_id: bytes) -> tuple[bytes | int | None, bytes | int | None, bytes | int | None]:
+        """What is stored of one task, each as ``peek`` tells it: the task, its failure, its result."""
+        ...
+
     async def put_aside(self, after: bytes) -> tuple[bytes, list[PutAside]]:
         """The next entries of the quarantine after *after* (b"" for the first) and where they end; empty at the end."""
         ...

@@ -6,7 +6,8 @@ A ring that comes from a file is read anew when the file changes, so that a rota
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 
 from secure_queue.errors import KeyRingError
@@ -37,11 +38,22 @@ class LiveKeys:
         self.ring = ring
         self.file = file
         self._listeners: list[Callable[[KeyRing], object]] = []
+        self._conditions: list[Callable[[KeyRing], object]] = []
         self._stamp: Stamp | None = None  # so the first look reads once more what may have changed since the start
 
     def tell(self, listener: Callable[[KeyRing], object]) -> None:
         """Call *listener* with every new ring; one that it cannot use (``KeyRingError``) is not taken."""
         self._listeners.append(listener)
+
+    @contextmanager
+    def that_pass(self, condition: Callable[[KeyRing], object]) -> Iterator[None]:
+        """While the context is open the ring passes *condition* (else ``KeyRingError``): this one, and each new one."""
+        condition(self.ring)
+        self._conditions.append(condition)
+        try:
+            yield
+        finally:
+            self._conditions.remove(condition)
 
     def look(self) -> bool:
         """Read the file again if it has changed since the last look; say whether there is a new ring.
@@ -55,8 +67,8 @@ class LiveKeys:
             ring = self._read(self.file)
             if _facts(ring) == _facts(self.ring):
                 return False
-            for listener in self._listeners:
-                listener(ring)
+            for hear in (*self._conditions, *self._listeners):
+                hear(ring)
         except KeyRingError as error:
             _audit_log.error("the key file has changed and cannot be used; the keys stay as they were: %s", error)
             return False

@@ -16,13 +16,14 @@ from secure_queue.audit.log_check import LogCheck, LogReport
 from secure_queue.audit.quarantine import Kept, Quarantine, partition_of
 from secure_queue.audit.report import AuditReport, collect
 from secure_queue.audit.reseal import RESEALED, Resealer
-from secure_queue.audit.scan import scan
+from secure_queue.audit.scan import scan, scan_beside
 from secure_queue.client import Client
 from secure_queue.clock import now_ms
 from secure_queue.doctor.examine import Patient, examine
 from secure_queue.doctor.report import DoctorReport
 from secure_queue.evidence import Evidence
 from secure_queue.execution.ticker import every
+from secure_queue.frames import opened_without_frames
 from secure_queue.keyring import LOOK_S, LiveKeys
 from secure_queue.payload.codec import Codec, Purpose, Sealed
 from secure_queue.payload.keys import KeyRing
@@ -72,7 +73,7 @@ class Oversight(ABC):
         return report
 
     async def audit_task(self, task_id: str) -> list[Finding]:
-        """What is stored of one task, in every place that can hold something of it; empty if there is nothing."""
+        """What is stored of one task or schedule, in every place that can hold it; empty if there is nothing."""
         name = names.task_id(task_id).encode()
         records = await self._client().routes.everywhere(lambda storage: storage.look_up(name))
         found = [
@@ -85,6 +86,7 @@ class Oversight(ABC):
             )
             if untrusted is not None
         ]
+        found += await scan_beside(await self._client().scannables(), self._classifier(), name)
         return found + [kept.finding async for kept in self.quarantined() if kept.finding.id == task_id]
 
     def _classifier(self) -> Classifier:
@@ -117,6 +119,7 @@ class Oversight(ABC):
         """One entry and its bytes, which may be anything; raises ``TaskNotFound``."""
         return await (await self._quarantine_of(entry)).show(entry)
 
+    @opened_without_frames
     async def release(self, entry: str, *, attest: str | None = None) -> str:
         """Put a task that was put aside back into the queue under a fresh seal, and say which it was.
 

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import logging
 import os
 from dataclasses import dataclass
 from typing import Final, Protocol
 
 from secure_queue.clock import now_ms
-from secure_queue.errors import Rejected
+from secure_queue.errors import KeyRingError, Rejected
 from secure_queue.evidence import Evidence
 from secure_queue.names import printable, stored_task_id
 from secure_queue.payload.codec import Codec, Purpose
@@ -20,6 +21,8 @@ PRODUCER, WORKER = "producer", "worker"
 _LIFETIME_S: Final = 60
 _FUNCTION: Final = "secure_queue.presence"
 _ROLE, _SINCE_MS, _KEYS = 1, 2, 3
+
+_log = logging.getLogger("secure_queue.audit")
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,11 +60,26 @@ class Announcer:
         self._name = f"{worker_id}.{os.urandom(4).hex()}"
         self._role = role
         self._since_ms = now_ms()
+        self._silent: KeyRing | None = None
 
     async def tick(self) -> None:
-        """Say it once."""
+        """Say it once; with a ring that may not sign this say nothing, and that to the log once."""
+        ring = self._keys.ring
+        if ring is self._silent:
+            return
+        try:
+            sealed = self._sealed()
+        except KeyRingError as error:
+            self._silent = ring
+            _log.warning("`keys status` cannot show this process, so watch its keys in another way: %s", error)
+            return
+        await self._evidence.announce(self._name, sealed, GONE_AFTER_MS)
+        if self._role == WORKER:  # a producer has no right to delete anything
+            await self._evidence.forget_gone()
+
+    def _sealed(self) -> bytes:
         keys = [[key.key_id.hex(), key.state.value] for key in self._keys.ring.keys]
-        sealed = self._codec.seal(
+        return self._codec.seal(
             Purpose.STATE,
             self._name,
             _FUNCTION,
@@ -72,9 +90,6 @@ class Announcer:
             lifetime_s=_LIFETIME_S,
             serializer_id=MSGPACK_ID,
         )
-        await self._evidence.announce(self._name, sealed, GONE_AFTER_MS)
-        if self._role == WORKER:  # a producer has no right to delete anything
-            await self._evidence.forget_gone()
 
 
 async def living(evidence: Evidence, codec: Codec) -> list[Process]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from datetime import timedelta
 from pathlib import Path
 from typing import cast
@@ -32,8 +32,8 @@ MOST_SEATS = 10_000
 class Environment:
     """What the environment says; None where a variable is not set."""
 
-    url: str | None
-    keys: str | None
+    url: str | None = field(repr=False)
+    keys: str | None = field(repr=False)
     keys_file: str | None
     audit_key: str | None = None
 

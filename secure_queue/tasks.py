@@ -40,7 +40,7 @@ class TaskStatus(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class TaskContext:
-    """What a running task may know about its own run; ``idempotency_key`` is equal for every run of one enqueue.
+    """What a running task may know about its own run; ``idempotency_key`` is equal for every run of one enqueue or firing.
 
     ``fire_time`` is the moment of the firing that a schedule runs it for, None for other tasks.
     """

@@ -29,6 +29,7 @@ from secure_queue.durability import durability_policy
 from secure_queue.errors import SecureQueueError
 from secure_queue.execution.engine import DRAIN, STOP, Engine
 from secure_queue.execution.shutdown import received_signals
+from secure_queue.frames import configured_without_frames
 from secure_queue.keyring import auditor_of, codec_of, keys_for
 from secure_queue.lifespan import made_by, no_lifespan
 from secure_queue.oversight import Oversight
@@ -83,6 +84,7 @@ class Worker(Access, Oversight, Generic[C]):
     _is_running: bool = False
     _asked: int = 0
 
+    @configured_without_frames
     def __init__(
         self,
         redis_url: str | None = None,
@@ -277,13 +279,12 @@ class Worker(Access, Oversight, Generic[C]):
             raise SecureQueueError("this worker object runs tasks already; use another one, or a higher concurrency")
         self._is_running = True
         try:
-            with ExitStack() as handlers:
+            with self._live_keys.that_pass(self._codec.check_answers), ExitStack() as handlers:
                 await to_its_end(partial(self._run, handlers, task_status), self.stop)
         finally:
             self._is_running, self._asked = False, 0  # what was asked of this run is not asked of the next
 
     async def _run(self, handlers: ExitStack, ready: TaskStatus[None], scope: anyio.CancelScope) -> None:
-        self._codec.check_answers()
         async with self._host as topology, self._connected(WORKER) as storages, made_by(self._lifespan) as context:
             scope.shield = True  # from here on a cancellation is an order to wind down
             engine = self._engine = Engine(

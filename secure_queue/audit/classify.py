@@ -88,6 +88,20 @@ class Classifier:
         finding = self._finding(stored, code, detail)
         return finding if parsed is None else self._with_claims(finding, parsed)
 
+    def answers(
+        self, task_id: bytes, untrusted_task: bytes | int, untrusted_result: bytes | int, *, now_ms: int
+    ) -> bool:
+        """Whether both are genuine and the result is that of this very message, which then has been finished before."""
+        name = names.stored_task_id(task_id)
+        if name is None or isinstance(untrusted_task, int) or isinstance(untrusted_result, int):
+            return False
+        try:
+            task = self._codec.verify_late(untrusted_task, Purpose.TASK, name, now_ms=now_ms)
+            self._codec.verify(untrusted_result, Purpose.RESULT, name, now_ms=now_ms, ref=task.jti)
+        except Rejected:
+            return False
+        return True
+
     def put_aside(self, stored: Stored, *, reason: bytes, whole_size: int, now_ms: int) -> Finding:
         """What an entry of the quarantine is now; it does no harm there, so it is never worse than a warning."""
         cut = isinstance(stored.untrusted, bytes) and whole_size > len(stored.untrusted)

@@ -40,6 +40,7 @@ class Code(StrEnum):
     UNSIGNED = "unsigned"
     BAD_SIGNATURE = "bad-signature"
     MOVED = "moved"
+    REPEATED = "repeated"
     DANGEROUS_PICKLE = "dangerous-pickle"
     UNKNOWN_KEY = "unknown-key"
     REVOKED_KEY = "revoked-key"
@@ -60,6 +61,7 @@ _NOT_A_WARNING: Final = {
     Code.UNSIGNED: Severity.CRITICAL,
     Code.BAD_SIGNATURE: Severity.CRITICAL,
     Code.MOVED: Severity.CRITICAL,
+    Code.REPEATED: Severity.CRITICAL,
     Code.DANGEROUS_PICKLE: Severity.CRITICAL,
 }
 

@@ -102,6 +102,7 @@ class Journal:
         self._lost = 0
         self._checkpoint_ms = 0
         self._held_until_ms = 0
+        self._cannot_seal = False
 
     def note(self, event: str, **facts: str | bytes | int) -> None:
         """Note an event; texts are escaped and cut, so that none brings a line or a payload into the log."""
@@ -110,9 +111,14 @@ class Journal:
             return
         try:
             self._note(event, facts)
+            self._cannot_seal = False
         except SecureQueueError as error:  # a key that may not sign this must not end what is going on
             self._lost += 1
-            _log.error("a security event could not be sealed for the audit log: %s", error)
+            if not self._cannot_seal:
+                _log.error(
+                    "security events cannot be sealed for the audit log, from now on they are counted: %s", error
+                )
+            self._cannot_seal = True
 
     def _note(self, event: str, facts: Mapping[str, str | bytes | int]) -> None:
         if self._chain.seq == 0:

@@ -120,7 +120,7 @@ class LogCheck:
         value = self._codec.verify(untrusted, Purpose.AUDIT, chain, now_ms=now_ms(), function=FUNCTION).value
         body = unpack_plain(value)
         match body:
-            case {1: int(), 2: bytes(), 3: dict()}:
+            case {1: int(), 2: bytes(), 3: dict()} if all(type(body.get(key, b"")) is bytes for key in (MAC, ESCROW)):
                 return chain, body
         raise Rejected("malformed")
 
@@ -141,8 +141,13 @@ class LogCheck:
         self.report.forward_secure += forward
 
     def _check_mac(self, progress: _Progress, body: dict[int, Any], *, gap: int) -> bool:
-        """Whether the MAC was checked; it is only where there is one and the auditor is here."""
-        if self._private is None or MAC not in body:
+        """Whether the MAC was checked: it is where there is one and the auditor is here. None may leave it out later."""
+        if MAC not in body:
+            if progress.mac:
+                raise Rejected("bad-mac")
+            return False
+        if self._private is None:
+            progress.mac = body[MAC]
             return False
         if ESCROW in body and body[SEQ] == 0:
             progress.key = open_with(self._private, body[ESCROW])

@@ -61,6 +61,11 @@ async def scan(stores: Sequence[Scannable], classifier: Classifier, rate: float 
             await pace.keep(len(step))
 
 
+async def scan_beside(stores: Sequence[Scannable], classifier: Classifier, task_id: bytes) -> list[Finding]:
+    """What is stored under one id beside tasks, results and failures: a schedule, an order to abort."""
+    return [finding for store in stores for finding in await _Walk(store, classifier).beside(task_id)]
+
+
 class _Walk:
     def __init__(self, store: Scannable, classifier: Classifier) -> None:
         self._store = store
@@ -80,6 +85,12 @@ class _Walk:
                         yield step
             if cursor == _START:
                 return
+
+    async def beside(self, task_id: bytes) -> list[Finding]:
+        """The fields of one name in the hashes that hold one kind of payload."""
+        keys = [key for key in await self._store.fixed_keys() if key.structure in _ONE_KIND and key.sound]
+        field = StoredField(task_id, 0, None, False)
+        return [finding for key in keys for finding in await self._field(key, field)]
 
     async def _look_into(self, key: StoredKey) -> Steps:
         yield _about_key(key)
@@ -188,9 +199,21 @@ class _Walk:
             task_ids = [task_id for task_id, _ in found if names.stored_task_id(task_id)]
             bad = [finding for task_id, _ in found for finding in _about_entry(key, task_id, True)]
             lost = await self._store.lost_results(task_ids)
-            yield bad + [
+            bad += [
                 _note(Code.ORPHAN_ID, Kind.ENTRY, task_id, "its result is gone before its time") for task_id in lost
             ]
+            yield bad + [finding for task_id, stored in found if stored for finding in await self._repeated(task_id)]
+
+    async def _repeated(self, task_id: bytes) -> list[Finding]:
+        """A task that stands beside its own result was put back after its run; a dead letter stands there by right."""
+        task, failure, result = await self._store.ends_of(task_id)
+        if task is None or result is None or failure is not None:
+            return []
+        if not self._classifier.answers(task_id, task, result, now_ms=now_ms()):
+            return []
+        return [
+            _note(Code.REPEATED, Kind.ENTRY, task_id, "it has been finished before: its own result is stored beside it")
+        ]
 
 
 def _about_entry(key: StoredKey, task_id: bytes, stored: bool) -> list[Finding]:

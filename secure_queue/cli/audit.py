@@ -94,13 +94,13 @@ def check(
 @audit.command("show")
 def show_(
     target: Target,
-    task_id: Annotated[str, typer.Argument(metavar="ID", help="The id of the task.")],
+    task_id: Annotated[str, typer.Argument(metavar="ID", help="The id of a task or a schedule.")],
     json: Annotated[bool, typer.Option("--json", help="Print one JSON object.")] = False,
 ) -> None:
-    """Show what is stored of one task, in every place, without its payload."""
+    """Show what is stored of one task or schedule, in every place, without its payload."""
     findings = ask(target, lambda worker: worker.audit_task(task_id))
     if not findings:
-        raise TaskNotFound(f"nothing is stored of task {printable(task_id)}")
+        raise TaskNotFound(f"nothing is stored under {printable(task_id)}")
     if json:
         say_json({"findings": [finding.to_plain() for finding in findings]})
     else:

@@ -76,7 +76,7 @@ class Run:
             settings.timeout_s,
             settings.ttl_s,
             self.claim.priority,
-            task.jti.hex(),
+            task.jti.hex() if self.fire_ms is None else task.task_id,  # a firing that is made again is sealed anew
             self.worker_id,
             None if self.fire_ms is None else datetime.fromtimestamp(self.fire_ms / 1000, UTC),
         )

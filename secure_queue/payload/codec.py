@@ -141,7 +141,10 @@ class Codec:
 
     def use(self, ring: KeyRing) -> None:
         """Seal and open with *ring* from the next call on."""
-        self._seal = QueueSeal(ring, self._queue, self.limits, self.habits.encrypted)
+        self._seal = self._seal_of(ring)
+
+    def _seal_of(self, ring: KeyRing) -> QueueSeal:
+        return QueueSeal(ring, self._queue, self.limits, self.habits.encrypted)
 
     def key_id_for(self, purpose: Purpose, encrypt: bool | None = None) -> bytes:
         """The id of the key that seals such messages; raises ``KeyRingError`` if there is none."""
@@ -254,11 +257,15 @@ class Codec:
         moment_ms = min(parse_envelope(untrusted).expires_ms or now_ms, now_ms)
         return self.open(untrusted, purpose, task_id, now_ms=moment_ms, ref=ref)
 
-    def check_answers(self) -> None:
-        """Raise ``KeyRingError`` unless every task that opens here can be answered by a result as safe as itself."""
-        self._seal.signer(Purpose.RESULT, False)
-        if self.habits.encrypted or self._seal.can_open(Purpose.TASK, Suite.AES_256_GCM):
-            self._seal.signer(Purpose.RESULT, True)
+    def check_answers(self, ring: KeyRing | None = None) -> None:
+        """Raise ``KeyRingError`` unless every task that opens can be answered by a result as safe as itself.
+
+        It opens with the ring in use, or with another *ring* that may come to be used.
+        """
+        seal = self._seal if ring is None else self._seal_of(ring)
+        seal.signer(Purpose.RESULT, False)
+        if self.habits.encrypted or seal.can_open(Purpose.TASK, Suite.AES_256_GCM):
+            seal.signer(Purpose.RESULT, True)
 
 
 def split_body(body: bytes) -> tuple[bytes, Any]:

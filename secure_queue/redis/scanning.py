@@ -20,6 +20,7 @@ FIELDS_PER_STEP = 200
 IDS_PER_STEP = 500
 PUT_ASIDE_PER_STEP = 100
 LAST_STREAM_ID = b"18446744073709551615-18446744073709551615"
+FAILURE = b"!d"
 LONGEST_NAME = 300
 """More than any id and its mark have; what is longer is no id, and is cut."""
 
@@ -66,6 +67,11 @@ class RedisScan:
     async def lost_results(self, task_ids: Sequence[bytes]) -> list[bytes]:
         keys = [self._keys.results, *(self._keys.result(task_id) for task_id in task_ids)]
         return list(await self._run("lost_results", keys, list(task_ids)) or ())
+
+    async def ends_of(self, task_id: bytes) -> tuple[bytes | int | None, bytes | int | None, bytes | int | None]:
+        bucket = self._keys.bucket(task_id)
+        task, failure = await self.peek(bucket, task_id), await self.peek(bucket, FAILURE + task_id)
+        return task, failure, await self.peek(self._keys.result(task_id))
 
     async def put_aside(self, after: bytes) -> tuple[bytes, list[PutAside]]:
         if after == LAST_STREAM_ID:  # anybody may write that one, and nothing comes after it

@@ -15,7 +15,7 @@ from secure_queue import ConfigurationError, TaskStatus, Worker
 from secure_queue.redis.connect import open_link
 from secure_queue.redis.keys import QueueKeys
 from secure_queue.redis.link import Link
-from secure_queue.redis.roles import Role
+from secure_queue.redis.roles import Dialect, Role
 from secure_queue.redis.storage import RedisStorage
 from secure_queue.redis.topology import Standalone
 from secure_queue.scheduling import ScheduleInfo
@@ -35,26 +35,33 @@ def guarded(no_server_left: None) -> Iterator[Server]:
     """A server that knows the five roles."""
     with Server(appendonly="no") as server:
         worker: Worker[None] = Worker("memory://", queue_name=QUEUE)
-        for role in Role:
-            rule = worker.access_rule(role, user=role.value, password=f">{PASSWORD}", dialect=dialect_of(server.binary))
-            _set_user(server, rule)
+        for words in users_for(worker, dialect_of(server.binary)):
+            server.command(*words)
         yield server
 
 
-def _set_user(server: Server, rule: str) -> None:
-    """A selector in parentheses is one word of the command."""
-    server.command("ACL", "SETUSER", *re.findall(r"\([^)]*\)|\S+", rule))
+def users_for(worker: Worker[Any], dialect: Dialect) -> list[list[str]]:
+    """The commands that make a user for each role; a selector in parentheses is one word."""
+    rules = [worker.access_rule(role, user=role.value, password=f">{PASSWORD}", dialect=dialect) for role in Role]
+    return [["ACL", "SETUSER", *re.findall(r"\([^)]*\)|\S+", rule)] for rule in rules]
 
 
 def worker_of(server: Server, role: Role) -> Worker[Any]:
+    url = f"unix://{role.value}:{PASSWORD}@{server.unix_path}"
+    waits = {"durability": "replicated", "replicas": 1, "degrade_after": 0.05} if role is Role.PRODUCER else {}
+    return worker_at(url, role, QUEUE, **waits)
+
+
+def worker_at(url: str, role: Role, queue: str, **options: Any) -> Worker[Any]:
+    """A worker object for one role at its work."""
     worker: Worker[Any] = Worker(
-        f"unix://{role.value}:{PASSWORD}@{server.unix_path}",
-        queue_name=QUEUE,
+        url,
+        queue_name=queue,
         signing_secret=SECRET,
         handle_signals=False,
         concurrency=2,
         partitions=2,
-        **({"durability": "replicated", "replicas": 1, "degrade_after": 0.05} if role is Role.PRODUCER else {}),
+        **options,
     )
     worker.announces = role in (Role.PRODUCER, Role.WORKER)
 
@@ -82,12 +89,13 @@ def denials(server: Server) -> list[str]:
     return [str(entry) for entry in server.command("ACL", "LOG")]
 
 
+Raw = Callable[..., Awaitable[object]]
+"""Sends a command to the server of partition 0, with all rights."""
+
+
 @asynccontextmanager
-async def everybody(server: Server) -> AsyncIterator[dict[Role, Worker[Any]]]:
-    """All roles at work on an empty queue."""
-    server.command("FLUSHALL")
-    server.command("ACL", "LOG", "RESET")
-    workers = {role: worker_of(server, role) for role in Role}
+async def everybody(workers: dict[Role, Worker[Any]]) -> AsyncIterator[dict[Role, Worker[Any]]]:
+    """All roles at work."""
     async with AsyncExitStack() as stack:
         for role, worker in workers.items():
             await stack.enter_async_context(running(worker) if role is Role.WORKER else worker)
@@ -95,44 +103,55 @@ async def everybody(server: Server) -> AsyncIterator[dict[Role, Worker[Any]]]:
 
 
 async def test_each_role_can_do_all_of_its_work(guarded: Server) -> None:
-    async with everybody(guarded) as workers:
-        producer, operator, auditor = workers[Role.PRODUCER], workers[Role.OPERATOR], workers[Role.AUDITOR]
-        double, fail, hang = (producer.registry[name] for name in ("double", "fail", "hang"))
-        elsewhere = double.enqueue(5)
-        elsewhere.id = "1." + "a" * 32
-        assert (await (await elsewhere).result(PATIENCE)).result == 10
-        assert len(await auditor.audit_task("an-id-of-ones-own")) == 0
-        await producer.schedule(double.enqueue(1), timedelta(days=1), schedule_id="daily")
-        assert [
-            schedule.schedule_id for schedule in await operator.schedules() if isinstance(schedule, ScheduleInfo)
-        ] == ["daily"]
-        assert await operator.unschedule_by_id("daily")
-        tasks = [double.enqueue(number) for number in range(3)] + [double.enqueue(9).start(delay=0.2)]
-        await producer.enqueue_many(tasks)
-        assert [(await task.result(PATIENCE)).result for task in tasks] == [0, 2, 4, 18]
+    async def raw(*words: Any) -> object:
+        return guarded.command(*words)
 
-        chain = await (double.enqueue(1) | double).start(after=[tasks[0], tasks[1].id])
-        assert (await chain.result(PATIENCE)).result == 4
-        later = await (double.enqueue(1).start(delay=600) | double)
-        assert len((await operator.workflow(later.id)).tasks) == 2
-        assert len(await operator.abort_workflow(later.id, PATIENCE)) == 2
-
-        dead = await fail.enqueue()
-        assert (await dead.result(PATIENCE)).status is TaskStatus.FAILED
-        await operator.retry_dead_letter(dead.id)
-
-        running_task = await hang.enqueue()
-        await eventually(lambda: _runs(operator, running_task.id))
-        assert await operator.abort_by_id(running_task.id, PATIENCE)
-
-        guarded.command("HSET", KEYS.bucket(b"evil"), "evil", b"no envelope")
-        guarded.command("RPUSH", KEYS.ready[PRIORITY], "evil")
-        guarded.command("ZADD", KEYS.wake, 0, "0")
-        await eventually(lambda: _quarantined(workers[Role.DASHBOARD]))
-        report = await auditor.audit()
-        assert report.codes["unsigned"] == 1
-        assert {process.role for process in await workers[Role.DASHBOARD].processes()} == {"producer", "worker"}
+    guarded.command("FLUSHALL")
+    guarded.command("ACL", "LOG", "RESET")
+    async with everybody({role: worker_of(guarded, role) for role in Role}) as workers:
+        await do_all_work(workers, KEYS, raw)
     assert denials(guarded) == []
+
+
+async def do_all_work(workers: dict[Role, Worker[Any]], keys: QueueKeys, raw: Raw) -> None:
+    """What each role is for, once."""
+    producer, operator, auditor = workers[Role.PRODUCER], workers[Role.OPERATOR], workers[Role.AUDITOR]
+    double, fail, hang = (producer.registry[name] for name in ("double", "fail", "hang"))
+    elsewhere = double.enqueue(5)
+    elsewhere.id = "1." + "a" * 32
+    assert (await (await elsewhere).result(PATIENCE)).result == 10
+    assert len(await auditor.audit_task("an-id-of-ones-own")) == 0
+    await producer.schedule(double.enqueue(1), timedelta(days=1), schedule_id="daily")
+    assert [schedule.schedule_id for schedule in await operator.schedules() if isinstance(schedule, ScheduleInfo)] == [
+        "daily"
+    ]
+    assert [finding.code for finding in await auditor.audit_task("daily")] == ["valid"]
+    assert await operator.unschedule_by_id("daily")
+    tasks = [double.enqueue(number) for number in range(3)] + [double.enqueue(9).start(delay=0.2)]
+    await producer.enqueue_many(tasks)
+    assert [(await task.result(PATIENCE)).result for task in tasks] == [0, 2, 4, 18]
+
+    chain = await (double.enqueue(1) | double).start(after=[tasks[0], tasks[1].id])
+    assert (await chain.result(PATIENCE)).result == 4
+    later = await (double.enqueue(1).start(delay=600) | double)
+    assert len((await operator.workflow(later.id)).tasks) == 2
+    assert len(await operator.abort_workflow(later.id, PATIENCE)) == 2
+
+    dead = await fail.enqueue()
+    assert (await dead.result(PATIENCE)).status is TaskStatus.FAILED
+    await operator.retry_dead_letter(dead.id)
+
+    running_task = await hang.enqueue()
+    await eventually(lambda: _runs(operator, running_task.id))
+    assert await operator.abort_by_id(running_task.id, PATIENCE)
+
+    await raw("HSET", keys.bucket(b"evil"), "evil", b"no envelope")
+    await raw("RPUSH", keys.ready[PRIORITY], "evil")
+    await raw("ZADD", keys.wake, 0, "0")
+    await eventually(lambda: _quarantined(workers[Role.DASHBOARD]))
+    report = await auditor.audit()
+    assert report.codes["unsigned"] == 1
+    assert {process.role for process in await workers[Role.DASHBOARD].processes()} == {"producer", "worker"}
 
 
 async def _runs(worker: Worker[Any], task_id: str) -> bool:

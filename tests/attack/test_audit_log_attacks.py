@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from secure_queue.audit.log import EVENT, FUNCTION, MAC, PREVIOUS, SEQ, Chain, Journal, mac_of
+from secure_queue.audit.log import ESCROW, EVENT, FUNCTION, MAC, PREVIOUS, SEQ, Chain, Journal, mac_of
 from secure_queue.audit.log_check import LogCheck, LogReport
 from secure_queue.clock import now_ms
 from secure_queue.errors import KeyRingError
@@ -111,6 +111,18 @@ def test_a_past_record_cannot_be_made_again_with_a_stolen_key() -> None:
     assert (2, "bad-mac") in reasons(checked(forged, auditor=PRIVATE))
 
 
+@pytest.mark.attack(60)
+@pytest.mark.parametrize("auditor", [None, PRIVATE], ids=["without-the-auditor", "with-the-auditor"])
+def test_a_past_record_cannot_be_made_again_by_leaving_out_what_cannot_be_made(auditor: str | None) -> None:
+    chain, records = written(6, auditor=PUBLIC)
+    bodies = [unpack_plain(CODEC.verify(r, Purpose.AUDIT, chain.name, now_ms=now_ms()).value) for r in records]
+    bodies[2][EVENT] = {"event": "nothing happened"}
+    for body in bodies[2:]:
+        del body[MAC]
+    forged = records[:2] + reseal_from(chain.name, bodies, 2, hashlib.sha256(records[1]).digest())
+    assert (2, "bad-mac") in reasons(checked(forged, auditor=auditor))
+
+
 def reseal_from(chain: str, bodies: list[dict[int, Any]], first: int, head: bytes) -> Records:
     made = []
     for body in bodies[first:]:
@@ -145,6 +157,16 @@ def test_a_chain_without_the_escrow_of_this_auditor_is_not_believed() -> None:
     body_less = records[1:]
     assert (1, "no-escrow") in reasons(checked(body_less, auditor=PRIVATE))
     assert SEQ == 1
+
+
+@pytest.mark.parametrize("odd", [{MAC: "text"}, {MAC: 5}, {MAC: b"x", ESCROW: "text"}, {SEQ: -1}, {EVENT: []}])
+def test_a_record_of_another_shape_that_a_key_holder_has_sealed_is_a_problem_and_no_crash(odd: dict[int, Any]) -> None:
+    chain, records = written(2, auditor=PUBLIC)
+    bodies = [unpack_plain(CODEC.verify(r, Purpose.AUDIT, chain.name, now_ms=now_ms()).value) for r in records]
+    for place in (0, 1):
+        made = [body | odd if number == place else body for number, body in enumerate(bodies)]
+        report = checked(reseal_from(chain.name, made, 0, bytes(32)), auditor=PRIVATE)
+        assert report.problems
 
 
 def test_no_bytes_make_the_check_fail() -> None:

@@ -15,7 +15,7 @@ import anyio
 import msgpack
 import pytest
 
-from secure_queue import Rejected, ResultUnavailable, TaskStatus, Worker
+from secure_queue import Rejected, ResultTimeout, ResultUnavailable, TaskStatus, Worker
 from secure_queue.clock import now_ms
 from secure_queue.payload.envelope import Purpose
 from secure_queue.payload.records import TaskHead
@@ -366,6 +366,24 @@ async def test_a_forged_result_of_a_task_that_runs_is_replaced_by_the_true_one(p
     async with running(worker):
         await still_works(worker, good)
         assert (await task.result(timeout=SOON)).result == 1
+
+
+@pytest.mark.parametrize("anyio_backend", ["asyncio"])
+async def test_a_forged_mark_that_nothing_was_kept_does_not_count_while_the_task_is_stored(place: Place) -> None:
+    """The mark is not signed: with the task deleted too, it makes a deleted task look like a finished one."""
+    worker, good = make_worker(place)
+    async with worker:
+        task = await good.enqueue(1)
+        key = place.keys.result(task.id.encode())
+        await place.link.command("SET", key, b"-forged")
+        assert await task.status() is TaskStatus.QUEUED
+        with pytest.raises(ResultTimeout):
+            await task.result(timeout=0.05)
+    async with running(worker):
+        assert (await task.result(timeout=SOON)).result == 1
+        await place.link.command("SET", key, b"-forged")
+        with pytest.raises(ResultUnavailable):
+            await task.result(timeout=SOON)
 
 
 @pytest.mark.attack(21)

@@ -81,6 +81,26 @@ async def test_a_finished_task_whose_result_is_there_is_not_run_again(place: Pla
     assert len(scene.runs) == 2
 
 
+async def test_an_audit_names_a_task_that_stands_beside_its_own_result(place: Place) -> None:
+    scene = Scene(place)
+    async with scene.worker as worker:
+        task, kept = await scene.enqueue()
+        async with running_beside(worker):
+            await task.result(timeout=PATIENCE)
+            failed = await scene.note.enqueue(-1)
+            assert not (await failed.result(timeout=PATIENCE)).success
+        assert (await worker.audit()).findings == []  # a dead letter stands beside its result by right
+        await place.put_raw(task.id.encode(), kept)
+        [finding] = (await worker.audit()).findings
+        assert (finding.code, finding.severity, finding.id) == ("repeated", "critical", task.id)
+        other = await scene.note.enqueue(2)  # who waits beside the result of another message has not been finished
+        stored: Any = await place.link.command("GET", place.keys.result(task.id.encode()))
+        await place.link.command("HDEL", place.keys.bucket(task.id.encode()), task.id)
+        await place.link.command("SET", place.keys.result(other.id.encode()), stored, "PX", 60_000)
+        await place.link.command("ZADD", place.keys.results, b"4000000000000", other.id)
+        assert "repeated" not in {found.code for found in (await worker.audit()).findings}
+
+
 @pytest.mark.attack(13)
 async def test_a_finished_task_whose_result_was_deleted_is_answered_and_not_run_by_the_worker_that_ran_it(
     place: Place,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -9,11 +10,24 @@ import anyio
 import pytest
 
 from secure_queue import KeyRingError, Rejected, Task, Worker
+from secure_queue.clock import now_ms
 from secure_queue.payload.ciphers import Suite
+from secure_queue.payload.codec import Codec
 from secure_queue.payload.grants import Grants
 from secure_queue.payload.key_tables import StoredKey, table_text
-from secure_queue.payload.keys import KeyEntry, KeyKind, KeyState, format_key, generate_key, public_key, scoped_key
+from secure_queue.payload.keys import (
+    Key,
+    KeyEntry,
+    KeyKind,
+    KeyRing,
+    KeyState,
+    format_key,
+    generate_key,
+    public_key,
+    scoped_key,
+)
 from secure_queue.payload.purposes import Purpose
+from secure_queue.payload.serializers import MsgpackSerializer
 from secure_queue.settings import KEYS_FILE_VARIABLE, KEYS_VARIABLE
 from secure_queue.tasks import RegisteredTask
 from tests.servers import PATIENCE, eventually
@@ -31,11 +45,15 @@ TASKS, RESULTS, ORDERS = (
 class Company:
     """A producer, a worker and an operator, each with the key file that it needs and no more."""
 
-    def __init__(self, place: Place, folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def __init__(self, place: Place, folder: Path, monkeypatch: pytest.MonkeyPatch, *, tells: bool = False) -> None:
         self.place, self.folder, self.monkeypatch = place, folder, monkeypatch
         monkeypatch.delenv(KEYS_VARIABLE, raising=False)
         web, crew, boss = (generate_key(name, kind=KeyKind.SEED) for name in ("web", "crew", "boss"))
         signs = {"web": (web, TASKS), "crew": (crew, RESULTS), "boss": (boss, ORDERS)}
+        if tells:
+            signs = {who: (pair, _telling(grants)) for who, (pair, grants) in signs.items()}
+        self.stolen = Codec(KeyRing([Key(web)]), QUEUE, MsgpackSerializer())
+        """The seed of the producer in the hands of somebody who does not keep to its grants."""
         self.runs: list[int] = []
         self.workers = {who: self._worker(who, signs) for who in signs}
         self.send = {who: self._declare(worker, "send_mail") for who, worker in self.workers.items()}
@@ -58,6 +76,12 @@ class Company:
             return number
 
         return task
+
+
+def _telling(grants: Grants) -> Grants:
+    """The same grants, and those by which a process shows itself and writes into the audit log."""
+    purposes = grants.purposes | {Purpose.STATE, Purpose.AUDIT}
+    return replace(grants, purposes=purposes, functions=(*grants.functions, "secure_queue.*"))
 
 
 @pytest.fixture
@@ -102,7 +126,9 @@ async def test_a_worker_can_neither_make_a_task_nor_bring_one_back(company: Comp
 
 
 @pytest.mark.attack(36)
-async def test_an_order_to_stop_counts_if_an_operator_has_signed_it_and_not_if_a_producer_has(company: Company) -> None:
+async def test_an_order_to_stop_counts_if_an_operator_has_signed_it_and_not_if_a_producer_has(
+    company: Company, caplog: pytest.LogCaptureFixture
+) -> None:
     started: list[int] = []
     crew, place = company.workers["crew"], company.place
 
@@ -121,10 +147,45 @@ async def test_an_order_to_stop_counts_if_an_operator_has_signed_it_and_not_if_a
         await eventually(has_started)
         with pytest.raises(KeyRingError, match="may sign a"):
             await task.abort(timeout=1)
-        forged = web._codec.seal(Purpose.TASK, task.id, "send_slowly", b"", b"\x90", now_ms=0, jti=task.jti)
-        await place.link.command("HSET", place.keys.aborts, task.id, forged[:5] + b"\x05" + forged[6:])
+        place_of_it = (Purpose.CONTROL, task.id, "send_slowly", b"", b"")
+        forged = company.stolen.seal(*place_of_it, now_ms=now_ms(), jti=task.jti, ref=task.jti)
+        await place.link.command("HSET", place.keys.aborts, task.id, forged)
+
+        async def is_ignored() -> bool:
+            return f"an abort mark for {task.id} was ignored: key-not-authorised" in caplog.text
+
+        await eventually(is_ignored)
         assert await boss.abort_by_id(task.id, timeout=PATIENCE)
         assert (await task.result(timeout=PATIENCE)).status.value == "aborted"
+
+
+async def test_pairs_that_may_sign_it_show_their_processes_and_write_the_audit_log(
+    place: Place, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    company = Company(place, tmp_path, monkeypatch, tells=True)
+    async with running(company.workers["crew"]), company.workers["web"], company.workers["boss"] as boss:
+        task = await company.pay["web"].enqueue(1)
+        assert await put_aside(place, task.id) == "key-not-authorised"
+
+        async def all_are_shown() -> bool:
+            return len([one for one in await boss.processes() if not one.problem]) == 4  # the crew in both its roles
+
+        async def is_noted() -> bool:
+            report = boss.check_log(await boss.audit_log())
+            assert report.problems == []
+            return any(event.facts["event"] == "quarantined" for event in report.events)
+
+        await eventually(all_are_shown)
+        await eventually(is_noted)
+
+
+async def test_what_a_worker_cannot_write_into_the_audit_log_it_says_once(
+    company: Company, caplog: pytest.LogCaptureFixture
+) -> None:
+    async with running(company.workers["crew"]), company.workers["web"]:
+        for number in range(3):
+            await put_aside(company.place, (await company.pay["web"].enqueue(number)).id)
+    assert caplog.text.count("security events cannot be sealed for the audit log") == 1
 
 
 async def test_a_result_that_a_producer_has_signed_is_believed_by_nobody(company: Company, place: Place) -> None:
@@ -190,3 +251,22 @@ async def test_a_worker_that_cannot_sign_tasks_leaves_its_schedules_to_others_an
     async with running(crew), company.workers["web"]:
         await eventually(has_said_so)
         assert (await (await company.send["web"].enqueue(1)).result(timeout=PATIENCE)).result == 1
+
+
+async def test_a_process_whose_key_is_for_one_purpose_says_once_that_it_cannot_be_shown(
+    place: Place, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("secure_queue.oversight.INTERVAL_S", 0.01)
+    scoped = scoped_key(generate_key("root"), "web", QUEUE, Suite.HMAC_SHA256, Purpose.TASK)
+    async with echoing(place, format_key(scoped)) as producer:
+        await eventually(lambda: told(caplog))
+        await anyio.wait_all_tasks_blocked()
+        for _ in range(3):
+            await producer.registry["echo"].enqueue("good")
+        assert await place.link.command("EXISTS", place.keys.presence) == 0
+    assert [record.getMessage() for record in caplog.records].count(caplog.records[0].getMessage()) == 1
+    assert "may sign a state here" in caplog.text
+
+
+async def told(caplog: pytest.LogCaptureFixture) -> bool:
+    return "`keys status` cannot show this process" in caplog.text

@@ -4,17 +4,18 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from tests.fuzz.targets import TARGETS
-from tests.unit.payload.test_suites import VECTORS
-
-SEEDS = [bytes.fromhex(vector) for vector in VECTORS.values()]
+from tests.fuzz.targets import SEEDS, TARGETS, try_one
 
 
 @pytest.mark.parametrize("name", TARGETS)
 def test_a_target_takes_any_bytes(name: str) -> None:
-    @settings(deadline=None, derandomize=True, max_examples=150)
-    @given(st.binary(max_size=600) | st.builds(bytes.__add__, st.sampled_from(SEEDS), st.binary(max_size=40)))
-    def try_some(data: bytes) -> None:
-        TARGETS[name](data)
+    seeds = SEEDS[name]
 
+    @settings(deadline=None, derandomize=True, max_examples=150)
+    @given(st.binary(max_size=600) | st.builds(bytes.__add__, st.sampled_from(seeds), st.binary(max_size=40)))
+    def try_some(data: bytes) -> None:
+        try_one(name, data)
+
+    for seed in seeds:
+        try_one(name, seed)
     try_some()

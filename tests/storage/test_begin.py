@@ -38,3 +38,26 @@ async def test_a_lost_lease_begins_nothing(storage: RedisStorage) -> None:
     before = await everything(storage)
     assert await storage.begin([back(b"a", OTHER), back(b"waiting"), back(b"unknown")]) == [False] * 3
     assert await everything(storage) == before
+
+
+async def test_that_a_last_try_has_begun_is_not_forgotten_by_who_claims_the_task_to_end_it(
+    storage: RedisStorage,
+) -> None:
+    await put_and_take(storage, b"a", lease_ms=50)
+    await storage.begin([back(b"a")])
+    for token in (OTHER, b"third"):  # each dies before it has ended the task
+        await tick_until(storage, lambda found: found.taken_back)
+        assert [claim.has_begun for claim in await take(storage, token=token, lease_ms=50)] == [True]
+    assert [claim.has_begun for claim in await take(storage, token=b"third")] == [True], "a retry after a lost reply"
+
+
+async def test_that_a_last_try_has_begun_is_not_forgotten_by_who_gives_the_task_back(storage: RedisStorage) -> None:
+    await put_and_take(storage, b"a", lease_ms=50)
+    await storage.begin([back(b"a")])
+    await tick_until(storage, lambda found: found.taken_back)
+    await take(storage, token=OTHER)
+    await storage.release("low", [back(b"a", OTHER)])
+    assert [(claim.tries, claim.has_begun) for claim in await take(storage, token=b"third")] == [(2, True)]
+    await storage.begin([back(b"a", b"third")])
+    await storage.release("low", [back(b"a", b"third")])
+    assert [claim.has_begun for claim in await take(storage)] == [False], "its own try was given back in good order"

@@ -14,7 +14,7 @@ from secure_queue.payload.codec import Habits, Purpose
 from secure_queue.payload.escrow import new_auditor
 from secure_queue.payload.grants import Grants
 from secure_queue.payload.key_files import add_key, read_key_file, set_key_state
-from secure_queue.payload.keys import KeyKind, KeyRing, KeyState, encode_field, format_key, generate_key
+from secure_queue.payload.keys import Key, KeyKind, KeyRing, KeyState, encode_field, format_key, generate_key
 from secure_queue.payload.text_serializers import JsonSerializer
 from secure_queue.redis.topology import Embedded, Standalone
 from secure_queue.settings import Environment
@@ -74,6 +74,24 @@ def test_a_file_that_cannot_be_used_changes_nothing_and_is_reported_once(
     file.write_text(good + good.replace('"old"', '"new"').replace("active", "revoked"))
     assert not keys.look()  # the same key twice
     assert states(keys) == {"old": "active"}
+
+
+def test_a_ring_whose_worker_could_not_answer_is_not_taken_while_it_runs(
+    file: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    keys, _ = live(file)
+    codec = codec_of(keys, "emails", JsonSerializer(), Habits())
+    signs_tasks = replace(generate_key("web", kind=KeyKind.SEED), grants=Grants(frozenset({Purpose.TASK})))
+    with pytest.raises(KeyRingError) as at_the_start:
+        codec.check_answers(KeyRing([Key(signs_tasks)]))
+    file.unlink()
+    add_key(file, signs_tasks)
+    with keys.that_pass(codec.check_answers), caplog.at_level(logging.ERROR, "secure_queue.audit"):
+        assert not keys.look() and not keys.look()
+        assert str(at_the_start.value) in caplog.text and len(caplog.records) == 1
+        codec.check_answers()
+    file.touch()
+    assert keys.look()  # who only enqueues can use it
 
 
 def test_a_ring_that_nothing_could_be_signed_with_is_not_taken(file: Path, caplog: pytest.LogCaptureFixture) -> None:

@@ -46,10 +46,11 @@ local MAX_REPLY = 4194304   -- bytes of payloads in one claim, about: a reply mu
 
 -- A run record is "<tries>:<priority>:<holder>", with tries counted up to MAX_TRIES; the holder is a lease token while the
 -- task runs, "-<token>" once that holder has given it back, and empty before. A "!" behind the tries says that the last of
--- them has really begun, which is noted for the last permitted try only.
+-- them has really begun, which is noted for the last permitted try only; "!!" that one before the last has, which stays
+-- until the task has its end, whoever claims it for that and dies or gives it back.
 local MAX_TRIES = 9999
 local function parse_run(run)
-  local tries, begun, priority, holder = string.match(run or '', '^(%d%d?%d?%d?)(!?):([^:]*):(.*)$')
+  local tries, begun, priority, holder = string.match(run or '', '^(%d%d?%d?%d?)(!?!?):([^:]*):(.*)$')
   return tonumber(tries) or 0, priority or '', holder or '', begun or ''
 end
 

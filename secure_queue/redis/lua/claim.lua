@@ -17,15 +17,15 @@ local function hand_out(id, sealed, tries, priority, death, begun)
   if type(sealed) == 'string' then bytes = bytes + #sealed end
   local n = #reply
   reply[n + 1], reply[n + 2], reply[n + 3], reply[n + 4] = string.sub(id, 1, MAX_ID), sealed, tries, priority
-  reply[n + 5] = ((death or redis.call('ZSCORE', results, id)) and 1 or 0) + (begun == '!' and 2 or 0)
+  reply[n + 5] = ((death or redis.call('ZSCORE', results, id)) and 1 or 0) + (begun and 2 or 0)
 end
 
 -- A retry after a lost reply: the tasks of this token again, as far as they are still held by it.
 if redis.call('LINDEX', last, 0) == token then
   for _, id in ipairs(redis.call('LRANGE', last, 1, -1)) do
     local stored = read(id)
-    local tries, priority, holder = parse_run(stored[2])
-    if holder == token then hand_out(id, stored[1], tries, priority, stored[3]) end
+    local tries, priority, holder, begun = parse_run(stored[2])
+    if holder == token then hand_out(id, stored[1], tries, priority, stored[3], begun == '!!') end
   end
   return reply
 end
@@ -52,8 +52,8 @@ for p = 5, #ARGV do
         hand_out(id, false, 0, ARGV[p])
       elseif not is_held(holder) then
         tries = math.min(tries + 1, MAX_TRIES)
-        hand_out(id, stored[1], tries, ARGV[p], stored[3], begun)
-        runs[#runs + 1] = {id, tries .. ':' .. ARGV[p] .. ':' .. token}
+        hand_out(id, stored[1], tries, ARGV[p], stored[3], begun ~= '')
+        runs[#runs + 1] = {id, tries .. (begun ~= '' and '!!' or '') .. ':' .. ARGV[p] .. ':' .. token}
       else
         held[#held + 1] = id
       end

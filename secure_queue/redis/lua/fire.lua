@@ -22,8 +22,9 @@ end
 
 if id == '' or (before ~= '' and is_stored(before)) then
   local looked = string.match(mark, '^%d+')
-  local last = string.match(seen, '^%d+(:%d*:.*)$') or ':0:'
-  redis.call('HSET', fired, name, looked .. last)
+  local last, before_id = string.match(seen, '^%d+:(%d+):([%w_.:-]*)$')
+  if not last or #last > 15 or #before_id > 128 then last, before_id = '0', '' end   -- never kept: nobody could read it
+  redis.call('HSET', fired, name, looked .. ':' .. last .. ':' .. before_id)
   redis.call('PEXPIRE', fired, TIMETABLE_MS)
   return id == '' and 'noted' or 'overlap'
 end

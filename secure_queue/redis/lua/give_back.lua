@@ -13,9 +13,10 @@ local count, replies = (#ARGV - 1) / 3, {}
 local function give_back(i)
   local id, token, at = ARGV[3 * i - 1], ARGV[3 * i], tonumber(ARGV[3 * i + 1])
   local bucket = KEYS[i + 5]
-  local tries, priority, holder = parse_run(redis.call('HGET', bucket, RUN .. id))
+  local tries, priority, holder, begun = parse_run(redis.call('HGET', bucket, RUN .. id))
   if holder == token then
-    redis.call('HSET', bucket, RUN .. id, math.max(tries - 1 + used, 0) .. ':' .. priority .. ':-' .. token)
+    local before = begun == '!!' and used == 0 and begun or ''       -- what this holder had not begun, one before had
+    redis.call('HSET', bucket, RUN .. id, math.max(tries - 1 + used, 0) .. before .. ':' .. priority .. ':-' .. token)
     redis.call('ZREM', leases, id)
     if at ~= 0 then
       redis.call('ZADD', due, at < 0 and now - at or at, id)

@@ -19,9 +19,9 @@ end
 for i = 1, #ARGV - 2 do
   local id, bucket, result = ARGV[i + 2], KEYS[2 * i], KEYS[2 * i + 1]
   local found = redis.call('GET', result)
-  if found then
+  if found and string.sub(found, 1, 1) ~= '-' then
     replies[i] = bounded(found)
-  else
+  else                                         -- that nothing was kept counts only of a task that is not stored any more
     local stored = redis.call('HMGET', bucket, id, WAITERS .. id, DEATH .. id)
     if stored[3] then
       replies[i] = bounded(stored[3])          -- a dead letter tells its failure even when its result has expired
@@ -29,7 +29,7 @@ for i = 1, #ARGV - 2 do
       wait_for(id, bucket, stored[2] or '')
       replies[i] = 0
     else
-      replies[i] = -1
+      replies[i] = found and bounded(found) or -1
     end
   end
 end
