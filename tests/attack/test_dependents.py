@@ -9,11 +9,14 @@ from typing import Any
 import anyio
 import pytest
 
-from secure_queue import Rejected, Task, TaskFailed, Worker
+from secure_queue import Rejected, Task, TaskFailed, TaskNotFound, Worker
 from secure_queue.audit.findings import Code, Kind
+from secure_queue.payload.ciphers import Suite
+from secure_queue.payload.codec import Purpose
+from secure_queue.payload.keys import format_key, parse_key, scoped_key
 from secure_queue.redis.link import Argument
 from tests.servers import PATIENCE, eventually
-from tests.worker.places import PRIORITY, Place, running
+from tests.worker.places import PRIORITY, QUEUE, SECRET, Place, running
 
 pytestmark = [pytest.mark.anyio, pytest.mark.parametrize("anyio_backend", ["asyncio"])]
 
@@ -188,6 +191,23 @@ async def test_a_description_of_a_workflow_counts_only_where_it_belongs(scene: S
             with pytest.raises(Rejected, match="wrong-task"):
                 await ask(second.id)
         assert len(await scene.worker.abort_workflow(first.id)) == 2
+
+
+async def test_a_producer_whose_key_is_for_tasks_alone_enqueues_workflows_that_have_no_description(
+    scene: Scene,
+) -> None:
+    key = scoped_key(parse_key(SECRET), "web", QUEUE, Suite.HMAC_SHA256, Purpose.TASK)
+    producer = scene.place.worker(signing_secret=format_key(key))
+    producer.announces = False
+
+    @producer.task(name="note")
+    async def note(value: Any = None) -> Any: ...
+
+    async with scene.playing(), producer:
+        child = await (note.enqueue("by another") | note)
+        assert (await scene.worker.result_by_id(child.id, PATIENCE)).result == "by another"
+        with pytest.raises(TaskNotFound, match="no workflow"):
+            await scene.worker.workflow(child.id)
 
 
 async def test_an_audit_sees_hand_overs_descriptions_and_the_outbox(scene: Scene) -> None:
