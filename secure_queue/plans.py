@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from datetime import timedelta
+from datetime import datetime, timedelta
 from enum import StrEnum
 from typing import NamedTuple
 
+from secure_queue.clock import now_ms
 from secure_queue.cron import Rule, firings_between
 from secure_queue.errors import ConfigurationError
-from secure_queue.settings import positive_seconds
+from secure_queue.settings import LONGEST_S, positive_seconds
 
 MOST_CAUGHT_UP = 100
 LOOK_BACK_MS = 366 * 86_400_000
@@ -95,3 +96,15 @@ def read_mark(untrusted: bytes, server_ms: int) -> Mark | None:
 
 def _is_moment(untrusted: bytes) -> bool:
     return untrusted.isdigit() and len(untrusted) <= 15
+
+
+def moment_ms(moment: datetime) -> int:
+    """An aware datetime in milliseconds since the epoch; raises ``ConfigurationError`` for a naive one."""
+    if moment.utcoffset() is None:
+        raise ConfigurationError(
+            "schedule= needs an aware datetime, for example datetime.now(UTC) + timedelta(hours=1)"
+        )
+    at_ms = round(moment.timestamp() * 1000)
+    if at_ms - now_ms() > LONGEST_S * 1000:
+        raise ConfigurationError("schedule= is more than a hundred years away")
+    return max(1, at_ms)  # negative would mean: from now

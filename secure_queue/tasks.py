@@ -12,13 +12,12 @@ from typing import Any, Generic, ParamSpec, Protocol, Self, TypeAlias, TypeVar, 
 
 from secure_queue import names
 from secure_queue.call_options import NOTHING_SAID, CallOptions, CallWishes, with_wishes
-from secure_queue.clock import now_ms
 from secure_queue.cron import Cron, Every, as_rule
 from secure_queue.durability import Durability, level_of
 from secure_queue.edges import Lineage, On, Passes, edge_policy
 from secure_queue.errors import ConfigurationError, SecureQueueError
-from secure_queue.plans import Plan, plan
-from secure_queue.settings import LONGEST_S, TaskSettings, positive_seconds
+from secure_queue.plans import Plan, moment_ms, plan
+from secure_queue.settings import TaskSettings, positive_seconds
 from secure_queue.task_facts import TaskContext, TaskInfo, TaskResult, TaskStatus
 
 __all__ = ["RegisteredTask", "Task", "TaskContext", "TaskInfo", "TaskResult", "TaskStatus"]
@@ -229,18 +228,6 @@ def _as_it_is(task: Task[R], args: tuple[Any, ...], kwargs: dict[str, Any]) -> T
     if not isinstance(task, Task) or args or kwargs:
         raise ConfigurationError("then() takes a registered task and its arguments, or a handle that has its own")
     return task
-
-
-def moment_ms(moment: datetime) -> int:
-    """An aware datetime in milliseconds since the epoch; raises ``ConfigurationError`` for a naive one."""
-    if moment.utcoffset() is None:
-        raise ConfigurationError(
-            "schedule= needs an aware datetime, for example datetime.now(UTC) + timedelta(hours=1)"
-        )
-    at_ms = round(moment.timestamp() * 1000)
-    if at_ms - now_ms() > LONGEST_S * 1000:
-        raise ConfigurationError("schedule= is more than a hundred years away")
-    return max(1, at_ms)  # negative would mean: from now
 
 
 class RunningTask(Protocol):
