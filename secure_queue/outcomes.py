@@ -58,9 +58,7 @@ def seal_done(
     codec: Codec, task: OpenedTask, head: ResultHead, value: bytes, ttl_ms: int, settings: TaskSettings = PLAIN
 ) -> bytes:
     """Seal a returned value, already serialized; raises ``UnserializableValue`` if it is too large."""
-    return _answer(
-        codec, Purpose.RESULT, task, head.pack(), value, head.finished_ms, lifetime_s(ttl_ms), None, settings
-    )
+    return _answer(codec, _RESULT, task, head.pack(), value, head.finished_ms, lifetime_s(ttl_ms), None, settings)
 
 
 def seal_failure(

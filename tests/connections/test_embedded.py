@@ -258,6 +258,7 @@ class TestInAFolder:
         stray = start_stray(tmp_path)
         try:
             await anyio.to_thread.run_sync(wait_until, (tmp_path / "redis.sock").exists)
+            assert await ask(tmp_path / "redis.sock", "PING") == b"PONG"  # it is there before it answers
             async with serve(private_at(tmp_path)) as socket:
                 assert await ask(socket, "PING") == b"PONG"
                 assert stray.wait(PATIENCE) == 0
