@@ -15,12 +15,15 @@ from secure_queue.cron import Cron, Every, as_rule
 from secure_queue.dead_letters import DeadLetter, DeadLetters
 from secure_queue.errors import ConfigurationError
 from secure_queue.following import Following
+from secure_queue.groups import Group
+from secure_queue.linking import Linking, family
 from secure_queue.listing import BrokenTask, list_tasks
 from secure_queue.plans import plan
 from secure_queue.scheduling import ScheduleInfo, Scheduling
 from secure_queue.storage import Counts
 from secure_queue.surroundings import Carried, called, carried_headers, functions
-from secure_queue.tasks import Task, TaskInfo, TaskResult, TaskStatus
+from secure_queue.tasks import RegisteredTask, Task, TaskInfo, TaskResult, TaskStatus
+from secure_queue.workflows import Workflow, Workflows
 
 H = TypeVar("H", bound=Callable[..., Any])
 R = TypeVar("R")
@@ -66,20 +69,18 @@ class Access(Composition):
         Raises ``UnserializableValue`` before anything is sent, ``Backpressure`` if the server is full, ``Unavailable``
         if it was not confirmed before the ``deadline`` (then doing it again with the same handles is safe).
         """
-        tasks = list(tasks)
+        tasks, linked = self._family(tasks)
         if self.surroundings.carried or self._before_enqueue:
             await self._prepare(tasks)
-        for task in tasks:
-            if not isinstance(task, Task):
-                raise ConfigurationError("enqueue_many takes what f.enqueue(...) returns, for example [f.enqueue(1)]")
-            if task.priority is not None and task.priority not in self._priorities():
-                raise ConfigurationError(f"no priority {task.priority!r} in this worker's priorities=; add it there")
+        self._must_fit(tasks)
         client = self._client()
         for task in tasks:
             if task.plan is not None:
                 await Scheduling(client).store(task, task.plan)
         once = [task for task in tasks if task.plan is None]
-        if once:
+        if linked:
+            await Linking(client).enqueue(once)
+        elif once:
             await client.enqueue_many(once)
 
     async def _prepare(self, tasks: list[Task[Any]]) -> None:
@@ -91,6 +92,63 @@ class Access(Composition):
                 task.start(headers={**headers, **task.options.headers})
             for hook in self._before_enqueue:
                 await called(hook, task)
+
+    def _family(self, tasks: Iterable[Task[Any]]) -> tuple[list[Task[Any]], bool]:
+        """*tasks* with those that they depend on, and whether any of them depends on others."""
+        listed, linked = list(tasks), False
+        for task in listed:
+            if not isinstance(task, Task):
+                raise ConfigurationError("enqueue_many takes what f.enqueue(...) returns, for example [f.enqueue(1)]")
+            linked = linked or bool(task.links)
+        return (family(listed) if linked else listed), linked
+
+    def _must_fit(self, tasks: Iterable[Task[Any]]) -> None:
+        for task in tasks:
+            if task.priority is not None and task.priority not in self._priorities():
+                raise ConfigurationError(f"no priority {task.priority!r} in this worker's priorities=; add it there")
+            if task.plan is not None and task.links:
+                raise ConfigurationError("a schedule cannot depend on tasks; let the task that it runs enqueue them")
+
+    def group(self, tasks: Iterable[Task[R]], *, on: str = "success") -> Group[R]:
+        """Handles that belong together; ``await`` enqueues them, ``.then(callback)`` runs it with the list of results.
+
+        *on* says which ends let the callback run: "success" of all, "failure" of all, or any "end" (what failed is then an
+        exception in the list).
+        """
+        return Group(self, tasks, on=on)
+
+    async def gather(
+        self, *tasks: Task[Any], timeout: float | timedelta | None = None, return_exceptions: bool = False
+    ) -> list[Any]:
+        """Enqueue those of *tasks* that are not yet, and wait for the results of all of them, in their order.
+
+        The first failure is raised, unless *return_exceptions* puts it into the list; the other tasks go on.
+        """
+        group = await Group(self, tasks)
+        return await group.results(timeout, return_exceptions=return_exceptions)
+
+    async def map(
+        self,
+        task: RegisteredTask[..., R, Any],
+        arguments: Iterable[Any],
+        *,
+        timeout: float | timedelta | None = None,
+        return_exceptions: bool = False,
+    ) -> list[R]:
+        """Run *task* once for each of *arguments*, and wait for all results, in their order; see ``gather``."""
+        handles = [task.enqueue(one) for one in arguments]
+        return await self.gather(*handles, timeout=timeout, return_exceptions=return_exceptions)
+
+    async def workflow(self, task_id: str) -> Workflow:
+        """A workflow by its id, which is that of its last task, or by any of its tasks that has not ended.
+
+        Raises ``TaskNotFound``, or ``Rejected`` if what is stored of it is not genuine.
+        """
+        return await Workflows(self._client()).show(task_id)
+
+    async def abort_workflow(self, task_id: str, timeout: float | timedelta = 5) -> list[str]:
+        """Stop all tasks of a workflow that have not ended; the ids of those that are known to have stopped."""
+        return await Workflows(self._client()).abort(task_id, timeout)
 
     @abstractmethod
     def _priorities(self) -> tuple[str, ...]: ...

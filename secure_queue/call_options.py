@@ -4,12 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
-from datetime import timedelta
+from datetime import datetime, timedelta
 from typing import TypedDict
 
 from secure_queue import names
+from secure_queue.clock import now_ms
 from secure_queue.errors import ConfigurationError
-from secure_queue.settings import TaskSettings, positive_seconds
+from secure_queue.settings import LONGEST_S, TaskSettings, positive_seconds
 
 MOST_HEADERS = 64
 MOST_HEADER_BYTES = 32_768
@@ -76,6 +77,18 @@ def with_headers(before: Mapping[str, str], more: Mapping[str, str]) -> dict[str
             f"a call has at most {MOST_HEADERS} headers and {MOST_HEADER_BYTES:,} bytes of them; pass the rest as arguments"
         )
     return headers
+
+
+def moment_ms(moment: datetime) -> int:
+    """An aware datetime in milliseconds since the epoch; raises ``ConfigurationError`` for a naive one."""
+    if moment.utcoffset() is None:
+        raise ConfigurationError(
+            "schedule= needs an aware datetime, for example datetime.now(UTC) + timedelta(hours=1)"
+        )
+    at_ms = round(moment.timestamp() * 1000)
+    if at_ms - now_ms() > LONGEST_S * 1000:
+        raise ConfigurationError("schedule= is more than a hundred years away")
+    return max(1, at_ms)  # negative would mean: from now
 
 
 def _seconds(name: str, given: Mapping[str, object]) -> float:

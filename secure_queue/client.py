@@ -103,8 +103,9 @@ class Client:
             delay, at = task.delay_ms, -task.delay_ms
         lowest = self._queue.default_priority
         priority = task.priority or lowest
-        plain = priority == lowest and task.options is NOTHING_SAID
-        head = b"" if plain else TaskHead.of(task.options, None if priority == lowest else priority).pack()
+        own = None if priority == lowest else priority
+        plain = own is None and task.lineage is None and task.options is NOTHING_SAID
+        head = b"" if plain else TaskHead.of(task.options, own, task.lineage).pack()
         sealed = self.codec.seal(
             Purpose.TASK,
             task_id,

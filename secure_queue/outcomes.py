@@ -13,7 +13,7 @@ from typing import Any, Protocol
 
 from secure_queue.clock import now_ms
 from secure_queue.errors import Rejected
-from secure_queue.payload.codec import Codec
+from secure_queue.payload.codec import Codec, Opened
 from secure_queue.payload.envelope import NO_EXPIRY, Purpose
 from secure_queue.payload.failures import Failure, from_plain, rebuild
 from secure_queue.payload.records import Outcome, PartHead, ResultHead
@@ -87,11 +87,13 @@ async def read_part(
     return PartHead.unpack(opened.head), value
 
 
-def aborted_result(codec: Codec, task: OpenedTask, tries: int, worker: str, started_ms: int = 0) -> bytes:
-    """Seal the result of a task that was aborted."""
+def aborted_result(
+    codec: Codec, task: OpenedTask, tries: int, worker: str, started_ms: int = 0, reason: Failure = ABORTED
+) -> bytes:
+    """Seal the result of a task that was aborted, or need not run any more."""
     now = now_ms()
     head = ResultHead(Outcome.ABORTED, tries, started_ms or now, now, task.issued_ms, worker)
-    return seal_failure(codec, task, head, ABORTED, 0)
+    return seal_failure(codec, task, head, reason, 0)
 
 
 def abort_mark(codec: Codec, task: OpenedTask) -> bytes:
@@ -139,11 +141,7 @@ async def read_result(
     """Open a sealed result; raises ``Rejected`` if it is not the genuine answer to this task."""
     opened = codec.open(untrusted, Purpose.RESULT, task_id, now_ms=now_ms(), function=function, ref=ref)
     head = ResultHead.unpack(opened.head)
-    value = opened.value
-    if head.outcome is not Outcome.DONE:
-        value = rebuild(from_plain(value), known_errors)
-    elif codec.serializer.is_async and opened.serializer_id == codec.serializer.id:
-        value = await value
+    value = await value_of(codec, opened, head, known_errors)
     return TaskResult(
         task_id,
         opened.function,
@@ -155,3 +153,12 @@ async def read_result(
         head.worker,
         value,
     )
+
+
+async def value_of(codec: Codec, opened: Opened, head: ResultHead, known_errors: Mapping[str, type]) -> Any:
+    """What a genuine result holds: the value that was returned, or the failure as an exception."""
+    if head.outcome is not Outcome.DONE:
+        return rebuild(from_plain(opened.value), known_errors)
+    if codec.serializer.is_async and opened.serializer_id == codec.serializer.id:
+        return await opened.value
+    return opened.value

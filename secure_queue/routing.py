@@ -20,6 +20,7 @@ from secure_queue.clock import monotonic
 from secure_queue.coalesce import Coalescer
 from secure_queue.durability import Durability, DurabilityPolicy
 from secure_queue.errors import ConfigurationError, PartitionUnavailable, SecureQueueError, Unavailable
+from secure_queue.handover import Description, Followed, Linked
 from secure_queue.inbox import Inbox
 from secure_queue.partitions import named_partition, partition_of, still_needed
 from secure_queue.storage import Counts, NewTask, Register, Storage, Storages, Stored
@@ -32,6 +33,7 @@ SLOW_S = 1.0
 """An enqueue that takes longer is a sign of trouble: a frozen server refuses nothing."""
 LOOK_AGAIN_S = 0.25
 REMIND_S = 10.0
+LOOK_AFTER_S = 60.0
 
 _log = logging.getLogger("secure_queue.client")
 
@@ -64,6 +66,22 @@ class Route:
                 return await self.storage.enqueue(tasks, self._policy.deadline_s, self._policy.assurance(level))
             except Unavailable as error:
                 raise error if self._partition is None else _naming(self._partition, error) from error
+
+    async def enqueue_linked(self, level: Durability, look_ms: int, tasks: Sequence[Linked]) -> Sequence[Stored]:
+        """The same for tasks of a workflow."""
+        with self._timed():
+            try:
+                answers = await self.storage.enqueue_linked(
+                    tasks, look_ms, self._policy.deadline_s, self._policy.assurance(level)
+                )
+            except Unavailable as error:
+                raise error if self._partition is None else _naming(self._partition, error) from error
+        return [Stored(*answer) for answer in answers]
+
+    async def follow(self, level: Durability, parents: Sequence[tuple[bytes, bytes]]) -> Sequence[Followed]:
+        """Note who depends on tasks of this partition; dependents of those that are gone are told so."""
+        deadline_s, assurance = self._policy.deadline_s, self._policy.assurance(level)
+        return await self.storage.follow(parents, tell=True, deadline=deadline_s, assurance=assurance)
 
     async def enqueue_one(self, level: Durability, task: NewTask) -> Stored:
         """Store a task, together with those of others who do the same now."""
@@ -175,6 +193,28 @@ class Routes:
     ) -> tuple[dict[int, Sequence[Stored]], dict[int, SecureQueueError]]:
         """Store new tasks, all partitions at once; what one does not confirm takes nothing from the others."""
         return await _all_of({one: partial(self.at(one).enqueue, level, some) for one, some in tasks.items()})
+
+    async def enqueue_linked(
+        self, level: Durability, tasks: Mapping[int, Sequence[Linked]]
+    ) -> tuple[dict[int, Sequence[Stored]], dict[int, SecureQueueError]]:
+        """The same for tasks of a workflow; those with parents are not looked at before all of this call is over."""
+        look_ms = round((LOOK_AFTER_S + 2 * self._policy.deadline_s) * 1000)
+        calls = {one: partial(self.at(one).enqueue_linked, level, look_ms, some) for one, some in tasks.items()}
+        return await _all_of(calls)
+
+    async def follow(
+        self, level: Durability, parents: Mapping[int, Sequence[tuple[bytes, bytes]]]
+    ) -> tuple[dict[int, Sequence[Followed]], dict[int, SecureQueueError]]:
+        """Note who depends on tasks that are enqueued already, all partitions at once."""
+        return await _all_of({one: partial(self.at(one).follow, level, some) for one, some in parents.items()})
+
+    async def describe(self, descriptions: Mapping[int, Sequence[Description]]) -> dict[int, SecureQueueError]:
+        """Keep the sealed descriptions of workflows, all partitions at once; what one does not confirm is told."""
+        deadline_s = self._policy.deadline_s
+        calls = {
+            one: partial(self.at(one).storage.keep_workflows, some, deadline_s) for one, some in descriptions.items()
+        }
+        return (await _all_of(calls))[1]
 
     @property
     def timetable(self) -> TimetableStorage:

@@ -15,6 +15,7 @@ from typing import NamedTuple, Protocol
 
 from secure_queue.durability import AT_PRIMARY, Assurance, Durability
 from secure_queue.evidence import Evidence, Scannable
+from secure_queue.handover import HandoverStorage
 from secure_queue.names import printable
 from secure_queue.reports import ReportStorage
 from secure_queue.timetable import TimetableStorage
@@ -101,6 +102,8 @@ class Tick:
     generation: bytes
     """A mark of this very dataset: a queue that was emptied or replaced has another one."""
     untrusted_aborts: Mapping[bytes, bytes]
+    outgoing: int = 0
+    """How many ends lie in the outbox for dependents."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -138,7 +141,7 @@ class Counts:
     workers: int
 
 
-class Storage(TimetableStorage, ReportStorage, Protocol):
+class Storage(TimetableStorage, HandoverStorage, ReportStorage, Protocol):
     """The verbs of one partition. ``RedisStorage`` implements them by one script each."""
 
     @property

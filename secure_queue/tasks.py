@@ -11,19 +11,20 @@ from datetime import datetime, timedelta, tzinfo
 from typing import Any, Generic, ParamSpec, Protocol, Self, TypeAlias, TypeVar, Unpack
 
 from secure_queue import names
-from secure_queue.call_options import NOTHING_SAID, CallOptions, CallWishes, with_wishes
-from secure_queue.clock import now_ms
+from secure_queue.call_options import NOTHING_SAID, CallOptions, CallWishes, moment_ms, with_wishes
 from secure_queue.cron import Cron, Every, as_rule
 from secure_queue.durability import Durability, level_of
+from secure_queue.edges import Lineage, On, Passes, edge_policy
 from secure_queue.errors import ConfigurationError, SecureQueueError
 from secure_queue.plans import Plan, plan
-from secure_queue.settings import LONGEST_S, TaskSettings, positive_seconds
+from secure_queue.settings import TaskSettings, positive_seconds
 from secure_queue.task_facts import TaskContext, TaskInfo, TaskResult, TaskStatus
 
 __all__ = ["RegisteredTask", "Task", "TaskContext", "TaskInfo", "TaskResult", "TaskStatus"]
 
 P = ParamSpec("P")
 R = TypeVar("R")
+R2 = TypeVar("R2")
 C = TypeVar("C")
 
 
@@ -42,6 +43,16 @@ class Publisher(Protocol):
     async def report(self, progress: Any) -> None: ...
     async def progress_of(self, task: Task[Any]) -> Any: ...
     def reports_of(self, task: Task[Any], parts: bool) -> AsyncIterator[Any]: ...
+
+
+@dataclass(frozen=True, slots=True)
+class Link:
+    """A parent of a handle, which may be a handle itself, and what its end means for the child."""
+
+    parent: Task[Any] | str
+    on: On = On.SUCCESS
+    runs_if_gone: bool = False
+    passes: Passes = Passes.NOTHING
 
 
 @dataclass(slots=True, eq=False)
@@ -66,6 +77,9 @@ class Task(Generic[R]):
     existed: bool | None = None
     durability: Durability | None = None
     options: CallOptions = field(default=NOTHING_SAID, repr=False)
+    links: tuple[Link, ...] = field(default=(), repr=False)
+    lineage: Lineage | None = field(default=None, repr=False)
+    """Its place in a workflow, from the moment when it is enqueued with one."""
     _id: str | None = None
 
     @property
@@ -86,17 +100,22 @@ class Task(Generic[R]):
         schedule: datetime | timedelta | str | Cron | Every | None = None,
         priority: str | None = None,
         durability: str | None = None,
+        after: Task[Any] | str | Iterable[Task[Any] | str] | None = None,
+        on: str = "success",
+        gone: str = "fail",
         id: str | None = None,
         **wishes: Unpack[CallWishes],
     ) -> Self:
-        """Say when and how urgently it runs, and what else is different about this call; several calls add up.
+        """Say when, after what and how urgently it runs, and what else is different about this call; several calls add up.
 
         ``delay`` is in seconds or a timedelta. ``schedule`` is an aware datetime, or else it makes the call a schedule that
         is repeated until ``unschedule``: a crontab expression (in the zone of the worker), ``Cron``, ``Every``, or a
-        timedelta. ``durability`` is what the enqueue waits for: "primary", "replicated", "all" or "fsync". ``id`` is an id
-        of one's own. ``max_tries``, ``timeout``, ``ttl``, ``expire``, ``encrypt`` and ``compress`` take the place of the
-        options of the task; ``headers`` (text to text) travel along, see ``TaskContext``. Raises ``ConfigurationError`` for
-        both times at once, a negative delay, a naive datetime, a bad expression or level, and whatever is out of range.
+        timedelta. ``durability`` is what the enqueue waits for: "primary", "replicated", "all" or "fsync". ``after`` are
+        the handles or ids of tasks that must end first: by ``on`` with "success", with "failure", or at all ("end");
+        ``gone`` says whether it fails or runs if one of them is not stored any more. ``id`` is one of your own.
+        ``max_tries``, ``timeout``, ``ttl``, ``expire``, ``encrypt`` and ``compress`` take the place of the options of the
+        task; ``headers`` (text to text) travel along, see ``TaskContext``. Raises ``ConfigurationError`` for both times at
+        once, a negative delay, a naive datetime, a bad expression, level or policy, and whatever is out of range.
         """
         if self.existed is not None:
             raise ConfigurationError("this handle is enqueued already; make another one with enqueue(…)")
@@ -105,6 +124,9 @@ class Task(Generic[R]):
             self.priority = names.priority_name(priority)
         if durability is not None:
             self.wanted = level_of(durability)
+        if after is not None:
+            policy, runs_if_gone = edge_policy(on, gone)
+            self.links += tuple(Link(parent, policy, runs_if_gone) for parent in _parents(after))
         if id is not None:
             self.id = names.task_id(id)
         if wishes:
@@ -122,6 +144,34 @@ class Task(Generic[R]):
             self.at_ms = moment_ms(schedule)
         elif schedule is not None:
             self.plan = plan(as_rule(schedule, self.publisher.tz))
+
+    def then(self, task: RegisteredTask[..., R2, Any] | Task[R2], *args: Any, **kwargs: Any) -> Task[R2]:
+        """A handle of *task* that runs after this one has succeeded, with its result as the first argument.
+
+        A tuple is unpacked; *args* and *kwargs* come behind it. Awaiting the new handle enqueues both.
+        """
+        child = task.enqueue(*args, **kwargs) if isinstance(task, RegisteredTask) else _as_it_is(task, args, kwargs)
+        child.links += (Link(self, passes=Passes.VALUE),)
+        return child
+
+    def __or__(self, other: RegisteredTask[..., R2, Any] | Task[R2]) -> Task[R2]:
+        return self.then(other)
+
+    def otherwise(self, task: RegisteredTask[..., R2, Any] | Task[R2]) -> Task[R | R2]:
+        """A handle of *task* that runs only if this one fails, with the same arguments unless it is a handle of its own.
+
+        If this one succeeds, the result of the new handle is the result of this one.
+        """
+        if isinstance(task, RegisteredTask):
+            child: Task[Any] = task.enqueue(*self.args, **self.kwargs)
+            child.links += self.links
+        else:
+            child = task
+        child.links += (Link(self, On.FAILURE, passes=Passes.INSTEAD),)
+        return child
+
+    def __xor__(self, other: RegisteredTask[..., R2, Any] | Task[R2]) -> Task[R | R2]:
+        return self.otherwise(other)
 
     def __await__(self) -> Generator[Any, None, Self]:
         return self._enqueue().__await__()
@@ -167,16 +217,17 @@ class Task(Generic[R]):
         return await self.publisher.unschedule_by_id(self.id)
 
 
-def moment_ms(moment: datetime) -> int:
-    """An aware datetime in milliseconds since the epoch; raises ``ConfigurationError`` for a naive one."""
-    if moment.utcoffset() is None:
-        raise ConfigurationError(
-            "schedule= needs an aware datetime, for example datetime.now(UTC) + timedelta(hours=1)"
-        )
-    at_ms = round(moment.timestamp() * 1000)
-    if at_ms - now_ms() > LONGEST_S * 1000:
-        raise ConfigurationError("schedule= is more than a hundred years away")
-    return max(1, at_ms)  # negative would mean: from now
+def _parents(after: Task[Any] | str | Iterable[Task[Any] | str]) -> Sequence[Task[Any] | str]:
+    found = (after,) if isinstance(after, (Task, str)) else tuple(after)
+    if not all(isinstance(parent, (Task, str)) for parent in found):
+        raise ConfigurationError("after= takes what f.enqueue(...) returns, the id of a task, or several of them")
+    return found
+
+
+def _as_it_is(task: Task[R], args: tuple[Any, ...], kwargs: dict[str, Any]) -> Task[R]:
+    if not isinstance(task, Task) or args or kwargs:
+        raise ConfigurationError("then() takes a registered task and its arguments, or a handle that has its own")
+    return task
 
 
 class RunningTask(Protocol):

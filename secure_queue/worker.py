@@ -291,6 +291,7 @@ class Worker(Control, Access, Oversight, Generic[C]):
                 on_hangup=self._live_keys.look,
                 journal=self._journal(storages.at(0).evidence()),
                 when_stuck=self.when_stuck,
+                assurance=self._durability.assurance(None),
             )
             self._counters = engine.desk.counters
             engine.ask(self._asked)

@@ -27,6 +27,8 @@ _PURPOSES: Final = {
     Kind.PRESENCE: Purpose.STATE,
     Kind.PART: Purpose.STATE,
     Kind.SCHEDULE: Purpose.SCHEDULE,
+    Kind.HANDOVER: Purpose.RESULT,
+    Kind.WORKFLOW: Purpose.STATE,
     Kind.QUARANTINED: Purpose.TASK,
 }
 _CODES: Final = {

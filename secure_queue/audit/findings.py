@@ -26,6 +26,8 @@ class Kind(StrEnum):
     PRESENCE = "presence"
     PART = "part"
     SCHEDULE = "schedule"
+    HANDOVER = "handover"
+    WORKFLOW = "workflow"
     QUARANTINED = "quarantined"
     ENTRY = "entry"
     KEY = "key"

@@ -7,20 +7,22 @@ Nothing is deserialized. Abort marks and presence end by themselves; what was pu
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Sequence
 from typing import Final
 
 from secure_queue import names
 from secure_queue.audit.scan import Pace
 from secure_queue.clock import now_ms
 from secure_queue.errors import KeyRingError, Rejected
-from secure_queue.evidence import Evidence, Scannable, StoredKey, Structure
+from secure_queue.evidence import Evidence, Scannable, StoredField, StoredKey, Structure
 from secure_queue.payload.codec import NO_EXPIRY, Codec, Purpose, Sealed
 
 YOUNG_MS: Final = 60_000
 """A message so young may still be repeated after a lost reply, and must be recognised by its bytes."""
 _DEATH: Final = b"!d"
 _START: Final = b"0"
+_FIXED: Final = (Structure.BUCKET, Structure.SCHEDULES)
+_STRINGS: Final = {Structure.RESULT: Purpose.RESULT, Structure.WORKFLOW: Purpose.STATE}
 
 RESEALED, CURRENT, YOUNG, LEFT = "resealed", "current", "too young", "left alone"
 
@@ -43,38 +45,49 @@ class Resealer:
 
     async def _steps(self) -> AsyncIterator[int]:
         for key in await self._store.fixed_keys():
-            if key.structure in (Structure.BUCKET, Structure.SCHEDULES) and key.sound:
+            if key.structure in _FIXED and key.sound:
                 async for step in self._hash(key):
                     yield step
         cursor = _START
         while True:
             cursor, found = await self._store.other_keys(cursor)
-            results = [key for key in found if key.structure is Structure.RESULT and key.sound]
-            for key in results:
-                untrusted = await self._store.peek(key.untrusted_key) if key.untrusted is None else key.untrusted
-                await self._payload(key.structure, Purpose.RESULT, key.untrusted_rest, untrusted)
-            yield len(results)
+            sound = [key for key in found if key.sound]
+            yield await self._strings([key for key in sound if key.structure in _STRINGS])
+            for key in (key for key in sound if key.structure is Structure.HANDED):
+                async for step in self._hash(key):
+                    yield step
             if cursor == _START:
                 return
+
+    async def _strings(self, keys: Sequence[StoredKey]) -> int:
+        for key in keys:
+            untrusted = await self._store.peek(key.untrusted_key) if key.untrusted is None else key.untrusted
+            await self._payload(key.structure, _STRINGS[key.structure], key.untrusted_rest, untrusted)
+        return len(keys)
 
     async def _hash(self, key: StoredKey) -> AsyncIterator[int]:
         cursor = _START
         while True:
             cursor, fields = await self._store.fields(key.untrusted_key, cursor)
             for field in fields:
-                name = field.untrusted_name
-                untrusted = field.untrusted
-                if untrusted is None:
-                    untrusted = await self._store.peek(key.untrusted_key, name)
-                if key.structure is Structure.SCHEDULES:
-                    await self._payload(key.structure, Purpose.SCHEDULE, name, untrusted)
-                elif name.startswith(_DEATH):
-                    await self._payload(key.structure, Purpose.RESULT, name[2:], untrusted, mark=_DEATH)
-                elif not name.startswith(b"!"):
-                    await self._payload(key.structure, Purpose.TASK, name, untrusted)
+                await self._field(key, field)
             yield len(fields)
             if cursor == _START:
                 return
+
+    async def _field(self, key: StoredKey, field: StoredField) -> None:
+        name, untrusted = field.untrusted_name, field.untrusted
+        if untrusted is None:
+            untrusted = await self._store.peek(key.untrusted_key, name)
+        if key.structure is Structure.SCHEDULES:
+            await self._payload(key.structure, Purpose.SCHEDULE, name, untrusted)
+        elif key.structure is Structure.HANDED:
+            if name:
+                await self._payload(key.structure, Purpose.RESULT, name, untrusted, mark=key.untrusted_rest)
+        elif name.startswith(_DEATH):
+            await self._payload(key.structure, Purpose.RESULT, name[2:], untrusted, mark=_DEATH)
+        elif not name.startswith(b"!"):
+            await self._payload(key.structure, Purpose.TASK, name, untrusted)
 
     async def _payload(
         self, kind: Structure, purpose: Purpose, task_id: bytes, untrusted: bytes | int | None, mark: bytes = b""

@@ -17,14 +17,20 @@ from secure_queue.evidence import PutAside, Scannable, StoredField, StoredKey, S
 _START: Final = b"0"
 _DEATH: Final = b"!d"
 _GHOST: Final = b"!g"
-_BESIDE_A_TASK: Final = {b"!r": "a run record", b"!w": "a list of waiting clients", _DEATH: "a failure"}
 _BESIDE_PARTS: Final = (b"run", b"bytes")
+_BESIDE_A_TASK: Final = {
+    b"!r": "a run record",
+    b"!w": "a list of waiting clients",
+    _DEATH: "a failure",
+    b"!c": "a list of dependents",
+}
 _ONE_KIND: Final = {Structure.ABORTS: Kind.ABORT_MARK, Structure.SCHEDULES: Kind.SCHEDULE}
+_STRINGS: Final = {Structure.RESULT: Kind.RESULT, Structure.WORKFLOW: Kind.WORKFLOW}
 _NOT_KEPT: Final = re.compile(rb"-[A-Za-z0-9_.-]{0,200}")
 """Stands in the place of a result that was not kept."""
 _SHORT_LIVED: Final = (
     *(b"meta", b"config", b"workers", b"claim", b"aborts", b"schedules", b"fired", b"misfit"),
-    *(b"presence", b"present", b"partial"),
+    *(b"presence", b"present", b"partial", b"handed", b"workflow"),
 )
 _SIZE_DIGITS: Final = 15
 
@@ -75,7 +81,7 @@ class _Walk:
             cursor, found = await self._store.other_keys(cursor)
             yield [finding for key in found for finding in await self._result(key)]
             for key in found:
-                if key.structure is not Structure.RESULT or not key.sound:
+                if key.structure not in _STRINGS or not key.sound:
                     async for step in self._look_into(key):
                         yield step
             if cursor == _START:
@@ -96,6 +102,8 @@ class _Walk:
     def _inside(self, key: StoredKey) -> Steps:
         match key.structure:
             case Structure.BUCKET | Structure.ABORTS | Structure.SCHEDULES | Structure.PRESENCE | Structure.PARTIAL:
+                return self._hash(key)
+            case Structure.HANDED | Structure.OUTBOX:
                 return self._hash(key)
             case Structure.QUARANTINE:
                 return self._quarantine()
@@ -125,6 +133,8 @@ class _Walk:
         if key.structure is Structure.PRESENCE:
             told = await self._payload(key, field, Kind.PRESENCE, name)
             return [finding for finding in told if finding.severity is not Severity.OK]  # a process is no payload
+        if key.structure in (Structure.HANDED, Structure.OUTBOX):
+            return await self._handover(key, field)
         beside = _BESIDE_A_TASK.get(name[:2])
         if beside is not None and not field.owned:
             return [_note(Code.ORPHAN_ID, Kind.ENTRY, name[2:], f"{beside} without a task")]
@@ -140,13 +150,25 @@ class _Walk:
             untrusted = await self._store.peek(key.untrusted_key, field.untrusted_name)
         return [] if untrusted is None else [self._classify(Stored(kind, task_id, untrusted))]
 
+    async def _handover(self, key: StoredKey, field: StoredField) -> list[Finding]:
+        """The end of a parent, on its way or with a dependent; nothing stands for one that is gone."""
+        name, untrusted = field.untrusted_name, field.untrusted
+        if untrusted is None:
+            untrusted = await self._store.peek(key.untrusted_key, name)
+        if key.structure is Structure.OUTBOX and isinstance(untrusted, bytes):
+            name, untrusted = name.partition(b" ")[0], untrusted.partition(b"\0")[2]
+        if not untrusted or not name:
+            return []
+        return [self._classify(Stored(Kind.HANDOVER, name, untrusted))]
+
     async def _result(self, key: StoredKey) -> list[Finding]:
-        if key.structure is not Structure.RESULT or not key.sound:
+        if key.structure not in _STRINGS or not key.sound:
             return []
         untrusted = await self._store.peek(key.untrusted_key) if key.untrusted is None else key.untrusted
         if untrusted is None or (isinstance(untrusted, bytes) and _NOT_KEPT.fullmatch(untrusted)):
             return []
-        return [self._classify(Stored(Kind.RESULT, key.untrusted_rest, untrusted, key.ttl_ms))]
+        kind = _STRINGS[key.structure]
+        return [self._classify(Stored(kind, key.untrusted_rest, untrusted, key.ttl_ms))]
 
     async def _quarantine(self) -> Steps:
         after = b""

@@ -17,6 +17,7 @@ from secure_queue.cli.certs import certs
 from secure_queue.cli.demo import demo
 from secure_queue.cli.dlq import dlq
 from secure_queue.cli.doctor import doctor
+from secure_queue.cli.graph import graph
 from secure_queue.cli.key_parts import public, scope
 from secure_queue.cli.keys import keys
 from secure_queue.cli.output import fail, hint
@@ -47,6 +48,7 @@ app.add_typer(audit, name="audit")
 app.command()(doctor)
 app.command()(status)
 app.command()(partitions)
+app.command()(graph)
 app.command()(acl)
 app.add_typer(dlq, name="dlq")
 app.add_typer(schedules, name="schedules")

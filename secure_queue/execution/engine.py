@@ -18,6 +18,8 @@ from anyio.abc import TaskGroup
 
 from secure_queue.clock import monotonic
 from secure_queue.declare_schedules import Declared
+from secure_queue.durability import AT_PRIMARY, Assurance
+from secure_queue.execution.dependents import TIDY_S, Dependents
 from secure_queue.execution.executor import Executor, Registry
 from secure_queue.execution.finished import Finished
 from secure_queue.execution.heartbeat import Heartbeat
@@ -67,6 +69,7 @@ class Engine:
         on_hangup: Callable[[], object],
         journal: Journal,
         when_stuck: Callable[[], None],
+        assurance: Assurance = AT_PRIMARY,
     ) -> None:
         self._settings = settings
         self._signals = signals
@@ -82,9 +85,9 @@ class Engine:
         refusals = Refusals(storages, self.desk, journal)
         finished = Finished()
         replays = Replays(storages, codec, self._settling, refusals, finished)
-        self._executor = Executor(
-            codec, registry, settings, self.desk, self._settling, refusals, replays, self._threads, self.reporting
-        )
+        self._dependents = Dependents(storages, codec, self.desk, outboxes, self._settling)
+        parts = self._settling, refusals, replays, self._threads, self.reporting, self._dependents
+        self._executor = Executor(codec, registry, settings, self.desk, *parts)
         self._heartbeat = Heartbeat(open_storages, self.desk, round(settings.idle_timeout_s * 1000))
         drained = partial(self.ask, DRAIN) if burst else None
         self._lanes = Lanes(
@@ -99,6 +102,7 @@ class Engine:
             finished,
             journal,
             drained,
+            assurance,
         )
         self._scheduler = Scheduler(storages.at(0), codec, declared_schedules, self.desk, queue.default_priority)
         self._thread = threading.get_ident()
@@ -130,6 +134,7 @@ class Engine:
             background.start_soon(every, LOOK_S, self._scheduler.tick)
             background.start_soon(every, PULSE_S, self._pulse)
             background.start_soon(every, JOURNAL_S, self._journal.flush)
+            background.start_soon(every, TIDY_S, self._dependents.tidy)
             self._threads.serve(background)
             await self._work()
             await self._flush()

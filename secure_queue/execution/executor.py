@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from contextlib import aclosing
 from dataclasses import replace
 from functools import partial
@@ -13,7 +13,9 @@ import anyio
 from anyio import current_effective_deadline, get_cancelled_exc_class
 
 from secure_queue.clock import monotonic, now_ms
+from secure_queue.edges import Edge
 from secure_queue.errors import Rejected
+from secure_queue.execution.dependents import Call, Dependents, Inherit
 from secure_queue.execution.refusal import Refusals
 from secure_queue.execution.replays import Replays
 from secure_queue.execution.reporting import Reporting
@@ -64,6 +66,7 @@ class Executor:
         replays: Replays,
         threads: Threads,
         reporting: Reporting,
+        dependents: Dependents,
     ) -> None:
         self._codec = codec
         self._registry = registry
@@ -74,6 +77,7 @@ class Executor:
         self._replays = replays
         self._threads = threads
         self._reporting = reporting
+        self._dependents = dependents
 
     async def execute(self, run: Run) -> None:
         """Run one claimed task and settle it.
@@ -106,7 +110,7 @@ class Executor:
             replayed = self._replays.is_suspect(run, opened) and await self._replays.settle(run, opened)
             task = None if replayed else self._ready_task(run, opened, head)
             if task is not None:
-                await self._run(run, opened, task, args, kwargs)
+                await self._way(head)(run, opened, task, args, kwargs)
 
     def _ready_task(self, run: Run, opened: Opened, head: TaskHead | None) -> RegisteredTask[..., Any, Any] | None:
         """The function to run now; None if it is too early, too late or nobody here knows it, and then that is settled."""
@@ -145,6 +149,33 @@ class Executor:
             await self._succeed(run, opened, value)
         finally:
             self._desk.end(run)
+
+    def _way(self, head: TaskHead | None) -> Callable[..., Awaitable[None]]:
+        if head is None or head.lineage is None or not head.lineage.edges:
+            return self._run
+        return partial(self._run_dependent, head.lineage.edges)
+
+    async def _run_dependent(
+        self,
+        edges: Sequence[Edge],
+        run: Run,
+        opened: Opened,
+        task: RegisteredTask[..., Any, Any],
+        args: list[Any],
+        kwargs: dict[str, Any],
+    ) -> None:
+        """The same for a task that depends on others, if they let it run."""
+        match await self._dependents.admit(run, edges):
+            case Call(first):
+                args = [*first, *args]
+                run.arguments = args, kwargs
+                await self._run(run, opened, task, args, kwargs)
+            case Inherit(value, encrypted):
+                if encrypted:
+                    run.settings = replace(run.settings, encrypt=True)
+                await self._succeed(run, opened, value)
+            case None:
+                pass
 
     async def _may_begin(self, run: Run, most: int) -> bool:
         """Whether a last try is left: one that a worker had claimed when it died, and had not begun, does not count."""

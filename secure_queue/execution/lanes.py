@@ -13,6 +13,7 @@ from functools import partial
 import anyio
 from anyio.abc import TaskGroup
 
+from secure_queue.durability import Assurance
 from secure_queue.errors import SecureQueueError
 from secure_queue.execution.appetite import Appetite
 from secure_queue.execution.fetcher import LAST_CLAIM_S, Fetcher
@@ -20,6 +21,7 @@ from secure_queue.execution.finished import Finished
 from secure_queue.execution.heartbeat import Heartbeat
 from secure_queue.execution.journal import Journal
 from secure_queue.execution.outbox import Outbox
+from secure_queue.execution.relay import Relay
 from secure_queue.execution.runs import Desk
 from secure_queue.execution.settling import Settling
 from secure_queue.execution.ticker import every
@@ -50,6 +52,7 @@ class Lanes:
         finished: Finished,
         journal: Journal,
         drained: Callable[[], None] | None,
+        assurance: Assurance,
     ) -> None:
         self._finished = finished
         self._journal = journal
@@ -62,8 +65,10 @@ class Lanes:
         self._settling = settling
         self._heartbeat = heartbeat
         self._drained = drained
+        self._assurance = assurance
         self._appetite = Appetite(settings.prefetch, desk)
         self._fetchers: list[Fetcher] = []
+        self._relays: list[Relay] = []
         self._fixed: int | None = None
         self._others: frozenset[str] = frozenset()
         self._fetching: TaskGroup | None = None
@@ -133,8 +138,16 @@ class Lanes:
     def _open(self, partition: int) -> None:
         storage = self._storages.at(partition)
         outbox = self._outboxes[partition] = Outbox(storage, self._desk, self._queue.priorities, self._finished)
+        relay = Relay(storage, self._storages, self._assurance, self._desk)
         upkeep = Upkeep(
-            storage, self._codec, self._settings, self._desk, self._heartbeat, self._settling, self._journal
+            storage,
+            self._codec,
+            self._settings,
+            self._desk,
+            self._heartbeat,
+            self._settling,
+            self._journal,
+            relay.wake,
         )
         fetcher = Fetcher(
             storage,
@@ -148,15 +161,18 @@ class Lanes:
             first=partition < self._queue.partitions,
         )
         self._fetchers.append(fetcher)
+        self._relays.append(relay)
         self._background.start_soon(outbox.run)
+        self._background.start_soon(relay.run)
         self._background.start_soon(every, INTERVAL_S, upkeep.tick)
         if self._fetching is not None:
             self._fetching.start_soon(fetcher.run)
 
     def _end_if_all_rest(self, drained: Callable[[], None]) -> None:
-        """The end of a burst: nothing is held, and since then no partition had anything."""
+        """The end of a burst: nothing is held or on its way, and since then no partition had anything."""
         seen = self._desk.changes
-        if self._desk.at_rest and all(fetcher.empty_at == seen for fetcher in self._fetchers):
+        at_rest = self._desk.at_rest and all(relay.at_rest for relay in self._relays)
+        if at_rest and all(fetcher.empty_at == seen for fetcher in self._fetchers):
             drained()
 
 

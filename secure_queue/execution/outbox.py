@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from typing import Generic, TypeVar
 
 import anyio
@@ -12,6 +12,7 @@ from secure_queue.coalesce import Coalescer
 from secure_queue.errors import SecureQueueError
 from secure_queue.execution.finished import Finished
 from secure_queue.execution.runs import Desk
+from secure_queue.handover import Question
 from secure_queue.reports import Report, Reported
 from secure_queue.storage import End, GiveBack, Storage
 
@@ -91,7 +92,7 @@ class Tray(Generic[Item]):
 
 
 class Outbox:
-    """All ways in which a run of one partition can be settled, and the note that it begins."""
+    """All ways in which a run of one partition can be settled, the note that it begins, and what its parents have left."""
 
     def __init__(self, storage: Storage, desk: Desk, priorities: Sequence[str], finished: Finished) -> None:
         self._desk = desk
@@ -105,6 +106,7 @@ class Outbox:
             self.release[name] = Tray("release", _for_priority(storage.release, name), desk)
         self.begin: Coalescer[GiveBack, bool] = Coalescer(storage.begin, LARGEST_BATCH)
         self.report: Coalescer[Report, Reported] = Coalescer(storage.report, LARGEST_BATCH)
+        self.handed: Coalescer[Question, tuple[int, Mapping[bytes, bytes]]] = Coalescer(storage.handed, LARGEST_BATCH)
         self.trays: list[Tray[End] | Tray[GiveBack]] = [
             self.complete,
             self.bury,
@@ -129,6 +131,7 @@ class Outbox:
         async with anyio.create_task_group() as group:
             group.start_soon(self.begin.run)
             group.start_soon(self.report.run)
+            group.start_soon(self.handed.run)
             for tray in self.trays:
                 group.start_soon(tray.run)
 

@@ -22,7 +22,7 @@ from secure_queue.execution.verdict import (
     unknown_task,
 )
 from secure_queue.names import printable
-from secure_queue.outcomes import aborted_result, seal_done, seal_failure
+from secure_queue.outcomes import ABORTED, aborted_result, seal_done, seal_failure
 from secure_queue.payload.codec import Codec, Opened
 from secure_queue.payload.failures import Failure, describe
 from secure_queue.payload.records import Outcome, ResultHead
@@ -67,7 +67,7 @@ class Settling:
             case Bury(error):
                 self.fail(run, error) if type(error) is Failure else self.fail_of(run, error)
             case Cancel():
-                self._abort(run)
+                self.skip(run, ABORTED)
             case GiveUp():
                 self.let_go(run)
             case HandBack():
@@ -95,9 +95,10 @@ class Settling:
         (outbox.bury if dead else outbox.complete).add(end)
         self._desk.counters["repeated"] += 1
 
-    def _abort(self, run: Run) -> None:
+    def skip(self, run: Run, reason: Failure) -> None:
+        """The task was aborted, or need not run any more."""
         claim = run.claim
-        sealed = aborted_result(self._codec, run.genuine, claim.tries, self._worker_id, run.started_ms)
+        sealed = aborted_result(self._codec, run.genuine, claim.tries, self._worker_id, run.started_ms, reason)
         self._outboxes[run.partition].complete.add(End(claim.untrusted_id, claim.token, run.ttl_ms, sealed))
         self._desk.counters["aborted"] += 1
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+from collections.abc import Callable
 
 from secure_queue import names
 from secure_queue.clock import now_ms
@@ -35,6 +36,7 @@ class Upkeep:
         heartbeat: Heartbeat,
         settling: Settling,
         journal: Journal,
+        wake_relay: Callable[[], None],
     ) -> None:
         self._storage = storage
         self._codec = codec
@@ -43,6 +45,7 @@ class Upkeep:
         self._heartbeat = heartbeat
         self._settling = settling
         self._journal = journal
+        self._wake_relay = wake_relay
         self._generation: bytes | None = None
 
     async def tick(self) -> float | None:
@@ -55,6 +58,8 @@ class Upkeep:
             keep_dead=self._settings.keep_dead,
         )
         self._compare(found.generation)
+        if found.outgoing:
+            self._wake_relay()
         if found.taken_back:
             _log.warning("%d tasks of workers that vanished run again", found.taken_back)
         for untrusted_id, untrusted_mark in found.untrusted_aborts.items():

@@ -63,6 +63,10 @@ class RedisEvidence:
         match kind:
             case Structure.RESULT:
                 place, field = self._keys.result(task_id), b""
+            case Structure.WORKFLOW:
+                place, field = self._keys.workflow(task_id), b""
+            case Structure.HANDED:
+                place, field = self._keys.handed(mark), task_id
             case Structure.SCHEDULES:
                 place, version = self._keys.schedules, nonce()
             case _:

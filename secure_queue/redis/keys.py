@@ -49,6 +49,7 @@ class QueueKeys:
         self.schedules = self.prefix + b"schedules"
         self.fired = self.prefix + b"fired"
         self.config = self.prefix + b"config"
+        self.outbox = self.prefix + b"outbox"
         self.priorities = tuple(priorities)
         self.ready = {name: self.prefix + b"ready:" + name.encode() for name in priorities}
         self.due = {name: self.prefix + b"due:" + name.encode() for name in priorities}
@@ -72,6 +73,14 @@ class QueueKeys:
     def partial(self, task_id: bytes) -> bytes:
         """The hash that holds what this task says before its end."""
         return self._partial_prefix + task_id
+
+    def handed(self, task_id: bytes) -> bytes:
+        """The hash that holds what its parents have handed over to this task."""
+        return self.prefix + b"handed:" + task_id
+
+    def workflow(self, workflow_id: bytes) -> bytes:
+        """The string that holds the sealed description of a workflow."""
+        return self.prefix + b"workflow:" + workflow_id
 
     def last_claim(self, worker: str) -> bytes:
         """The list that remembers a worker's last claim, so that a repeated request gets the same tasks."""
@@ -106,7 +115,7 @@ class QueueKeys:
     def fixed(self) -> tuple[bytes, ...]:
         """Every key whose name depends on no task and no worker."""
         indexes = (self.meta, self.leases, self.wake, self.results, self.dead, self.workers, self.finished, self.config)
-        hashes = (self.aborts, self.schedules, self.fired)
+        hashes = (self.aborts, self.schedules, self.fired, self.outbox)
         beside = (self.quarantine, self.presence, self.present, self.audit)
         return (*self.buckets, *hashes, *beside, *self.both, *indexes)
 
@@ -116,7 +125,9 @@ class QueueKeys:
         return tuple(key for name in self.priorities for key in (self.ready[name], self.due[name]))
 
 
-_NAMED_BY_MORE = frozenset({"tasks", "ready", "due", "result", "partial", "claim", "misfit", "done"})
+_NAMED_BY_MORE = frozenset(
+    {"tasks", "ready", "due", "result", "partial", "claim", "misfit", "done", "handed", "workflow"}
+)
 _TYPES = {
     b"meta": b"hash",
     b"config": b"hash",
@@ -126,6 +137,8 @@ _TYPES = {
     b"schedules": b"hash",
     b"fired": b"hash",
     b"partial": b"hash",
+    b"outbox": b"hash",
+    b"handed": b"hash",
     b"ready": b"list",
     b"claim": b"list",
     b"audit": b"list",
@@ -139,4 +152,5 @@ _TYPES = {
     b"present": b"zset",
     b"quarantine": b"stream",
     b"result": b"string",
+    b"workflow": b"string",
 }

@@ -15,7 +15,7 @@ from collections import Counter, deque
 from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
 from time import monotonic
-from typing import cast
+from typing import Final, cast
 
 import anyio
 
@@ -30,13 +30,17 @@ TASK_BYTES = 300  # what a small task takes besides its payload
 
 _log = logging.getLogger("secure_queue.redis")
 
-Send = Callable[[Sequence[bytes], Sequence[Argument]], Awaitable[object]]
+Send = Callable[[str, Sequence[bytes], Sequence[Argument]], Awaitable[object]]
+
+SHAPES: Final = {"enqueue": (2, 3), "enqueue_linked": (3, 7)}
+"""How many keys and arguments each task has of its own; the arguments begin with id, payload and time."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Sent:
-    """One acknowledged call: its keys, its arguments (id, payload and time of each task), and when it was confirmed."""
+    """One acknowledged call: its script, keys and arguments, and when it was confirmed."""
 
+    script: str
     keys: Sequence[bytes]
     args: Sequence[Argument]
     at: float
@@ -45,12 +49,12 @@ class Sent:
     @property
     def tasks(self) -> int:
         """How many tasks it carried."""
-        return len(self.args) // 3
+        return len(self.args) // SHAPES[self.script][1]
 
     @property
     def head(self) -> Sequence[bytes]:
-        """The keys that belong to no single task; each task has two of its own behind them."""
-        return self.keys[: len(self.keys) - 2 * self.tasks]
+        """The keys that belong to no single task; each task has its own behind them."""
+        return self.keys[: len(self.keys) - SHAPES[self.script][0] * self.tasks]
 
 
 class Replay:
@@ -65,13 +69,14 @@ class Replay:
         self._is_wanted = False
         self._stirred = anyio.Event()
 
-    def keep(self, keys: Sequence[bytes], args: Sequence[Argument]) -> None:
+    def keep(self, script: str, keys: Sequence[bytes], args: Sequence[Argument]) -> None:
         """Remember a call that was confirmed just now; the lists must not be changed afterwards."""
-        size = sum(map(len, cast("Sequence[bytes]", args[1::3]))) + TASK_BYTES * (len(args) // 3)
+        each = SHAPES[script][1]
+        size = sum(map(len, cast("Sequence[bytes]", args[1::each]))) + TASK_BYTES * (len(args) // each)
         if not self._kept:
             self._stirred.set()
         now = monotonic()
-        self._add(Sent(keys, args, now, size))
+        self._add(Sent(script, keys, args, now, size))
         self._forget_older_than(now - WINDOW_S)
 
     def begin_again(self) -> None:
@@ -124,7 +129,7 @@ class Replay:
     async def _send_again(self, batch: Sequence[Sent]) -> int:
         again = merged(batch, monotonic())
         try:
-            await self._send(again.keys, again.args)
+            await self._send(again.script, again.keys, again.args)
         except BaseException:
             for sent in reversed(batch):
                 self._kept.appendleft(sent)
@@ -137,7 +142,7 @@ class Replay:
         """The oldest calls, at most so many, that may go out as one."""
         batch = [self._pop()]
         tasks, size = batch[0].tasks, batch[0].size
-        while len(batch) < most and self._kept and self._kept[0].head == batch[0].head:
+        while len(batch) < most and self._kept and _are_alike(self._kept[0], batch[0]):
             tasks, size = tasks + self._kept[0].tasks, size + self._kept[0].size
             if tasks > BATCH or size > BATCH_BYTES:
                 break
@@ -160,17 +165,22 @@ class Replay:
         return sent
 
 
+def _are_alike(one: Sent, other: Sent) -> bool:
+    return one.script == other.script and one.head == other.head
+
+
 def merged(batch: Sequence[Sent], now: float) -> Sent:
     """One call that says at *now* what several calls of the same head have said."""
-    keys, args = list(batch[0].head), list[Argument]()
+    script, keys, args = batch[0].script, list(batch[0].head), list[Argument]()
     for sent in batch:
         keys += sent.keys[len(sent.head) :]
-        args += later(sent.args, round((now - sent.at) * 1000))
-    return Sent(keys, args, now, sum(sent.size for sent in batch))
+        args += later(sent.args, round((now - sent.at) * 1000), SHAPES[script][1])
+    return Sent(script, keys, args, now, sum(sent.size for sent in batch))
 
 
-def later(args: Sequence[Argument], elapsed_ms: int) -> list[Argument]:
+def later(args: Sequence[Argument], elapsed_ms: int, each: int = 3) -> list[Argument]:
     """*args* as they must be *elapsed_ms* later: a delay has become shorter, or is over."""
     result = list(args)
-    result[2::3] = [min(0, cast("int", at) + elapsed_ms) if cast("int", at) < 0 else at for at in args[2::3]]
+    times = cast("Sequence[int]", args[2::each])
+    result[2::each] = [min(0, at + elapsed_ms) if at < 0 else at for at in times]
     return result

@@ -72,16 +72,22 @@ class Rights:
 
 _PRODUCER_KINDS: Final = (
     *("meta", "config", "wake", "ready", "due", "finished", "tasks", "result", "partial", "presence", "present"),
-    *("schedules", "fired"),
+    *("schedules", "fired", "handed", "outbox", "workflow"),
 )
 _WORKER_KINDS: Final = ("workers", "leases", "results", "dead", "aborts", "claim", "quarantine", "misfit")
 _SIGNS_OF_USE: Final = ("leases", "results", "dead", "ready", "due")
 """A producer asks whether any of them is there before it registers its partitions; it reads nothing of them."""
-_PRODUCER_SCRIPTS: Final = frozenset({"enqueue", "watch", "partial", "announce", "register", "schedule"})
+_PRODUCER_SCRIPTS: Final = frozenset(
+    {
+        *("enqueue", "watch", "partial", "announce", "register", "schedule"),
+        *("enqueue_linked", "follow", "keep_workflows", "whose"),
+    }
+)
 _WORKER_SCRIPTS: Final = frozenset(
     {
         *("claim", "begin", "complete", "bury", "give_back", "renew", "tick", "quarantine", "repair", "forget_gone"),
         *("timetable", "fire", "staff", "report"),
+        *("outgoing", "deliver", "sent", "handed", "sleep", "forget_handed"),
     }
 )
 _ONLY_WITHIN_META: Final = frozenset({"hdel"})

@@ -9,7 +9,7 @@ from __future__ import annotations
 import logging
 import os
 from collections import Counter
-from collections.abc import AsyncGenerator, AsyncIterator, Iterator, Sequence
+from collections.abc import AsyncGenerator, AsyncIterator, Callable, Iterator, Sequence
 from contextlib import aclosing, asynccontextmanager
 from typing import Any, TypeVar, cast
 
@@ -17,6 +17,7 @@ from secure_queue.durability import AT_PRIMARY, Assurance, Durability
 from secure_queue.names import printable
 from secure_queue.partitions import MOST_PARTITIONS
 from secure_queue.redis.evidence import RedisEvidence
+from secure_queue.redis.handover import RedisHandover
 from secure_queue.redis.keys import QueueKeys
 from secure_queue.redis.link import Argument, Link, Reply, WrongType
 from secure_queue.redis.replay import Replay
@@ -51,7 +52,7 @@ REGISTER_MS = 366 * 86_400_000
 """After so long without anybody it is forgotten how many partitions a queue has."""
 
 
-class RedisStorage(RedisTimetable, RedisReporting):
+class RedisStorage(RedisTimetable, RedisHandover, RedisReporting):
     """One partition of a queue behind a link."""
 
     def __init__(
@@ -70,6 +71,7 @@ class RedisStorage(RedisTimetable, RedisReporting):
         self._settle_s = settle_s
         self._deadline_s = deadline_s
         self._counters = Counter() if counters is None else counters
+        self._on_outgoing: list[Callable[[], None]] = []
         self.replay = Replay(self._enqueue_again, lambda: link.command("PING"), self._counters)
         """What this storage has acknowledged lately; somebody must run it."""
         link.on_new_history(self.replay.begin_again)
@@ -113,14 +115,14 @@ class RedisStorage(RedisTimetable, RedisReporting):
             keys += (self.keys.bucket(task_id), self.keys.result(task_id))
             args += (task_id, sealed, at_ms)
         reply, level = await self._run_assured("enqueue", keys, args, deadline, assurance)
-        self.replay.keep(keys, args)
+        self.replay.keep("enqueue", keys, args)
         if level is not assurance.level:
             self._counters["degraded"] += len(tasks)
         new, known = Stored(True, level), Stored(False, level)
         return [new if flag else known for flag in _flags(reply)]
 
-    async def _enqueue_again(self, keys: Sequence[bytes], args: Sequence[Argument]) -> None:
-        await self._run("enqueue", keys, args, self._deadline_s)
+    async def _enqueue_again(self, script: str, keys: Sequence[bytes], args: Sequence[Argument]) -> None:
+        await self._run(script, keys, args, self._deadline_s)
 
     async def claim(self, worker: str, token: bytes, count: int, lease_ms: int) -> tuple[bool, list[Claim]]:
         args: list[Argument] = [count, lease_ms, token, self._max_payload_bytes, *self.keys.priorities]
@@ -166,7 +168,11 @@ class RedisStorage(RedisTimetable, RedisReporting):
         for end in ends:
             keys += (self.keys.bucket(end.task_id), self.keys.result(end.task_id))
             args += end
-        return _flags(await self._run(script, keys, args, self._settle_s))
+        keys.append(self.keys.outbox)
+        reply = cast("bytes", await self._run(script, keys, args, self._settle_s))
+        if _LEFT in reply:
+            self._tell_of_outgoing()
+        return [character != _LOST for character in reply]
 
     async def retry(self, priority: str, runs: Sequence[GiveBack]) -> list[bool]:
         return await self._give_back(priority, runs, used=1)
@@ -195,16 +201,17 @@ class RedisStorage(RedisTimetable, RedisReporting):
     async def tick(self, worker: str, *, gone_after_ms: int, keep_dead_ms: int, keep_dead: int) -> Tick:
         own = self.keys
         keys = [own.meta, own.leases, own.wake, own.results, own.dead, own.aborts, own.workers, *own.buckets, *own.both]
+        keys.append(own.outbox)
         generation = os.urandom(16).hex()  # for a dataset that has none
         args: list[Argument] = [worker, gone_after_ms, keep_dead_ms, keep_dead, generation, *own.priorities]
         reply = cast("list[Any]", await self._run("tick", keys, args, self._deadline_s))
-        next_due, promoted, taken_back, generation = reply[:4]
-        aborts = dict(zip(reply[4::2], reply[5::2], strict=True))
-        return Tick(next_due if next_due >= 0 else None, promoted, taken_back, generation, aborts)
+        next_due, promoted, taken_back, generation, outgoing = reply[:5]
+        aborts = dict(zip(reply[5::2], reply[6::2], strict=True))
+        return Tick(next_due if next_due >= 0 else None, promoted, taken_back, generation, aborts, outgoing)
 
     async def abort(self, task_id: bytes, *, sealed: bytes, ttl_ms: int, mark: bytes) -> str:
         own = self.keys
-        places = [own.bucket(task_id), own.result(task_id), *own.due.values()]
+        places = [own.bucket(task_id), own.result(task_id), own.outbox, *own.due.values()]
         keys = [own.meta, own.leases, own.results, own.aborts, own.dead, *places]
         return word(await self._run("abort", keys, [task_id, sealed, ttl_ms, mark], self._deadline_s))
 
@@ -262,7 +269,7 @@ class RedisStorage(RedisTimetable, RedisReporting):
 
     async def revive(self, task_id: bytes, *, sealed: bytes, priority: str) -> bool:
         own = self.keys
-        places = [own.results, own.bucket(task_id), own.result(task_id)]
+        places = [own.results, own.bucket(task_id), own.result(task_id), own.handed(task_id)]
         keys = [own.meta, own.dead, own.wake, own.ready[priority], *places]
         return word(await self._run("revive", keys, [task_id, sealed], self._deadline_s)) == "revived"
 
@@ -281,13 +288,6 @@ class RedisStorage(RedisTimetable, RedisReporting):
         """Asked without a script: a server lets nobody run one on keys that he may only read."""
         own = self.keys
         return cast("int", await self._link.command("EXISTS", own.leases, own.results, own.dead, *own.both)) > 0
-
-    async def untrusted_workers(self) -> frozenset[str]:
-        names = cast("list[bytes]", await self._run("staff", [self.keys.workers], [], self._deadline_s))
-        return frozenset(map(printable, names))
-
-    async def shrink(self, partitions: int, fewer: int) -> bool:
-        return await self._run("shrink", [self.keys.config], [partitions, fewer], self._deadline_s) == 1
 
     async def _run(self, script: str, keys: Sequence[bytes], args: Sequence[Argument], deadline: float) -> Reply:
         try:
@@ -330,6 +330,9 @@ def _in_batches(items: Sequence[Sealed]) -> Iterator[Sequence[Sealed]]:
         size += len(item.sealed)
     if items:
         yield items[first:]
+
+
+_LOST, _LEFT = b"02"
 
 
 def _flags(reply: Reply) -> list[bool]:

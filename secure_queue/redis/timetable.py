@@ -1,4 +1,4 @@
-"""The verbs that keep schedules, on Redis: each packs its arguments, runs one script and reads its reply."""
+"""The verbs that keep schedules and the crew, on Redis: each packs its arguments, runs one script and reads its reply."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ from collections.abc import Sequence
 from typing import Any, cast
 
 from secure_queue.durability import AT_PRIMARY, Assurance, Durability
+from secure_queue.names import printable
 from secure_queue.redis.keys import QueueKeys
 from secure_queue.redis.link import Argument, Reply
 from secure_queue.timetable import Fired, Firing, Timetable
@@ -17,7 +18,7 @@ MOST_SCHEDULES, TIMETABLE_BYTES = 10_000, 16 << 20
 
 
 class RedisTimetable:
-    """The part of ``RedisStorage`` that knows schedules."""
+    """The part of ``RedisStorage`` that knows schedules, and the crew."""
 
     keys: QueueKeys
     _max_payload_bytes: int
@@ -53,6 +54,13 @@ class RedisTimetable:
         places = [own.schedules, own.fired, own.result(firing.task_id), *own.buckets]
         keys = [own.meta, own.wake, own.ready[firing.priority or own.priorities[-1]], *places]
         return Fired(word(await self._run("fire", keys, list(firing[:-1]), READ_DEADLINE_S)))
+
+    async def untrusted_workers(self) -> frozenset[str]:
+        names = cast("list[bytes]", await self._run("staff", [self.keys.workers], [], READ_DEADLINE_S))
+        return frozenset(map(printable, names))
+
+    async def shrink(self, partitions: int, fewer: int) -> bool:
+        return await self._run("shrink", [self.keys.config], [partitions, fewer], READ_DEADLINE_S) == 1
 
     @property
     def _schedule_keys(self) -> list[bytes]:

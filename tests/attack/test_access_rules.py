@@ -131,6 +131,12 @@ async def do_all_work(workers: dict[Role, Worker[Any]], keys: QueueKeys, raw: Ra
     await producer.enqueue_many(tasks)
     assert [(await task.result(PATIENCE)).result for task in tasks] == [0, 2, 4, 18]
 
+    chain = await (double.enqueue(1) | double).start(after=[tasks[0], tasks[1].id])
+    assert (await chain.result(PATIENCE)).result == 4
+    later = await (double.enqueue(1).start(delay=600) | double)
+    assert len((await operator.workflow(later.id)).tasks) == 2
+    assert len(await operator.abort_workflow(later.id, PATIENCE)) == 2
+
     dead = await fail.enqueue()
     assert (await dead.result(PATIENCE)).status is TaskStatus.FAILED
     await operator.retry_dead_letter(dead.id)

@@ -297,6 +297,37 @@ async def test_resealing_moves_what_is_stored_under_the_new_key(place: Place, mo
 
 
 @pytest.mark.attack(26)
+async def test_what_waits_in_a_workflow_takes_part_in_a_rotation(place: Place, monkeypatch: pytest.MonkeyPatch) -> None:
+    """What one parent has handed over while the other is still waited for, and the description of the whole."""
+    monkeypatch.setattr("secure_queue.audit.reseal.YOUNG_MS", 0)
+    ran: list[int] = []
+    old = declared(place.worker(signing_secret=keys((OLD, KeyState.ACTIVE))), ran)
+    new = declared(place.worker(signing_secret=keys((NEW, KeyState.ACTIVE), (OLD, KeyState.VERIFY))), ran)
+    only_new = declared(place.worker(signing_secret=keys((NEW, KeyState.ACTIVE))), ran)
+    for worker in (old, new, only_new):
+        worker.announces = False
+
+        @worker.task(name="collect")
+        async def collect(ends: list[object]) -> list[int]:
+            return [end for end in ends if isinstance(end, int)]
+
+    note = old.registry["note"]
+    async with old:
+        early, late = note.enqueue(1), note.enqueue(2).start(delay=3600)
+        child = await old.group([early, late], on="end").then(old.registry["collect"])
+        old.burst = True
+        await old.run_async()
+    async with new:
+        assert (await new.audit()).keys["old"].retirable == "no: 5 payloads"
+        assert (await new.reseal())[RESEALED] == 5  # two tasks, a result, what it handed over, and the description
+        assert (await new.audit()).keys["old"].retirable == "yes"
+    async with running(only_new):
+        assert await only_new.abort_by_id(late.id)
+        assert (await only_new.result_by_id(child.id, PATIENCE)).result == [1]
+        assert len((await only_new.workflow(child.id)).tasks) == 3
+
+
+@pytest.mark.attack(26)
 async def test_every_partition_and_the_schedules_take_part_in_a_rotation(
     place: Place, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -21,6 +21,7 @@ from secure_queue.audit.log import ESCROW, EVENT, FUNCTION, KEY_BYTES, MAC, NOTH
 from secure_queue.audit.log_check import LogCheck
 from secure_queue.clock import now_ms
 from secure_queue.cron import Every
+from secure_queue.edges import read_children
 from secure_queue.errors import KeyRingError, Rejected
 from secure_queue.payload.codec import Codec, Purpose
 from secure_queue.payload.escrow import read_public, seal_to
@@ -136,6 +137,7 @@ _READS: tuple[Callable[[bytes], object], ...] = (
     TaskHead.unpack,
     ResultHead.unpack,
     PartHead.unpack,
+    read_children,
     lambda packed: rebuild(from_plain(unpack_plain(packed)), {"ValueError": ValueError}),
 )
 

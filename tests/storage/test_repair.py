@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest
 
+from secure_queue.handover import Handover, Linked, Question
 from secure_queue.redis.link import Argument, Link, Reply
 from secure_queue.redis.scripts import Script
 from secure_queue.redis.storage import RedisStorage
@@ -35,6 +36,21 @@ async def running(storage: RedisStorage) -> None:
 
 async def buried(storage: RedisStorage) -> None:
     await dead(storage, A, B)
+
+
+async def waiting(storage: RedisStorage) -> None:
+    """A task that waits for another, which has ended."""
+    waits = Linked(B, b"sealed", 0, "low", 1, b"", LONG)
+    await storage.enqueue_linked([waits, Linked(A, b"sealed", 0, "low", 0, b"0:" + B, LONG)], LONG, PATIENCE)
+    await take(storage, 1)
+    assert await storage.complete([end(A)]) == [True]
+
+
+async def woken(storage: RedisStorage) -> None:
+    """A task that was claimed and still waits."""
+    await storage.enqueue_linked([Linked(A, b"sealed", 0, "low", 1, b"", LONG)], 0, PATIENCE)
+    await tick(storage)
+    assert ids_of(await take(storage)) == [A]
 
 
 async def due_and_expired(storage: RedisStorage) -> None:
@@ -70,6 +86,22 @@ VERBS: dict[str, tuple[Step, Step]] = {
     "list_ids done": (nothing, lambda s: s.list_ids(Standing.DONE, priority="low", offset=0, limit=9)),
     "counts": (running, lambda s: s.counts()),
     "revive": (buried, lambda s: s.revive(A, sealed=b"fresh", priority="low")),
+    "enqueue_linked": (
+        nothing,
+        lambda s: s.enqueue_linked(
+            [Linked(A, b"sealed", 0, "low", 1, b"", LONG), Linked(B, b"sealed", 0, "low", 0, b"0:" + A, LONG)],
+            LONG,
+            PATIENCE,
+        ),
+    ),
+    "follow": (queued, lambda s: s.follow([(A, b"0:x"), (B, b"0:y")], tell=True, deadline=PATIENCE)),
+    "outgoing": (waiting, lambda s: s.outgoing()),
+    "sent": (waiting, lambda s: s.sent([A])),
+    "deliver": (waiting, lambda s: s.deliver([Handover(B, A, b"result")], PATIENCE)),
+    "handed": (waiting, lambda s: s.handed([Question(B, (A,))])),
+    "whose": (running, lambda s: s.whose(A)),
+    "sleep": (woken, lambda s: s.sleep(A, TOKEN, "low", look_ms=LONG, seen=1, drop=[b"junk"])),
+    "forget_handed": (waiting, lambda s: s.forget_handed([A, B])),
     "forget": (buried, lambda s: s.forget(A)),
     "register": (registered, lambda s: s.register(8, None)),
     "untrusted_workers": (running, lambda s: s.untrusted_workers()),
@@ -125,6 +157,8 @@ async def misfits(storage: RedisStorage, link: Link) -> list[bytes]:
 
 
 IGNORES_THE_TYPE = {
+    "enqueue_linked": ("result:",),
+    "follow": ("result:",),  # read only for tasks that are not there
     "enqueue": ("result:",),  # whatever is there means that the id is taken
     "complete": ("result:",),  # a result replaces whatever is there
     "bury": ("result:",),
@@ -167,7 +201,7 @@ async def test_no_misfit_loses_a_task(storage: RedisStorage, link: Link, verb: s
     await link.command("FLUSHALL")
     for key in dict.fromkeys([*innocent, storage.keys.meta]):
         name = key.removeprefix(storage.keys.prefix).decode()
-        if verb == "enqueue" and name.startswith("result:"):
+        if verb.startswith("enqueue") and name.startswith("result:"):
             continue  # it means that the id is taken
         await prepare(storage)
         await spoil(storage, link, key)

@@ -502,3 +502,23 @@ def test_schedules_are_listed_and_deleted(shell: Shell) -> None:
     assert "nightly" in listed and "\x1b[1m" not in listed
     shell.run("schedules", "delete", TARGET, "nightly")
     assert "no schedule" in shell.refuse("schedules", "delete", TARGET, "nightly", code=1)
+
+
+# graph
+
+
+def test_a_workflow_is_drawn_and_stopped(shell: Shell) -> None:
+    async def enqueue(worker: Worker[None]) -> str:
+        note, hang = worker.registry["note"], worker.registry["note"].enqueue(1).start(delay=600)
+        last = await worker.group([hang | note, note.enqueue(2).start(delay=600)]).then(note)
+        return last.id
+
+    task_id = shell.ask(enqueue)
+    found = json.loads(shell.run("graph", TARGET, task_id, "--json").stdout)
+    assert (found["workflow_id"], [task["status"] for task in found["tasks"]]) == (task_id, ["scheduled"] * 4)
+    assert sorted(len(task["after"]) for task in found["tasks"]) == [0, 0, 1, 2]
+    drawn = shell.run("graph", TARGET, task_id).stdout
+    assert "1 (success)" in drawn and task_id in drawn
+    done = shell.run("graph", TARGET, task_id, "--abort")
+    assert "stopped 4 tasks" in done.stderr and done.stdout.count("aborted") == 4
+    assert "no workflow" in shell.refuse("graph", TARGET, "nobody", code=1)

@@ -36,8 +36,9 @@ local function bucket_of(id)
 end
 
 -- In the bucket hash a task has the field <id> (sealed task) and beside it, under marks that no id can contain:
--- run record, waiting clients, failure of a dead letter, mark of an entry that an aborted task left in a ready list.
-local RUN, WAITERS, DEATH, GHOST = '!r', '!w', '!d', '!g'
+-- run record, waiting clients, failure of a dead letter, mark of an entry that an aborted task left in a ready list,
+-- the tasks that depend on it.
+local RUN, WAITERS, DEATH, GHOST, CHILDREN = '!r', '!w', '!d', '!g', '!c'
 
 local MAX_ID = 16384        -- of an id that is longer (a genuine one has at most 128 bytes) only the beginning is told
 
@@ -85,6 +86,15 @@ local function call_in_chunks(command, key, list)
   end
 end
 
+-- Lines new tasks up: the ids in *ready* to run now, the times and ids in *due* for then.
+local function line_up(wake, list, ready, set, due)
+  if #ready > 0 then
+    call_in_chunks('RPUSH', list, ready)
+    wake_up(wake)
+  end
+  call_in_chunks('ZADD', set, due)
+end
+
 local MARK_MS = 100000       -- how long a repeated enqueue is known again; producers repeat for 20 s
 
 -- Stores a sealed result, or ("-" and *mark*) that there was one.
@@ -116,6 +126,18 @@ local function push_result(waiters, id, sealed)
   if not waiters or #waiters > MAX_WAITERS then return end       -- so many did not come by way of watch
   for channel in string.gmatch(waiters, '[^\n]+') do
     redis.call('PUBLISH', channel, id .. '\0' .. sealed)
+  end
+end
+
+local MAX_CHILDREN = 1048576       -- bytes of partitions and ids of dependents
+
+-- Leaves the end of a task in the outbox for those who depend on it. An end of the same id that has not been fetched yet
+-- stays beside it.
+local function leave(outbox, id, children, sealed)
+  if #children > MAX_CHILDREN then return end       -- so many did not come by way of enqueue_linked and follow
+  local entry = children .. '\0' .. sealed
+  if redis.call('HSETNX', outbox, id, entry) == 0 and redis.call('HGET', outbox, id) ~= entry then
+    redis.call('HSET', outbox, id .. ' ' .. redis.sha1hex(entry), entry)
   end
 end
 

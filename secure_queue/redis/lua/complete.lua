@@ -1,12 +1,12 @@
 -- complete: ends running tasks with a sealed result; only the holder of the lease can.
--- KEYS  1 meta (hash)   2 leases (zset)   3 results (zset)   4 aborts (hash)   5 finished (zset)   then for each task: bucket (hash), result (string)
+-- KEYS  1 meta (hash)   2 leases (zset)   3 results (zset)   4 aborts (hash)   5 finished (zset)   then for each task: bucket (hash), result (string)   last: outbox (hash)
 -- ARGV  for each task: id, lease token, lifetime of the result in ms (0 not kept, negative for ever), sealed result
--- Returns one character for each task: "1" ended, "0" the lease was lost
-local leases, results, finished = KEYS[2], KEYS[3], KEYS[5]
+-- Returns one character for each task: "1" ended, "2" ended and left in the outbox for its dependents, "0" the lease was lost
+local leases, results, finished, outbox = KEYS[2], KEYS[3], KEYS[5], KEYS[#KEYS]
 allow_when_full(KEYS[1])
 expect('zset', leases, results, finished)
 expect('hash', KEYS[4])
-expect_buckets(6, 2)
+expect_buckets(6, 2)       -- and with the same step the outbox behind them
 local now = queue_time(KEYS[1])
 
 -- A result that is kept for a shorter time than an enqueue may be repeated leaves the digest of its task behind.
@@ -20,7 +20,7 @@ local ended, index, longest, replies = {}, {}, 0, {}
 for i = 1, #ARGV / 4 do
   local id, token, ttl, sealed = ARGV[4 * i - 3], ARGV[4 * i - 2], tonumber(ARGV[4 * i - 1]), ARGV[4 * i]
   local bucket, result = KEYS[2 * i + 4], KEYS[2 * i + 5]
-  local stored = redis.call('HMGET', bucket, RUN .. id, WAITERS .. id)
+  local stored = redis.call('HMGET', bucket, RUN .. id, WAITERS .. id, CHILDREN .. id)
   local _, _, holder = parse_run(stored[1])
   if holder == token then
     if ttl > 0 and ttl < MARK_MS then remember(redis.call('HGET', bucket, id) or '') end
@@ -34,6 +34,11 @@ for i = 1, #ARGV / 4 do
       if ttl < 0 or longest < 0 then longest = -1 else longest = math.max(longest, ttl) end
     end
     replies[i] = '1'
+    if stored[3] then
+      leave(outbox, id, stored[3], sealed)
+      redis.call('HDEL', bucket, CHILDREN .. id)
+      replies[i] = '2'
+    end
   else
     -- A repeated call after a lost reply finds its own result, or the mark that it left.
     local found = not stored[1] and redis.pcall('GET', result)

@@ -26,9 +26,5 @@ for i = 1, #ARGV / 3 do
     replies[i] = (repeated or redis.call('HGET', bucket, id) == sealed) and '1' or '0'
   end
 end
-if #ready > 0 then
-  call_in_chunks('RPUSH', KEYS[3], ready)
-  wake_up(KEYS[2])
-end
-call_in_chunks('ZADD', KEYS[4], due)
+line_up(KEYS[2], KEYS[3], ready, KEYS[4], due)
 return table.concat(replies)

@@ -19,7 +19,7 @@ local fields = {'id', id, 'reason', ARGV[3], 'size', #payload, 'sha256', ARGV[4]
                 'payload', string.sub(payload, 1, tonumber(ARGV[5]))}
 local added = redis.pcall('XADD', quarantine, '*', unpack(fields))
 if added['err'] then return 'full' end
-redis.call('HDEL', bucket, id, RUN .. id, WAITERS .. id, DEATH .. id)
+redis.call('HDEL', bucket, id, RUN .. id, WAITERS .. id, DEATH .. id, CHILDREN .. id)
 redis.call('ZREM', KEYS[2], id)
 redis.call('HDEL', KEYS[5], id)
 

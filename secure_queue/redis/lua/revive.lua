@@ -1,17 +1,18 @@
 -- revive: puts a dead letter back into the queue under a fresh seal.
--- KEYS  1 meta (hash)   2 dead (zset)   3 wake (zset)   4 ready (list)   5 results (zset)   6 bucket (hash)   7 result (string)
+-- KEYS  1 meta (hash)   2 dead (zset)   3 wake (zset)   4 ready (list)   5 results (zset)   6 bucket (hash)   7 result (string)   8 handed (hash)
 -- ARGV  1 id   2 sealed task
 -- Returns "revived" | "unknown"
 local id = ARGV[1]
 queue_time(KEYS[1])
 expect('zset', KEYS[3], KEYS[5])
+expect('hash', KEYS[8])
 expect('list', KEYS[4])
 if not redis.call('ZSCORE', KEYS[2], id) then
   return redis.call('HGET', KEYS[6], id) == ARGV[2] and 'revived' or 'unknown'       -- a retry after a lost reply
 end
 redis.call('HSET', KEYS[6], id, ARGV[2])
 redis.call('HDEL', KEYS[6], RUN .. id, DEATH .. id)
-redis.call('DEL', KEYS[7])
+redis.call('DEL', KEYS[7], KEYS[8])       -- its parents are looked at again: they may have been revived too
 redis.call('ZREM', KEYS[5], id)
 redis.call('RPUSH', KEYS[4], id)
 redis.call('ZREM', KEYS[2], id)

@@ -1,12 +1,12 @@
 -- tick: makes due tasks ready, takes back expired leases, trims what has had its time, and notes that a worker lives.
--- KEYS  1 meta (hash)   2 leases (zset)   3 wake (zset)   4 results (zset)   5 dead (zset)   6 aborts (hash)   7 workers (zset)   8..71 buckets (hash)   then for each priority: ready (list), due (zset)
+-- KEYS  1 meta (hash)   2 leases (zset)   3 wake (zset)   4 results (zset)   5 dead (zset)   6 aborts (hash)   7 workers (zset)   8..71 buckets (hash)   then for each priority: ready (list), due (zset)   last: outbox (hash)
 -- ARGV  1 worker   2 ms until it counts as gone   3 ms that dead letters are kept   4 how many dead letters are kept   5 a random mark for a dataset that has none   6.. names of the priorities
--- Returns {ms until the next task is due or -1, tasks promoted, leases taken back, mark of the dataset, then for each abort: id, mark}
+-- Returns {ms until the next task is due or -1, tasks promoted, leases taken back, mark of the dataset, how much lies in the outbox, then for each abort: id, mark}
 local meta, leases, wake, results, dead, aborts, workers = unpack(KEYS, 1, 7)
 local BATCH, MAX_MARK = 500, 4096
 allow_when_full(meta)
 expect('zset', leases, wake, results, dead, workers)
-expect('hash', aborts, unpack(KEYS, 8, 71))
+expect('hash', aborts, KEYS[#KEYS], unpack(KEYS, 8, 71))
 for p = 6, #ARGV do
   expect('list', KEYS[60 + 2 * p])
   expect('zset', KEYS[61 + 2 * p])
@@ -15,7 +15,7 @@ local now = queue_time(meta)
 
 local lists = {}
 for p = 6, #ARGV do lists[ARGV[p]] = KEYS[60 + 2 * p] end
-local default = KEYS[#KEYS - 1]     -- the lowest: where a priority that no worker here knows goes
+local default = KEYS[#KEYS - 2]     -- the lowest: where a priority that no worker here knows goes
 
 local promoted, next_due = 0, -1
 for p = 6, #ARGV do
@@ -60,7 +60,7 @@ redis.call('PEXPIRE', workers, ARGV[2])
 
 redis.call('HSETNX', meta, 'gen', ARGV[5])
 local generation = string.sub(redis.call('HGET', meta, 'gen'), 1, 32)
-local reply = {next_due, promoted, taken_back, generation}
+local reply = {next_due, promoted, taken_back, generation, redis.call('HLEN', KEYS[#KEYS])}
 -- Marks are told as long as their task is there; what else stands among them is junk, and would hide them some day.
 local marks = redis.call('HGETALL', aborts)
 for i = 1, #marks, 2 do

@@ -4,11 +4,21 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from secure_queue.edges import Edge, Lineage, On, Passes
 from secure_queue.errors import Rejected
 from secure_queue.payload.records import Outcome, PartHead, ResultHead, TaskHead
 from secure_queue.payload.serializers import pack_plain
 
 NUMBERS = st.integers(0, 2**63 - 1)
+EDGES = st.builds(
+    Edge,
+    st.integers(0, 63),
+    st.from_regex(r"[A-Za-z0-9_.:-]{1,128}", fullmatch=True),
+    st.binary(min_size=16, max_size=16),
+    st.sampled_from(On),
+    st.booleans(),
+    st.sampled_from(Passes),
+)
 RESULT = {1: 1, 4: 2, 5: 3, 6: 4, 7: "w", 8: 5}
 
 
@@ -18,8 +28,39 @@ def test_a_task_head_with_nothing_set_is_no_bytes() -> None:
 
 
 def test_the_keys_of_a_task_head_are_the_documented_ones() -> None:
-    head = TaskHead(1, 2, 3, "high", 4, {"trace": "5"})
+    head = TaskHead(1, 2, 3, "high", 4, None, {"trace": "5"})
     assert head.pack() == pack_plain({3: 1, 4: 2, 9: 3, 5: "high", 11: 4, 12: {"trace": "5"}})
+
+
+def test_a_parent_with_a_generated_id_is_named_by_its_message_id_alone() -> None:
+    jti = bytes(range(16))
+    edges = Edge(3, f"3.{jti.hex()}", jti), Edge(0, "own", jti, On.END, True, Passes.LISTED)
+    packed = TaskHead(lineage=Lineage("w", edges)).pack()
+    assert packed == pack_plain({7: ["w", [[3, None, jti, 0], [0, "own", jti, 22]]]})
+    assert TaskHead.unpack(packed).lineage == Lineage("w", edges)
+
+
+@pytest.mark.parametrize(
+    "lineage",
+    [
+        [],
+        ["w"],
+        ["w", []][:1] * 2,
+        ["", []],
+        ["w" * 200, []],
+        ["w\n", []],
+        ["w", [[0, None, b"short", 0]]],
+        ["w", [[64, None, b"j" * 16, 0]]],
+        ["w", [[-1, None, b"j" * 16, 0]]],
+        ["w", [[0, "bad id", b"j" * 16, 0]]],
+        ["w", [[0, None, b"j" * 16, 24]]],
+        ["w", [[0, None, b"j" * 16]]],
+        ["w", [[0, None, b"j" * 16, 0]] * 2001],
+    ],
+)
+def test_a_lineage_that_no_writer_makes_is_refused(lineage: object) -> None:
+    with pytest.raises(Rejected, match="malformed"):
+        TaskHead.unpack(pack_plain({7: lineage}))
 
 
 def test_the_keys_of_a_result_head_are_the_documented_ones() -> None:
@@ -33,6 +74,7 @@ def test_the_keys_of_a_result_head_are_the_documented_ones() -> None:
         *[st.none() | NUMBERS] * 3,
         st.none() | st.text(st.characters(codec="utf-8"), max_size=60),
         st.none() | NUMBERS,
+        st.none() | st.builds(Lineage, st.just("workflow"), st.lists(EDGES, max_size=4).map(tuple)),
         st.none() | st.dictionaries(st.text(max_size=5), st.text(max_size=5)),
     )
 )

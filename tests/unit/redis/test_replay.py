@@ -29,7 +29,7 @@ class Server:
         self.counters: Counter[str] = Counter()
         self.replay = Replay(self.send, self.look, self.counters)
 
-    async def send(self, keys: Sequence[bytes], args: Sequence[Argument]) -> None:
+    async def send(self, script: str, keys: Sequence[bytes], args: Sequence[Argument]) -> None:
         await self._answer()
         self.calls.append((list(keys), list(args)))
 
@@ -45,7 +45,7 @@ class Server:
     def keep(self, *names: bytes, head: Sequence[bytes] = HEAD, sealed: bytes = b"sealed") -> None:
         """Note an acknowledged call of some tasks."""
         keys = [*head, *(part for name in names for part in (b"bucket", b"result:" + name))]
-        self.replay.keep(keys, [part for name in names for part in (name, sealed, 0)])
+        self.replay.keep("enqueue", keys, [part for name in names for part in (name, sealed, 0)])
 
     @property
     def names(self) -> list[list[Argument]]:
@@ -69,8 +69,8 @@ def test_a_delay_is_shorter_later_and_a_moment_stays() -> None:
 
 
 def test_calls_of_one_head_become_one_each_with_its_own_delay() -> None:
-    first = Sent([*HEAD, b"1", b"r1"], [b"a", b"x", -5000], at=100.0, size=10)
-    second = Sent([*HEAD, b"2", b"r2", b"3", b"r3"], [b"b", b"y", -5000, b"c", b"z", 0], at=102.0, size=20)
+    first = Sent("enqueue", [*HEAD, b"1", b"r1"], [b"a", b"x", -5000], at=100.0, size=10)
+    second = Sent("enqueue", [*HEAD, b"2", b"r2", b"3", b"r3"], [b"b", b"y", -5000, b"c", b"z", 0], at=102.0, size=20)
     both = merged([first, second], 103.0)
     assert both.keys == [*HEAD, b"1", b"r1", b"2", b"r2", b"3", b"r3"]
     assert both.args == [b"a", b"x", -2000, b"b", b"y", -4000, b"c", b"z", 0]
@@ -129,7 +129,7 @@ async def test_what_is_kept_is_bounded_by_size() -> None:
 @pytest.mark.anyio
 async def test_what_is_kept_is_bounded_by_time() -> None:
     server = Server()
-    server.replay._kept.append(Sent([*HEAD, b"1", b"r1"], [b"old", b"x", 0], monotonic() - WINDOW_S - 1, 10))
+    server.replay._kept.append(Sent("enqueue", [*HEAD, b"1", b"r1"], [b"old", b"x", 0], monotonic() - WINDOW_S - 1, 10))
     server.keep(b"new")
     async with server.tended():
         server.replay.begin_again()
