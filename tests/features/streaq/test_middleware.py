@@ -11,7 +11,7 @@ import pytest
 
 from secure_queue import ConfigurationError, Retry, Router
 from secure_queue.tasks import CallNext
-from tests.servers import PATIENCE
+from tests.servers import PATIENCE, happens
 from tests.worker.places import AT_ONCE, Place, running
 
 pytestmark = pytest.mark.anyio
@@ -114,8 +114,7 @@ async def test_middleware_cannot_take_a_run_that_never_began_for_a_failure(place
         await began.wait()
         await first.result(timeout=PATIENCE)  # its thread goes on, and takes the only place
         second = await job.enqueue()
-        while not worker.counters["handed_back"]:
-            await anyio.sleep(0.01)  # there is no event: the task is on its way to the queue
+        await happens(lambda: worker.counters["handed_back"])
         assert runs == []
         free.set()
         assert (await second.result(timeout=PATIENCE)).result == "done"
