@@ -112,13 +112,11 @@ class Replay:
         self._forget_older_than(heard_at - WINDOW_S)
 
     async def _say_again(self) -> None:
-        """Each entry comes back with a fresh time: it may be needed once more."""
-        left, count = len(self._kept), 0
+        """Each entry comes back with a fresh time, behind those that were there: it may be needed once more."""
+        begun, count = monotonic(), 0
         try:
-            while left > 0 and self._kept:
-                batch = self._take(left)
-                left -= len(batch)
-                count += await self._send_again(batch)
+            while self._kept and self._kept[0].at < begun:
+                count += await self._send_again(self._take(begun))
         except BaseException:
             self._is_wanted = True
             raise
@@ -138,11 +136,11 @@ class Replay:
         self._add(again)
         return again.tasks
 
-    def _take(self, most: int) -> list[Sent]:
-        """The oldest calls, at most so many, that may go out as one."""
+    def _take(self, until: float) -> list[Sent]:
+        """The oldest calls, none as late as *until*, that may go out as one."""
         batch = [self._pop()]
         tasks, size = batch[0].tasks, batch[0].size
-        while len(batch) < most and self._kept and _are_alike(self._kept[0], batch[0]):
+        while self._kept and self._kept[0].at < until and _are_alike(self._kept[0], batch[0]):
             tasks, size = tasks + self._kept[0].tasks, size + self._kept[0].size
             if tasks > BATCH or size > BATCH_BYTES:
                 break

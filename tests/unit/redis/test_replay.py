@@ -135,3 +135,20 @@ async def test_what_is_kept_is_bounded_by_time() -> None:
         server.replay.begin_again()
         await happens(lambda: len(server.calls) == 1)
     assert server.names == [[b"new"]]
+
+
+@pytest.mark.anyio
+async def test_what_grows_too_old_while_the_rest_is_said_again_does_not_have_that_said_twice() -> None:
+    server = Server()
+
+    async def send_for_long(script: str, keys: Sequence[bytes], args: Sequence[Argument]) -> None:
+        await server.send(script, keys, args)
+        server.replay._forget_older_than(monotonic())
+
+    server.replay._send = send_for_long
+    for name in (b"a", b"b", b"c"):
+        server.keep(name, head=[name, *HEAD[1:]])
+    async with server.tended():
+        server.replay.begin_again()
+        await happens(lambda: server.counters["replayed"])
+    assert server.names == [[b"a"]]
