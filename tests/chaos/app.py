@@ -21,6 +21,7 @@ from anyio.abc import TaskGroup, TaskStatus
 from anyio.lowlevel import checkpoint
 
 from secure_queue import SecureQueueError, Task, Worker
+from secure_queue.partitions import generated_id
 from secure_queue.tasks import current_run
 from tests.chaos.ledger import Ledger
 
@@ -32,7 +33,7 @@ LONGEST_PATIENCE_S = 0.006
 
 
 def make_worker(url: str, options: dict[str, Any], ledger: Ledger | None = None) -> Worker[None]:
-    """A worker object with the one task of this application."""
+    """A worker object with the tasks of this application: the work, and what may have to be done before it."""
     worker: Worker[None] = Worker(url, queue_name=QUEUE, signing_secret=SECRET, **options)
 
     @worker.task(name="work", ttl=60, max_tries=None)
@@ -40,6 +41,12 @@ def make_worker(url: str, options: dict[str, Any], ledger: Ledger | None = None)
         await anyio.sleep(WORK_S)
         if ledger is not None:
             ledger.note("run", number, current_run.get().context().tries)
+
+    @worker.task(name="prepare", ttl=60, max_tries=None)
+    async def prepare(number: int) -> int:
+        if ledger is not None:
+            ledger.note("prepared", number)
+        return number
 
     return worker
 
@@ -56,7 +63,7 @@ async def serve(worker: Worker[None], ledger: Ledger) -> None:
 class Producer:
     """Enqueues *count* tasks, one every 1/*rate* seconds, each to run after *delay* seconds.
 
-    Every *keyed*-th one has an id of its own; 0: none.
+    Every *keyed*-th one has an id of its own; 0: none. *linked* ones wait for another task in another partition.
     """
 
     def __init__(
@@ -68,6 +75,7 @@ class Producer:
         count: int,
         delay: float,
         keyed: int,
+        linked: bool,
     ) -> None:
         self._make = make
         self._worker = make()
@@ -76,6 +84,7 @@ class Producer:
         self._count = count
         self._delay = delay
         self._keyed = keyed
+        self._linked = linked
         self._random = random.Random(26)
 
     async def run(self) -> None:
@@ -111,10 +120,17 @@ class Producer:
         self._ledger.note("returned")
 
     def _task(self, number: int) -> Task[Any]:
+        if self._linked:
+            return self._pair(number)
         task = self._worker.registry["work"].enqueue(number)
         if self._keyed and number % self._keyed == 0:
             task.id = f"order:{number}"
         return task.start(delay=self._delay) if self._delay else task
+
+    def _pair(self, number: int) -> Task[Any]:
+        """Two tasks, on two shards, in turn this way round and that."""
+        before = _at(self._worker.registry["prepare"].enqueue(number), number % 2)
+        return _at(before | self._worker.registry["work"], 1 - number % 2)
 
     async def _call(self, number: int) -> None:
         started = monotonic()
@@ -135,6 +151,11 @@ class Producer:
                 group.start_soon(_give_up_on, call, self._random.uniform(0, LONGEST_PATIENCE_S))
                 await checkpoint()
         self._ledger.note("cancelled", number)
+
+
+def _at(task: Task[Any], partition: int) -> Task[Any]:
+    task.id = generated_id(task.jti, partition)
+    return task
 
 
 async def _enqueue(task: Task[Any]) -> None:

@@ -25,7 +25,7 @@ DRAIN_S = 40.0
 REST_S = 20.0
 LOOK_EVERY_S = 0.05
 PLACES: Mapping[str, Callable[[Path], Place]] = {"standalone": Single, "sentinel": Watched, "cluster": Sharded}
-NOTHING = Evidence([], [], level="", asked=0, delay_s=0, struck_at=0, mended_at=0, deaths=0, left=0)
+NOTHING = Evidence([], [], level="", asked=0, delay_s=0, struck_at=0, mended_at=0, linked=False, deaths=0, left=0)
 OPTIONS: dict[str, Any] = {"idle_timeout": LEASE_S, "concurrency": 8}
 
 
@@ -193,6 +193,7 @@ def _evidence(case: Case, scene: Scene, fault: tuple[float, float], left: int) -
         delay_s=case.load.delay,
         struck_at=fault[0],
         mended_at=fault[1],
+        linked=case.load.linked,
         deaths=sum(member.died for member in crew.everybody),
         left=left,
         silence=(scene.silence[0], scene.silence[1]) if scene.silence else (0.0, 0.0),

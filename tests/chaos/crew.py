@@ -22,12 +22,16 @@ BACKENDS = ("asyncio", "trio")
 
 @dataclass(frozen=True, slots=True)
 class Load:
-    """*count* enqueues, *rate* a second, each due after *delay* seconds; every *keyed*-th has an id of its own."""
+    """*count* enqueues, *rate* a second, each due after *delay* seconds; every *keyed*-th has an id of its own.
+
+    With *linked* each is of two tasks in partitions 0 and 1, the second of which waits for the first.
+    """
 
     rate: float = 100.0
     count: int = 1000
     delay: float = 0.0
     keyed: int = 0
+    linked: bool = False
 
 
 class Member:

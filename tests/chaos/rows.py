@@ -42,11 +42,6 @@ BACKPRESSURE = frozenset({"Backpressure"})
 ANNOUNCES_AT_ONCE = (7,)
 """An older cluster node names the port of its proxy only after a restart, so what is sent to it cannot be cut off there."""
 
-NOT_YET = {
-    32: "a dependency across partitions: dependencies are not built yet",
-}
-"""Rows whose feature does not exist, and why."""
-
 
 def table(binary: Path) -> list[Case]:
     """Every case of every row but the soak, as far as *binary* can play them, in the order of the rows."""
@@ -60,7 +55,7 @@ def table(binary: Path) -> list[Case]:
 
 def not_played(binary: Path) -> dict[int, str]:
     """The rows that *table* leaves out, and why; they are told in every report."""
-    return NOT_YET if speaks_tls(binary) else NOT_YET | {33: f"{binary} was built without TLS"}
+    return {} if speaks_tls(binary) else {33: f"{binary} was built without TLS"}
 
 
 def _row(
@@ -150,6 +145,11 @@ def _spread() -> Iterator[Case]:
             yield replace(case, options={"partitions": 6}, strike_at=0.16)
     for case in _row(31, "partitions under load", "cluster", client_faults.partitions_changed((8, 4), 2), CALM, keyed):
         yield replace(case, options={"partitions": 4})
+    for partition in (0, 1):
+        killed = server_faults.primary_of_partition_killed(partition, 10)
+        promise = Promise(13, 13, HELD)  # whoever waits for the other shard's task waits for that shard
+        for case in _row(32, "dependency across partitions", "cluster", killed, promise, Load(linked=True)):
+            yield replace(case, options={"partitions": 2})
 
 
 def _single() -> Iterator[Case]:

@@ -16,6 +16,7 @@ CALM = Promise(ack_gap_s=1, run_gap_s=1, duplicates=0)
 GOOD = Verdict(
     acked=3,
     lost=0,
+    early=0,
     refused=Counter(),
     unreturned=0,
     degraded=0,
@@ -49,6 +50,15 @@ def test_what_is_acknowledged_and_never_ran_is_lost() -> None:
     verdict = judged([ack(1, 1), ack(2, 2)], [run(1, 1.1)], [run(3, 3)])
     assert (verdict.acked, verdict.lost) == (2, 1)
     assert broken(verdict, replace(CALM, ack_gap_s=9, run_gap_s=9)) == ["1 acknowledged tasks never ran"]
+
+
+def test_what_ran_before_the_task_it_waits_for_is_early() -> None:
+    prepared = [Entry("prepared", at, (str(number),)) for number, at in ((1, 0.9), (2, 2.1), (1, 5.0))]
+    runs = [run(1, 1), run(2, 2), run(3, 3)]
+    verdict = judged([ack(1, 1), ack(2, 1), ack(3, 1)], [*runs, *prepared], linked=True)
+    assert verdict.early == 2
+    assert broken(verdict, replace(CALM, ack_gap_s=9, run_gap_s=9)) == ["2 tasks ran before what they had to wait for"]
+    assert judged([ack(1, 1)], runs).early == 0
 
 
 def test_further_runs_are_told_apart_by_their_tries() -> None:

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from bisect import bisect_right
 from collections import Counter, defaultdict
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
-from itertools import pairwise
+from itertools import chain, pairwise
+from math import inf
 
 from tests.chaos.ledger import Entry
 
@@ -31,6 +32,8 @@ class Evidence:
     struck_at: float
     mended_at: float
     """When what the fault had broken was whole again, or the fault was over."""
+    linked: bool
+    """Whether each task had to wait for another one."""
     deaths: int
     """Worker processes that ended although nobody ended them, or not clean when they were told to."""
     left: int
@@ -46,6 +49,8 @@ class Verdict:
     acked: int
     lost: int
     """Acknowledged and never run."""
+    early: int
+    """Run before what they had to wait for."""
     refused: Counter[str]
     """Enqueues that raised, by the name of the error."""
     unreturned: int
@@ -114,6 +119,7 @@ def judge(evidence: Evidence) -> Verdict:
     return Verdict(
         acked=len(acks),
         lost=len(acks.keys() - by_task.keys()),
+        early=_early(by_task, evidence) if evidence.linked else 0,
         refused=Counter(entry.facts[2] for entry in refusals),
         unreturned=evidence.asked - len(acks) - len(refusals),
         degraded=sum(ack.facts[2] != evidence.level for ack in acks.values()),
@@ -128,6 +134,15 @@ def judge(evidence: Evidence) -> Verdict:
         longest_call_s=max(calls, default=0.0),
         fault_s=evidence.mended_at - evidence.struck_at,
     )
+
+
+def _early(by_task: Mapping[str, list[Entry]], evidence: Evidence) -> int:
+    """Runs that began before any run of the task that they had to wait for was at its end."""
+    prepared: dict[str, float] = {}
+    for entry in chain.from_iterable(evidence.workers):
+        if entry.event == "prepared":
+            prepared[entry.facts[0]] = min(entry.at, prepared.get(entry.facts[0], entry.at))
+    return sum(run.at < prepared.get(task, inf) for task, runs in by_task.items() for run in runs)
 
 
 def _is_in_silence(moment: float, begin: float, end: float) -> bool:
@@ -184,6 +199,7 @@ def broken(verdict: Verdict, promise: Promise) -> list[str]:
     fault_s = verdict.fault_s if promise.during else 0.0
     problems = {
         f"{verdict.lost} acknowledged tasks never ran": verdict.lost,
+        f"{verdict.early} tasks ran before what they had to wait for": verdict.early,
         f"{verdict.deaths} worker processes ended": verdict.deaths,
         f"{verdict.left} tasks were left in the queue": verdict.left,
         f"{verdict.unconfirmed} acknowledgements came while nobody could name the primary": verdict.unconfirmed,
