@@ -8,6 +8,8 @@ import anyio
 
 from secure_queue.local.access import LOOPBACK
 from secure_queue.local.node import Node
+from secure_queue.redis.dialing import open_pool
+from secure_queue.redis.informants import Informant
 from tests.chaos.case import Fault, Scene
 from tests.chaos.places import KEYS, SLOT
 
@@ -47,9 +49,11 @@ async def _move_slot(servers: Iterable[Node], source: Node, target: Node, *, pau
     names = {node: (await node.command("CLUSTER", "MYID")).decode() for node in (source, target)}
     await target.command("CLUSTER", "SETSLOT", slot, "IMPORTING", names[source])
     await source.command("CLUSTER", "SETSLOT", slot, "MIGRATING", names[target])
-    while keys := await source.command("CLUSTER", "GETKEYSINSLOT", slot, str(MOVED_AT_ONCE)):
-        await source.command("MIGRATE", LOOPBACK, str(target.port), "", "0", MIGRATE_MS, "KEYS", *keys)
-        await anyio.sleep(pause)
+    informant = Informant(source.server)  # one connection for all of it: on a busy machine a new one takes its time
+    async with open_pool(informant.pool):
+        while keys := await informant.ask("CLUSTER", "GETKEYSINSLOT", slot, str(MOVED_AT_ONCE)):
+            await informant.ask("MIGRATE", LOOPBACK, str(target.port), "", "0", MIGRATE_MS, "KEYS", *keys)
+            await anyio.sleep(pause)
     for node in (target, source, *servers):
         if (await node.command("ROLE"))[0] == b"master":
             await node.command("CLUSTER", "SETSLOT", slot, "NODE", names[target])
