@@ -17,7 +17,7 @@ import anyio
 from benchmarks.server import version_of
 from tests.chaos import report
 from tests.chaos.case import Case, Outcome, play
-from tests.chaos.rows import not_played, soak, table
+from tests.chaos.rows import EVERYWHERE, not_played, soak, table
 from tests.servers import server_binary
 
 LANES = 2
@@ -44,6 +44,7 @@ def _parse(words: Sequence[str] | None) -> argparse.Namespace:
     parser = argparse.ArgumentParser(prog="python -m tests.chaos", description=__doc__)
     parser.add_argument("--json", action="store_true", help="print one JSON object instead of a table")
     parser.add_argument("--rows", type=_numbers, metavar="N,N", help="only these rows")
+    parser.add_argument("--topology", choices=EVERYWHERE, help="only the cases on this topology")
     parser.add_argument("--lanes", type=int, choices=(1, 2), default=LANES, help="cases at once (%(default)s)")
     parser.add_argument("--soak", action="store_true", help="play row 36 instead of the table")
     parser.add_argument("--minutes", type=float, default=30, help="how long the soak lasts (%(default)g)")
@@ -61,12 +62,12 @@ def _numbers(text: str) -> set[int]:
 
 
 def _chosen(options: argparse.Namespace) -> tuple[list[Case], dict[int, str]]:
-    if options.soak:
-        return soak(options.minutes, options.seed), {}
-    wanted: set[int] = options.rows or set(range(1, 36))
+    wanted: set[int] = {36} if options.soak else options.rows or set(range(1, 36))
     binary = server_binary()
-    cases = [case for case in table(binary) if case.row in wanted]
-    return cases, {row: why for row, why in not_played(binary).items() if row in wanted}
+    cases = soak(options.minutes, options.seed) if options.soak else table(binary)
+    topologies = [options.topology] if options.topology else EVERYWHERE
+    chosen = [case for case in cases if case.row in wanted and case.topology in topologies]
+    return chosen, {row: why for row, why in not_played(binary).items() if row in wanted}
 
 
 async def _play_all(cases: Sequence[Case], lanes: int) -> list[Outcome]:

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from tests.chaos import report
-from tests.chaos.__main__ import main
+from tests.chaos.__main__ import _chosen, _parse, main
 from tests.chaos.case import NOTHING, Case, Fault, Outcome, Scene
 from tests.chaos.verdict import Promise, judge
 
@@ -47,6 +47,13 @@ def test_the_table_and_the_progress_tell_what_was_broken(capsys: pytest.CaptureF
     assert "row 32 has not run: not built" in shown
     assert report.line(KEPT).startswith("kept ")
     assert report.line(BROKEN).startswith("BROKEN") and "/logs" in report.line(BROKEN)
+
+
+def test_one_topology_can_be_played_alone() -> None:
+    cases, not_run = _chosen(_parse(["--rows", "18,19", "--topology", "cluster"]))
+    assert [(case.row, case.topology) for case in cases] == [(18, "cluster"), (19, "cluster")]
+    assert not_run == {}
+    assert [case.topology for case in _chosen(_parse(["--soak", "--topology", "sentinel"]))[0]] == ["sentinel"]
 
 
 @pytest.mark.parametrize("words", [["--rows", "99"], ["--rows", "one"], ["--soak", "--minutes", "0"]], ids=" ".join)
