@@ -85,9 +85,9 @@ PAYLOADS: dict[str, tuple[bytes, bytes | None, str]] = {
     "nothing": (b"t1", b"", "too-short"),
     "no payload": (b"t1", None, "missing-payload"),
     "3 MiB": (b"t1", b"\xc1SQ" + b"x" * (3 << 20), "too-large"),
-    "an envelope of zeros": (b"t1", b"\xc1SQ\x01\x01" + bytes(300), "unknown-key"),
-    "another version": (b"t1", b"\xc1SQ\x02\x01" + bytes(300), "unknown-version"),
-    "another suite": (b"t1", b"\xc1SQ\x01\x00" + bytes(300), "suite-not-allowed"),
+    "an envelope of zeros": (b"t1", b"\xc1SQ\x02\x01" + bytes(300), "unknown-key"),
+    "another version": (b"t1", b"\xc1SQ\x01\x01" + bytes(300), "unknown-version"),
+    "another suite": (b"t1", b"\xc1SQ\x02\x00" + bytes(300), "suite-not-allowed"),
     "unsigned msgpack": (b"t1", msgpack.packb({"fn": "good", "args": [1], "pad": "x" * 64}), "not-an-envelope"),
     "unsigned json": (b"t1", b'{"function": "good", "args": [1], "kwargs": {}, "pad": "xxxxxxxx"}', "not-an-envelope"),
     "an id of 0xFF bytes": (b"\xff\xff\xff", GARBAGE, "bad-id"),
@@ -338,7 +338,7 @@ async def test_a_forged_abort_mark_is_ignored(place: Place, caplog: pytest.LogCa
 
 
 @pytest.mark.parametrize("anyio_backend", ["asyncio"])
-@pytest.mark.parametrize("forged", [b"", b"x", GARBAGE, b"\xc1SQ\x01\x01" + bytes(300)])
+@pytest.mark.parametrize("forged", [b"", b"x", GARBAGE, b"\xc1SQ\x02\x01" + bytes(300)])
 async def test_a_forged_result_is_rejected_by_the_caller_and_no_matter_to_the_worker(
     place: Place, forged: bytes
 ) -> None:
