@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncGenerator, Iterator
 from contextlib import contextmanager
 from typing import Any, Final
 
@@ -10,6 +10,7 @@ from secure_queue import names
 from secure_queue.client import Client
 from secure_queue.clock import now_ms
 from secure_queue.errors import Rejected, ResultUnavailable, StreamBroken, TaskNotFound
+from secure_queue.frames import opened_without_frames
 from secure_queue.inbox import Inbox, Waiter
 from secure_queue.outcomes import read_part
 from secure_queue.payload.envelope import Purpose
@@ -30,13 +31,14 @@ class Following:
         self._ref = client.ref_of(task)
         self._run: bytes | None = None
 
+    @opened_without_frames
     async def progress(self) -> Any:
         """The last word; None if there is none, or none that is genuine."""
         storage = await self._client.storage_of(self._task_id)
         untrusted, _ = await storage.partial(self._task_id.encode(), 0, 0)
         return None if untrusted is None else (await self._open(untrusted))[1]
 
-    async def updates(self) -> AsyncIterator[Any]:
+    async def updates(self) -> AsyncGenerator[Any, None]:
         """Every word that is new when we look, until the end."""
         storage, last, ended = await self._client.storage_of(self._task_id), None, None
         with self._attending(await self._client.routes.of(self._task_id)) as attention:
@@ -48,7 +50,7 @@ class Following:
                     yield (await self._open(untrusted))[1]
                 await attention.news(ended)
 
-    async def parts(self) -> AsyncIterator[Any]:
+    async def parts(self) -> AsyncGenerator[Any, None]:
         """Every part, in order and of one run."""
         storage, seen, ended = await self._client.storage_of(self._task_id), 0, None
         with self._attending(await self._client.routes.of(self._task_id)) as attention:
