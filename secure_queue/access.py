@@ -169,9 +169,16 @@ class Access(Composition):
         following = Following(self._client(), task)
         return followed_without_frames(following.parts() if parts else following.updates())
 
+    async def status_of(self, task: Task[Any]) -> TaskStatus:
+        """Where a handle stands; an older result of the same id is refused."""
+        return await self._status(task.id, task.fn_name, self._client().ref_of(task))
+
     async def status_by_id(self, task_id: str) -> TaskStatus:
         """Where a task stands; a schedule is ``SCHEDULED``."""
-        status = await self._client().status(task_id)
+        return await self._status(task_id, None, None)
+
+    async def _status(self, task_id: str, function: str | None, ref: bytes | None) -> TaskStatus:
+        status = await self._client().status(task_id, function=function, ref=ref)
         if status is TaskStatus.NOT_FOUND and await Scheduling(self._client()).is_known(task_id):
             return TaskStatus.SCHEDULED
         return status

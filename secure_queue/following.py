@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from collections.abc import AsyncGenerator, Iterator
 from contextlib import contextmanager
-from typing import Any, Final
+from typing import Any, Final, cast
 
 from secure_queue import names
 from secure_queue.client import Client
 from secure_queue.clock import now_ms
-from secure_queue.errors import Rejected, ResultUnavailable, StreamBroken, TaskNotFound
+from secure_queue.errors import Rejected, StreamBroken, TaskNotFound
 from secure_queue.frames import opened_without_frames
 from secure_queue.inbox import Inbox, Waiter
 from secure_queue.outcomes import read_part
@@ -49,6 +49,8 @@ class Following:
                     last = untrusted
                     yield (await self._open(untrusted))[1]
                 await attention.news(ended)
+        if isinstance(ended, bytes):
+            self._verify(ended)
 
     async def parts(self) -> AsyncGenerator[Any, None]:
         """Every part, in order and of one run."""
@@ -79,9 +81,8 @@ class Following:
         """How many parts the task says that there are; raises what it failed with."""
         if ended is UNKNOWN:
             raise TaskNotFound("no such task is stored; it was never enqueued, or what it said has expired")
-        if not isinstance(ended, bytes) or not ended:
-            raise ResultUnavailable("the task has finished, but its result was not kept (ttl=0): parts may be missing")
-        result = await self._client.read(self._task_id, ended, function=self._function, ref=self._ref)
+        untrusted = cast("bytes", ended)
+        result = await self._client.read(self._task_id, untrusted, function=self._function, ref=self._ref)
         if not result.success:
             raise result.exception
         return result.result
@@ -93,17 +94,15 @@ class Following:
 
     def _is_genuine(self, untrusted: bytes) -> bool:
         try:
-            self._client.codec.verify(
-                untrusted,
-                Purpose.RESULT,
-                self._task_id,
-                now_ms=now_ms(),
-                function=self._function,
-                ref=self._ref,
-            )
+            self._verify(untrusted)
         except Rejected:
             return False
         return True
+
+    def _verify(self, untrusted: bytes) -> None:
+        """Raise ``Rejected`` unless this is the genuine end of this very enqueue."""
+        codec = self._client.codec
+        codec.verify(untrusted, Purpose.RESULT, self._task_id, now_ms=now_ms(), function=self._function, ref=self._ref)
 
 
 class _Attention:
