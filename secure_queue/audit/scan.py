@@ -26,7 +26,7 @@ _BESIDE_PARTS: Final = (b"run", b"bytes")
 _ONE_KIND: Final = {Structure.ABORTS: Kind.ABORT_MARK, Structure.SCHEDULES: Kind.SCHEDULE}
 _STRINGS: Final = {Structure.RESULT: Kind.RESULT, Structure.WORKFLOW: Kind.WORKFLOW}
 _MARK: Final = b"-"
-"""Stands before the sealed mark of a result that was not kept."""
+"""Stands before the sealed mark of a result that was not kept. It is no payload, and told only where it is false."""
 _SHORT_LIVED: Final = (
     *(b"meta", b"config", b"workers", b"claim", b"aborts", b"schedules", b"fired", b"misfit"),
     *(b"presence", b"present", b"partial", b"handed", b"workflow"),
@@ -167,8 +167,9 @@ class _Walk:
         if untrusted is None:
             return []
         kind = _STRINGS[key.structure]
-        if kind is Kind.RESULT and isinstance(untrusted, bytes):
-            untrusted = untrusted.removeprefix(_MARK)
+        if kind is Kind.RESULT and isinstance(untrusted, bytes) and untrusted.startswith(_MARK):
+            told = self._classify(Stored(kind, key.untrusted_rest, untrusted.removeprefix(_MARK), key.ttl_ms))
+            return [] if told.severity is Severity.OK else [told]
         return [self._classify(Stored(kind, key.untrusted_rest, untrusted, key.ttl_ms))]
 
     async def _quarantine(self) -> Steps:

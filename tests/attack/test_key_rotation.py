@@ -61,7 +61,7 @@ class Fleet:
     def _worker(self, place: Place) -> Worker[Any]:
         worker = place.worker(signing_secret=None, concurrency=8)
 
-        @worker.task(name="note", ttl=0.2)
+        @worker.task(name="note", ttl=0)
         async def note(number: int) -> None:
             self.ran.append(number)
 

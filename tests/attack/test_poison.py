@@ -428,6 +428,7 @@ async def test_the_mark_of_a_result_that_was_not_kept_counts_for_this_very_enque
         assert await first.status() is TaskStatus.DONE
         with pytest.raises(ResultUnavailable):
             await first.result(timeout=SOON)
+        assert (await worker.audit()).findings == []
         await place.link.command("DEL", place.keys.result(b"order-17"))
         second = await quiet.enqueue(2).start(id="order-17", delay=600)
         await place.link.command("HDEL", place.keys.bucket(b"order-17"), b"order-17")
