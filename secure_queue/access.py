@@ -13,8 +13,9 @@ from secure_queue.client import Client
 from secure_queue.composition import Composition
 from secure_queue.cron import Cron, Every, as_rule
 from secure_queue.dead_letters import DeadLetter, DeadLetters
-from secure_queue.errors import ConfigurationError
+from secure_queue.errors import ConfigurationError, SecureQueueError
 from secure_queue.following import Following
+from secure_queue.frames import followed_without_frames, without_frames
 from secure_queue.groups import Group
 from secure_queue.linking import Linking, family
 from secure_queue.listing import BrokenTask, list_tasks
@@ -74,14 +75,17 @@ class Access(Composition):
             await self._prepare(tasks)
         self._check(tasks)
         client = self._client()
-        for task in tasks:
-            if task.plan is not None:
-                await Scheduling(client).store(task, task.plan)
-        once = [task for task in tasks if task.plan is None]
-        if linked:
-            await Linking(client).enqueue(once)
-        elif once:
-            await client.enqueue_many(once)
+        try:
+            for task in tasks:
+                if task.plan is not None:
+                    await Scheduling(client).store(task, task.plan)
+            once = [task for task in tasks if task.plan is None]
+            if linked:
+                await Linking(client).enqueue(once)
+            elif once:
+                await client.enqueue_many(once)
+        except SecureQueueError as error:  # the frames hold the arguments
+            raise without_frames(error) from None
 
     async def _prepare(self, tasks: list[Task[Any]]) -> None:
         headers = carried_headers(self.surroundings.carried)
@@ -163,11 +167,18 @@ class Access(Composition):
     def reports_of(self, task: Task[Any], parts: bool) -> AsyncIterator[Any]:
         """What a task says before its end; see ``Task.updates`` and ``Task.stream``."""
         following = Following(self._client(), task)
-        return following.parts() if parts else following.updates()
+        return followed_without_frames(following.parts() if parts else following.updates())
+
+    async def status_of(self, task: Task[Any]) -> TaskStatus:
+        """Where a handle stands; an older result of the same id is refused."""
+        return await self._status(task.id, task.fn_name, self._client().ref_of(task))
 
     async def status_by_id(self, task_id: str) -> TaskStatus:
         """Where a task stands; a schedule is ``SCHEDULED``."""
-        status = await self._client().status(task_id)
+        return await self._status(task_id, None, None)
+
+    async def _status(self, task_id: str, function: str | None, ref: bytes | None) -> TaskStatus:
+        status = await self._client().status(task_id, function=function, ref=ref)
         if status is TaskStatus.NOT_FOUND and await Scheduling(self._client()).is_known(task_id):
             return TaskStatus.SCHEDULED
         return status

@@ -22,7 +22,7 @@ from secure_queue.errors import (
 )
 from secure_queue.evidence import Evidence, Scannable
 from secure_queue.frames import opened_without_frames
-from secure_queue.outcomes import abort_mark, aborted_result, read_result
+from secure_queue.outcomes import abort_mark, aborted_result, read_result, read_status
 from secure_queue.partitions import is_generated, slices
 from secure_queue.payload.codec import Codec, Sealed
 from secure_queue.payload.envelope import Purpose
@@ -158,8 +158,6 @@ class Client:
             raise TaskNotFound(
                 "no such task is stored; it was never enqueued, it was put aside, or its result has expired"
             )
-        if untrusted == b"":
-            raise ResultUnavailable("the task has finished, but its result was not kept (ttl=0)")
         return await read_result(
             self.codec, cast("bytes", untrusted), task_id, self._known_errors, function=function, ref=ref
         )
@@ -169,19 +167,17 @@ class Client:
         return await (await self.storage_of(task_id)).look_up(task_id.encode())
 
     @opened_without_frames
-    async def status(self, task_id: str) -> TaskStatus:
+    async def status(self, task_id: str, *, function: str | None = None, ref: bytes | None = None) -> TaskStatus:
         """Where a task stands; a finished one is verified first (``Rejected``)."""
         record = await self.look_up(task_id)
         if record.standing is not Standing.DONE:
             return _STATUS[record.standing]
-        if record.untrusted_result == b"":
-            return TaskStatus.DONE
-        return (await self.read(task_id, record.untrusted_result)).status
+        return read_status(self.codec, _bytes(record.untrusted_result), task_id, function=function, ref=ref)
 
     async def read(
         self, task_id: str, untrusted: bytes | int | None, *, function: str | None = None, ref: bytes | None = None
     ) -> TaskResult[Any]:
-        """Open a sealed result or failure; raises ``Rejected``."""
+        """Open a sealed result or failure; raises ``Rejected``, and ``ResultUnavailable`` for one that was not kept."""
         return await read_result(self.codec, _bytes(untrusted), task_id, self._known_errors, function=function, ref=ref)
 
     async def ids(
@@ -283,7 +279,7 @@ class Client:
         task = self.codec.verify_late(_bytes(record.untrusted_task), Purpose.TASK, task_id, now_ms=now_ms())
         answer = await storage.abort(
             task_id.encode(),
-            sealed=aborted_result(self.codec, task, record.tries, worker=""),
+            sealed=aborted_result(self.codec, task, record.tries),
             ttl_ms=ABORTED_TTL_MS,
             mark=abort_mark(self.codec, task),
         )

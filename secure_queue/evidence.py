@@ -56,6 +56,18 @@ class StoredField(NamedTuple):
     """Whether the task that it belongs to is stored beside it."""
 
 
+class Place(NamedTuple):
+    """Where a payload lies."""
+
+    structure: Structure
+    untrusted_id: bytes
+    """Of what it was sealed for."""
+    beside: bytes = b""
+    """What else its place is named by: the dependent, the mark of a failure, the name of a part or of an end on its way."""
+    before: bytes = b""
+    """What stands before it."""
+
+
 class PutAside(NamedTuple):
     """An entry of the quarantine; all of it is untrusted, for others may write there too."""
 
@@ -134,8 +146,8 @@ class Evidence(Protocol):
         """Delete an entry of the quarantine; False if there is none."""
         ...
 
-    async def reseal(self, kind: Structure, task_id: bytes, untrusted: bytes, sealed: bytes, mark: bytes = b"") -> bool:
-        """Put *sealed* in the place of *untrusted*: a result, or the field of a hash; False if it has changed."""
+    async def reseal(self, place: Place, untrusted: bytes, sealed: bytes) -> bool:
+        """Put *sealed* in the place of *untrusted*; False if it has changed."""
         ...
 
     async def note(self, records: Sequence[bytes]) -> int:

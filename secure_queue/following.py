@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncGenerator, Iterator
 from contextlib import contextmanager
-from typing import Any, Final
+from typing import Any, Final, cast
 
 from secure_queue import names
 from secure_queue.client import Client
 from secure_queue.clock import now_ms
-from secure_queue.errors import Rejected, ResultUnavailable, StreamBroken, TaskNotFound
+from secure_queue.errors import Rejected, StreamBroken, TaskNotFound
+from secure_queue.frames import opened_without_frames
 from secure_queue.inbox import Inbox, Waiter
 from secure_queue.outcomes import read_part
 from secure_queue.payload.envelope import Purpose
@@ -30,13 +31,14 @@ class Following:
         self._ref = client.ref_of(task)
         self._run: bytes | None = None
 
+    @opened_without_frames
     async def progress(self) -> Any:
         """The last word; None if there is none, or none that is genuine."""
         storage = await self._client.storage_of(self._task_id)
         untrusted, _ = await storage.partial(self._task_id.encode(), 0, 0)
         return None if untrusted is None else (await self._open(untrusted))[1]
 
-    async def updates(self) -> AsyncIterator[Any]:
+    async def updates(self) -> AsyncGenerator[Any, None]:
         """Every word that is new when we look, until the end."""
         storage, last, ended = await self._client.storage_of(self._task_id), None, None
         with self._attending(await self._client.routes.of(self._task_id)) as attention:
@@ -47,8 +49,10 @@ class Following:
                     last = untrusted
                     yield (await self._open(untrusted))[1]
                 await attention.news(ended)
+        if isinstance(ended, bytes):
+            self._verify(ended)
 
-    async def parts(self) -> AsyncIterator[Any]:
+    async def parts(self) -> AsyncGenerator[Any, None]:
         """Every part, in order and of one run."""
         storage, seen, ended = await self._client.storage_of(self._task_id), 0, None
         with self._attending(await self._client.routes.of(self._task_id)) as attention:
@@ -77,9 +81,8 @@ class Following:
         """How many parts the task says that there are; raises what it failed with."""
         if ended is UNKNOWN:
             raise TaskNotFound("no such task is stored; it was never enqueued, or what it said has expired")
-        if not isinstance(ended, bytes) or not ended:
-            raise ResultUnavailable("the task has finished, but its result was not kept (ttl=0): parts may be missing")
-        result = await self._client.read(self._task_id, ended, function=self._function, ref=self._ref)
+        untrusted = cast("bytes", ended)
+        result = await self._client.read(self._task_id, untrusted, function=self._function, ref=self._ref)
         if not result.success:
             raise result.exception
         return result.result
@@ -91,17 +94,15 @@ class Following:
 
     def _is_genuine(self, untrusted: bytes) -> bool:
         try:
-            self._client.codec.verify(
-                untrusted,
-                Purpose.RESULT,
-                self._task_id,
-                now_ms=now_ms(),
-                function=self._function,
-                ref=self._ref,
-            )
+            self._verify(untrusted)
         except Rejected:
             return False
         return True
+
+    def _verify(self, untrusted: bytes) -> None:
+        """Raise ``Rejected`` unless this is the genuine end of this very enqueue."""
+        codec = self._client.codec
+        codec.verify(untrusted, Purpose.RESULT, self._task_id, now_ms=now_ms(), function=self._function, ref=self._ref)
 
 
 class _Attention:

@@ -5,11 +5,12 @@ Reports of errors often show the local variables of every frame, and ours hold s
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable, Coroutine
+from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Coroutine
+from contextlib import aclosing
 from functools import wraps
 from typing import Any, ParamSpec, TypeVar
 
-from secure_queue.errors import ConfigurationError, Rejected
+from secure_queue.errors import ConfigurationError, Rejected, SecureQueueError
 
 P = ParamSpec("P")
 T = TypeVar("T")
@@ -26,7 +27,7 @@ def configured_without_frames(call: Callable[P, T]) -> Callable[P, T]:
         except ConfigurationError as error:
             problem = error
         del args, kwargs
-        raise _bare(problem)
+        raise without_frames(problem)
 
     return guarded
 
@@ -41,11 +42,22 @@ def opened_without_frames(call: Callable[P, Awaitable[T]]) -> Callable[P, Corout
         except Rejected as error:
             problem = error
         del args, kwargs
-        raise _bare(problem)
+        raise without_frames(problem)
 
     return guarded
 
 
-def _bare(error: E) -> E:
+async def followed_without_frames(values: AsyncGenerator[T, None]) -> AsyncIterator[T]:
+    """*values*, whose errors show nothing of what they were made of."""
+    try:
+        async with aclosing(values):
+            async for value in values:
+                yield value
+    except SecureQueueError as error:
+        raise without_frames(error) from None
+
+
+def without_frames(error: E) -> E:
+    """*error* without the frames that it came through, and without what caused it, which has frames of its own."""
     error.__traceback__ = error.__cause__ = error.__context__ = None
     return error

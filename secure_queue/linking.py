@@ -19,6 +19,7 @@ from secure_queue.edges import MOST_PARENTS, Edge, Lineage, spelled
 from secure_queue.errors import ConfigurationError, KeyRingError, TaskNotFound
 from secure_queue.handover import Description, Followed, Linked
 from secure_queue.payload.codec import Purpose
+from secure_queue.payload.records import ResultHead
 from secure_queue.settings import lifetime_of
 from secure_queue.storage import NewTask, Stored
 from secure_queue.tasks import Link, Task
@@ -150,8 +151,9 @@ class Linking:
         codec, now = self._client.codec, now_ms()
         if isinstance(untrusted_task, bytes):
             return codec.verify_late(untrusted_task, Purpose.TASK, task_id, now_ms=now).jti
-        if isinstance(untrusted_result, bytes) and untrusted_result:
-            return codec.verify(untrusted_result, Purpose.RESULT, task_id, now_ms=now).ref
+        if isinstance(untrusted_result, bytes):
+            answer = codec.verify(untrusted_result, Purpose.RESULT, task_id, now_ms=now)
+            return answer.ref if ResultHead.unpack(answer.head).kept else None
         return None
 
     async def _store(

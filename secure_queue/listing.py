@@ -7,7 +7,7 @@ from typing import Any
 
 from secure_queue import names
 from secure_queue.client import Client
-from secure_queue.errors import Rejected
+from secure_queue.errors import Rejected, ResultUnavailable
 from secure_queue.storage import Standing, Storage
 from secure_queue.tasks import TaskInfo, TaskResult, TaskStatus
 
@@ -55,7 +55,9 @@ async def _row(
     try:
         if standing in (Standing.DONE, Standing.DEAD):
             stored = record.untrusted_death if standing is Standing.DEAD else record.untrusted_result
-            return None if stored == b"" else await client.read(task_id, stored)
+            return await client.read(task_id, stored)
         return await client.describe(task_id, record)
+    except ResultUnavailable:
+        return None
     except Rejected as error:
         return BrokenTask(task_id, error.reason)

@@ -12,7 +12,7 @@ from collections.abc import Mapping
 from typing import Any, Protocol
 
 from secure_queue.clock import now_ms
-from secure_queue.errors import Rejected
+from secure_queue.errors import Rejected, ResultUnavailable
 from secure_queue.payload.codec import Codec, Opened
 from secure_queue.payload.envelope import NO_EXPIRY, Purpose
 from secure_queue.payload.failures import Failure, from_plain, rebuild
@@ -25,12 +25,15 @@ RESULT_LIFETIME_S = 7 * 86_400
 FAILURE_LIFETIME_S = 31 * 86_400
 """A failure can be read as long as its dead letter is kept."""
 
+MARK_LIFETIME_S = 100
+"""As long as the mark of a result that is not kept stays."""
 ABORT_LIFETIME_S = 86_400
 PLAIN = TaskSettings("")
 """The settings of a task of which only the message is known."""
 
 _RESULT, _STATE = Purpose.RESULT, Purpose.STATE  # looked up once: a member of an Enum costs as much as a call
 _STATUS = {Outcome.DONE: TaskStatus.DONE, Outcome.FAILED: TaskStatus.FAILED, Outcome.ABORTED: TaskStatus.ABORTED}
+_NOTHING = pack_plain(None)
 ABORTED = Failure("secure_queue.TaskAborted", "the task was aborted")
 
 
@@ -69,6 +72,12 @@ def seal_failure(
     return _answer(codec, Purpose.RESULT, task, head.pack(), value, head.finished_ms, lifetime, MSGPACK_ID, settings)
 
 
+def seal_mark(codec: Codec, task: OpenedTask, head: ResultHead, settings: TaskSettings) -> bytes:
+    """Seal that a task has ended, in the place of a result that is not kept."""
+    unkept = head._replace(kept=False).pack()
+    return _answer(codec, _RESULT, task, unkept, _NOTHING, head.finished_ms, MARK_LIFETIME_S, MSGPACK_ID, settings)
+
+
 def seal_part(codec: Codec, task: OpenedTask, head: PartHead, value: bytes, settings: TaskSettings) -> bytes:
     """Seal what a running task says, already serialized; raises ``UnserializableValue`` if it is too large."""
     return _answer(codec, _STATE, task, head.pack(), value, now_ms(), RESULT_LIFETIME_S, None, settings)
@@ -87,13 +96,15 @@ async def read_part(
     return PartHead.unpack(opened.head), value
 
 
-def aborted_result(
-    codec: Codec, task: OpenedTask, tries: int, worker: str, started_ms: int = 0, reason: Failure = ABORTED
-) -> bytes:
-    """Seal the result of a task that was aborted, or need not run any more."""
+def aborted_head(task: OpenedTask, tries: int, worker: str, started_ms: int = 0) -> ResultHead:
+    """What is said of a task that was aborted, or need not run any more."""
     now = now_ms()
-    head = ResultHead(Outcome.ABORTED, tries, started_ms or now, now, task.issued_ms, worker)
-    return seal_failure(codec, task, head, reason, 0)
+    return ResultHead(Outcome.ABORTED, tries, started_ms or now, now, task.issued_ms, worker)
+
+
+def aborted_result(codec: Codec, task: OpenedTask, tries: int) -> bytes:
+    """Seal the result of a task that was aborted before it ran."""
+    return seal_failure(codec, task, aborted_head(task, tries, ""), ABORTED, 0)
 
 
 def abort_mark(codec: Codec, task: OpenedTask) -> bytes:
@@ -138,7 +149,7 @@ async def read_result(
     function: str | None = None,
     ref: bytes | None = None,
 ) -> TaskResult[Any]:
-    """Open a sealed result; raises ``Rejected`` if it is not the genuine answer to this task."""
+    """Open a sealed result; raises ``Rejected`` if it is not the genuine answer to this task, and ``ResultUnavailable``."""
     opened = codec.open(untrusted, Purpose.RESULT, task_id, now_ms=now_ms(), function=function, ref=ref)
     head = ResultHead.unpack(opened.head)
     value = await value_of(codec, opened, head, known_errors)
@@ -155,8 +166,21 @@ async def read_result(
     )
 
 
+def read_status(
+    codec: Codec, untrusted: bytes, task_id: str, *, function: str | None = None, ref: bytes | None = None
+) -> TaskStatus:
+    """How a task ended, without its value; raises ``Rejected`` if this is not the genuine answer to it."""
+    answer = codec.verify(untrusted, Purpose.RESULT, task_id, now_ms=now_ms(), function=function, ref=ref)
+    return _STATUS[ResultHead.unpack(answer.head).outcome]
+
+
 async def value_of(codec: Codec, opened: Opened, head: ResultHead, known_errors: Mapping[str, type]) -> Any:
-    """What a genuine result holds: the value that was returned, or the failure as an exception."""
+    """What a genuine result holds: the value that was returned, or the failure as an exception.
+
+    Raises ``ResultUnavailable`` if it only says that there was one.
+    """
+    if not head.kept:
+        raise ResultUnavailable("the task has finished, but its result was not kept (ttl=0)")
     if head.outcome is not Outcome.DONE:
         return rebuild(from_plain(opened.value), known_errors)
     if codec.serializer.is_async and opened.serializer_id == codec.serializer.id:

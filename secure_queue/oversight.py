@@ -81,7 +81,7 @@ class Oversight(ABC):
             for record in records
             for kind, untrusted in (
                 (Kind.TASK, record.untrusted_task),
-                (Kind.RESULT, record.untrusted_result or None),
+                (Kind.RESULT, record.untrusted_result),
                 (Kind.DEATH, record.untrusted_death),
             )
             if untrusted is not None

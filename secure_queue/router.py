@@ -54,9 +54,9 @@ class Router(Composition):
         """See ``Worker``."""
         return await self.worker().result_of(task, timeout)
 
-    async def status_by_id(self, task_id: str) -> TaskStatus:
+    async def status_of(self, task: Task[Any]) -> TaskStatus:
         """See ``Worker``."""
-        return await self.worker().status_by_id(task_id)
+        return await self.worker().status_of(task)
 
     async def info_by_id(self, task_id: str) -> TaskInfo | None:
         """See ``Worker``."""

@@ -73,11 +73,12 @@ class Claim(NamedTuple):
 
 
 class End(NamedTuple):
-    """The end of a run with a sealed result; ``ttl_ms`` 0 keeps no result, negative keeps it for ever."""
+    """The end of a run with a sealed result."""
 
     task_id: bytes
     token: bytes
-    ttl_ms: int
+    keep: int | bytes
+    """How many ms the result is kept, negative for ever; or the sealed mark of one that is not kept."""
     sealed: bytes
 
     def __repr__(self) -> str:
@@ -210,7 +211,7 @@ class Storage(TimetableStorage, ReportStorage, HandoverStorage, Protocol):
         ...
 
     async def watch(self, client: str, task_ids: Sequence[bytes]) -> list[bytes | object | None]:
-        """Read results: bytes (empty: not kept), None if *client* is told later, ``UNKNOWN`` if nothing is stored."""
+        """Read results: bytes (or the mark of one), None if *client* is told later, ``UNKNOWN`` if nothing is stored."""
         ...
 
     def listen(self, client: str) -> AbstractAsyncContextManager[AsyncIterator[tuple[bytes, bytes]]]:

@@ -13,6 +13,7 @@ from secure_queue import names
 from secure_queue.client import Client
 from secure_queue.clock import now_ms
 from secure_queue.errors import TaskNotFound
+from secure_queue.frames import opened_without_frames
 from secure_queue.names import printable
 from secure_queue.payload.codec import Purpose
 from secure_queue.payload.records import TaskHead
@@ -50,6 +51,7 @@ class Workflows:
     def __init__(self, client: Client) -> None:
         self._client = client
 
+    @opened_without_frames
     async def show(self, task_id: str) -> Workflow:
         """A workflow with the states of its tasks."""
         workflow_id, nodes = await self._find(task_id)
@@ -72,6 +74,7 @@ class Workflows:
             ),
         )
 
+    @opened_without_frames
     async def abort(self, task_id: str, timeout: float | timedelta) -> list[str]:
         """Abort every task of a workflow that has not ended; the ids of those that stopped."""
         _, nodes = await self._find(task_id)

@@ -17,6 +17,8 @@ from collections import deque
 from collections.abc import Mapping
 from typing import Any, Final
 
+import anyio
+
 from secure_queue.clock import now_ms
 from secure_queue.errors import SecureQueueError
 from secure_queue.evidence import Evidence
@@ -99,6 +101,7 @@ class Journal:
         self._chain = Chain(codec, auditor)
         self._process = process
         self._waiting: deque[bytes] = deque()
+        self._one_at_a_time = anyio.Lock()
         self._lost = 0
         self._checkpoint_ms = 0
         self._held_until_ms = 0
@@ -139,6 +142,10 @@ class Journal:
 
     async def flush(self) -> None:
         """Append what waits; after an error it is tried again next time, and a record may then stand there twice."""
+        async with self._one_at_a_time:  # the last flush of a worker may meet one that is under way
+            await self._append()
+
+    async def _append(self) -> None:
         if now_ms() < self._held_until_ms:
             return
         while self._waiting:

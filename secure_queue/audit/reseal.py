@@ -1,7 +1,8 @@
 """Puts what an old key has signed under a fresh seal of the active one, so that a rotation need not wait for its end.
 
 Only what is genuine where it lies is sealed again, as the same message: id, function, message id, times and value stay.
-Nothing is deserialized. Abort marks and presence end by themselves; what was put aside stays as it is.
+Nothing is deserialized. Orders to abort, presence and the marks of results that are not kept end by themselves; what was put
+aside, and the audit log, stay as they are.
 """
 
 from __future__ import annotations
@@ -14,14 +15,17 @@ from secure_queue import names
 from secure_queue.audit.scan import Pace
 from secure_queue.clock import now_ms
 from secure_queue.errors import KeyRingError, Rejected
-from secure_queue.evidence import Evidence, Scannable, StoredField, StoredKey, Structure
+from secure_queue.evidence import Evidence, Place, Scannable, StoredField, StoredKey, Structure
 from secure_queue.payload.codec import NO_EXPIRY, Codec, Purpose, Sealed
 
 YOUNG_MS: Final = 60_000
 """A message so young may still be repeated after a lost reply, and must be recognised by its bytes."""
 _DEATH: Final = b"!d"
+_MARK: Final = b"-"
 _START: Final = b"0"
-_FIXED: Final = (Structure.BUCKET, Structure.SCHEDULES)
+_FIXED: Final = (Structure.BUCKET, Structure.SCHEDULES, Structure.OUTBOX)
+_HASHES: Final = (Structure.HANDED, Structure.PARTIAL)
+_BESIDE_PARTS: Final = (b"run", b"bytes")
 _STRINGS: Final = {Structure.RESULT: Purpose.RESULT, Structure.WORKFLOW: Purpose.STATE}
 
 RESEALED, CURRENT, YOUNG, LEFT = "resealed", "current", "too young", "left alone"
@@ -53,7 +57,7 @@ class Resealer:
             cursor, found = await self._store.other_keys(cursor)
             sound = [key for key in found if key.sound]
             yield await self._strings([key for key in sound if key.structure in _STRINGS])
-            for key in (key for key in sound if key.structure is Structure.HANDED):
+            for key in (key for key in sound if key.structure in _HASHES):
                 async for step in self._hash(key):
                     yield step
             if cursor == _START:
@@ -62,7 +66,7 @@ class Resealer:
     async def _strings(self, keys: Sequence[StoredKey]) -> int:
         for key in keys:
             untrusted = await self._store.peek(key.untrusted_key) if key.untrusted is None else key.untrusted
-            await self._payload(key.structure, _STRINGS[key.structure], key.untrusted_rest, untrusted)
+            await self._payload(Place(key.structure, key.untrusted_rest), _STRINGS[key.structure], untrusted)
         return len(keys)
 
     async def _hash(self, key: StoredKey) -> AsyncIterator[int]:
@@ -79,26 +83,35 @@ class Resealer:
         name, untrusted = field.untrusted_name, field.untrusted
         if untrusted is None:
             untrusted = await self._store.peek(key.untrusted_key, name)
-        if key.structure is Structure.SCHEDULES:
-            await self._payload(key.structure, Purpose.SCHEDULE, name, untrusted)
-        elif key.structure is Structure.HANDED:
-            if name:
-                await self._payload(key.structure, Purpose.RESULT, name, untrusted, mark=key.untrusted_rest)
-        elif name.startswith(_DEATH):
-            await self._payload(key.structure, Purpose.RESULT, name[2:], untrusted, mark=_DEATH)
-        elif not name.startswith(b"!"):
-            await self._payload(key.structure, Purpose.TASK, name, untrusted)
+        kind = key.structure
+        if kind is Structure.SCHEDULES:
+            await self._payload(Place(kind, name), Purpose.SCHEDULE, untrusted)
+        elif kind is Structure.OUTBOX:
+            await self._outgoing(name, untrusted)
+        elif kind is Structure.HANDED and name:
+            await self._payload(Place(kind, name, key.untrusted_rest), Purpose.RESULT, untrusted)
+        elif kind is Structure.PARTIAL and name not in _BESIDE_PARTS:
+            await self._payload(Place(kind, key.untrusted_rest, name), Purpose.STATE, untrusted)
+        elif kind is Structure.BUCKET and name.startswith(_DEATH):
+            await self._payload(Place(kind, name[2:], _DEATH), Purpose.RESULT, untrusted)
+        elif kind is Structure.BUCKET and not name.startswith(b"!"):
+            await self._payload(Place(kind, name), Purpose.TASK, untrusted)
 
-    async def _payload(
-        self, kind: Structure, purpose: Purpose, task_id: bytes, untrusted: bytes | int | None, mark: bytes = b""
-    ) -> None:
-        if isinstance(untrusted, bytes) and not (kind is Structure.RESULT and untrusted.startswith(b"-")):
-            self.counts[await self._reseal(kind, purpose, task_id, untrusted, mark)] += 1
+    async def _outgoing(self, name: bytes, untrusted: bytes | int | None) -> None:
+        """The end of a task on its way to its dependents, whose names stand before it."""
+        if isinstance(untrusted, bytes):
+            dependents, zero, sealed = untrusted.partition(b"\0")
+            place = Place(Structure.OUTBOX, name.partition(b" ")[0], name, dependents + zero)
+            await self._payload(place, Purpose.RESULT, sealed)
 
-    async def _reseal(
-        self, kind: Structure, purpose: Purpose, untrusted_id: bytes, untrusted: bytes, mark: bytes
-    ) -> str:
-        task_id, now = names.stored_task_id(untrusted_id), now_ms()
+    async def _payload(self, place: Place, purpose: Purpose, untrusted: bytes | int | None) -> None:
+        if untrusted == b"" or (place.structure is Structure.RESULT and _is_mark(untrusted)):
+            return
+        if isinstance(untrusted, bytes):
+            self.counts[await self._reseal(place, purpose, untrusted)] += 1
+
+    async def _reseal(self, place: Place, purpose: Purpose, untrusted: bytes) -> str:
+        task_id, now = names.stored_task_id(place.untrusted_id), now_ms()
         if task_id is None:
             return LEFT
         try:
@@ -111,7 +124,11 @@ class Resealer:
         if now - sealed.issued_ms < YOUNG_MS:
             return YOUNG
         fresh = same_message(self._codec, purpose, sealed)
-        return RESEALED if await self._evidence.reseal(kind, untrusted_id, untrusted, fresh, mark) else LEFT
+        return RESEALED if await self._evidence.reseal(place, untrusted, fresh) else LEFT
+
+
+def _is_mark(untrusted: bytes | int | None) -> bool:
+    return isinstance(untrusted, bytes) and untrusted.startswith(_MARK)
 
 
 def same_message(codec: Codec, purpose: Purpose, sealed: Sealed) -> bytes:

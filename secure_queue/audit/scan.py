@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import AsyncIterator, Sequence
 from typing import Final
 
@@ -26,8 +25,8 @@ _BESIDE_A_TASK: Final = {
 _BESIDE_PARTS: Final = (b"run", b"bytes")
 _ONE_KIND: Final = {Structure.ABORTS: Kind.ABORT_MARK, Structure.SCHEDULES: Kind.SCHEDULE}
 _STRINGS: Final = {Structure.RESULT: Kind.RESULT, Structure.WORKFLOW: Kind.WORKFLOW}
-_NOT_KEPT: Final = re.compile(rb"-[A-Za-z0-9_.-]{0,200}")
-"""Stands in the place of a result that was not kept."""
+_MARK: Final = b"-"
+"""Stands before the sealed mark of a result that was not kept. It is no payload, and told only where it is false."""
 _SHORT_LIVED: Final = (
     *(b"meta", b"config", b"workers", b"claim", b"aborts", b"schedules", b"fired", b"misfit"),
     *(b"presence", b"present", b"partial", b"handed", b"workflow"),
@@ -165,9 +164,12 @@ class _Walk:
         if key.structure not in _STRINGS or not key.sound:
             return []
         untrusted = await self._store.peek(key.untrusted_key) if key.untrusted is None else key.untrusted
-        if untrusted is None or (isinstance(untrusted, bytes) and _NOT_KEPT.fullmatch(untrusted)):
+        if untrusted is None:
             return []
         kind = _STRINGS[key.structure]
+        if kind is Kind.RESULT and isinstance(untrusted, bytes) and untrusted.startswith(_MARK):
+            told = self._classify(Stored(kind, key.untrusted_rest, untrusted.removeprefix(_MARK), key.ttl_ms))
+            return [] if told.severity is Severity.OK else [told]
         return [self._classify(Stored(kind, key.untrusted_rest, untrusted, key.ttl_ms))]
 
     async def _quarantine(self) -> Steps:

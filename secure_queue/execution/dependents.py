@@ -135,7 +135,8 @@ class Dependents:
             return None
         try:
             end = self._codec.verify_late(untrusted, Purpose.RESULT, edge.task_id, now_ms=now_ms())
-            return _FATES[ResultHead.unpack(end.head).outcome] if end.ref == edge.jti else None
+            head = ResultHead.unpack(end.head)
+            return _FATES[head.outcome] if head.kept and end.ref == edge.jti else None
         except Rejected as error:
             _audit_log.error("what %s has handed over was ignored: %s", printable(edge.task_id), error)
             return None

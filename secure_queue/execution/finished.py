@@ -34,6 +34,8 @@ class Finished:
         self._ids.add(jti)
         self._ends[jti] = end
         self._bytes += len(end.sealed)
+        if type(end.keep) is bytes:
+            self._bytes += len(end.keep)
 
     def knows(self, jti: bytes) -> bool:
         """Whether this worker has finished that very message."""

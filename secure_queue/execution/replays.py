@@ -79,7 +79,8 @@ class Replays:
         """A dead letter was put into the queue by somebody without a key: it stays the dead letter that it was."""
         if isinstance(untrusted_death, bytes):
             _audit_log.error("the dead letter %s was put into the queue again; it is not run", run.genuine.task_id)
-            self._settling.repeat(run, End(run.claim.untrusted_id, run.claim.token, 0, untrusted_death), dead=True)
+            end = End(run.claim.untrusted_id, run.claim.token, untrusted_death, untrusted_death)
+            self._settling.repeat(run, end, dead=True)
 
     async def _was_finished_here(self, run: Run, opened: Opened) -> bool:
         if not self._finished.knows(opened.jti):

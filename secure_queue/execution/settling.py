@@ -22,7 +22,7 @@ from secure_queue.execution.verdict import (
     unknown_task,
 )
 from secure_queue.names import printable
-from secure_queue.outcomes import ABORTED, aborted_result, seal_done, seal_failure
+from secure_queue.outcomes import ABORTED, aborted_head, seal_done, seal_failure, seal_mark
 from secure_queue.payload.codec import Codec, Opened
 from secure_queue.payload.failures import Failure, describe
 from secure_queue.payload.records import Outcome, ResultHead
@@ -56,7 +56,8 @@ class Settling:
         claim = run.claim
         head = ResultHead(_DONE, claim.tries, run.started_ms, now_ms(), task.issued_ms, self._worker_id)
         sealed = seal_done(self._codec, task, head, value, run.ttl_ms, run.settings)
-        self._outboxes[run.partition].complete.add(End(claim.untrusted_id, claim.token, run.ttl_ms, sealed))
+        keep = run.ttl_ms or self._mark(run, head)
+        self._outboxes[run.partition].complete.add(End(claim.untrusted_id, claim.token, keep, sealed))
         self._desk.counters["completed"] += 1
 
     def settle(self, run: Run, ending: Ending) -> None:
@@ -83,7 +84,8 @@ class Settling:
         claim, task = run.claim, run.genuine
         head = ResultHead(Outcome.FAILED, claim.tries, run.started_ms, now_ms(), task.issued_ms, self._worker_id)
         sealed = seal_failure(self._codec, task, head, failure, run.ttl_ms, run.settings)
-        self._outboxes[run.partition].bury.add(End(claim.untrusted_id, claim.token, run.ttl_ms, sealed))
+        keep = run.ttl_ms or self._mark(run, head)
+        self._outboxes[run.partition].bury.add(End(claim.untrusted_id, claim.token, keep, sealed))
         self._desk.counters["failed"] += 1
         if not run.settings.silent:
             names = task.task_id, printable(task.function), printable(failure.type_name)
@@ -98,9 +100,15 @@ class Settling:
     def skip(self, run: Run, reason: Failure) -> None:
         """The task was aborted, or need not run any more."""
         claim = run.claim
-        sealed = aborted_result(self._codec, run.genuine, claim.tries, self._worker_id, run.started_ms, reason)
-        self._outboxes[run.partition].complete.add(End(claim.untrusted_id, claim.token, run.ttl_ms, sealed))
+        head = aborted_head(run.genuine, claim.tries, self._worker_id, run.started_ms)
+        sealed = seal_failure(self._codec, run.genuine, head, reason, 0)
+        keep = run.ttl_ms or self._mark(run, head)
+        self._outboxes[run.partition].complete.add(End(claim.untrusted_id, claim.token, keep, sealed))
         self._desk.counters["aborted"] += 1
+
+    def _mark(self, run: Run, head: ResultHead) -> bytes:
+        """What stands in the place of a result that is not kept."""
+        return seal_mark(self._codec, run.genuine, head, run.settings)
 
     def try_again(self, run: Run, delay_ms: int) -> None:
         """Give the task back for another try in *delay_ms* milliseconds."""

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 from enum import IntEnum
 from hmac import compare_digest
+from os import urandom
 from typing import ClassVar, Final, Protocol, TypeAlias
 
 from cryptography.exceptions import InvalidSignature, InvalidTag
@@ -28,7 +29,10 @@ _SHA256: Final = SHA256()
 _SHA512: Final = SHA512()
 _FIRST_BLOCK: Final = b"\x01"
 _KEY_BYTES: Final = 32
+_GCM_TAG_BYTES: Final = 16
+_SALT_BYTES: Final = 16
 _COMMITMENT_BYTES: Final = 32
+_BEHIND_TAG: Final = _SALT_BYTES + _COMMITMENT_BYTES
 _ONLY_NONCE: Final = bytes(12)
 
 
@@ -45,7 +49,7 @@ class Suite(IntEnum):
         return self.name.lower().replace("_", "-")
 
 
-TAIL_BYTES: Final = {Suite.HMAC_SHA256: 32, Suite.AES_256_GCM: 16 + _COMMITMENT_BYTES, Suite.ED25519: 64}
+TAIL_BYTES: Final = {Suite.HMAC_SHA256: 32, Suite.AES_256_GCM: _GCM_TAG_BYTES + _BEHIND_TAG, Suite.ED25519: 64}
 """How many bytes stand behind the body."""
 
 
@@ -94,9 +98,10 @@ class HmacSha256:
 class Aes256Gcm:
     """Suite 2: AES-256-GCM under a key of its own for each message, with a commitment to that key and the header.
 
-    Random nonces under one key would end at 2^32 messages, so key and commitment are derived from the header, which
-    holds 128 random bits; the nonce then never changes. GCM alone does not commit: one ciphertext can be made that
-    opens under two keys to different texts. The commitment is compared first.
+    Random nonces under one key would end at 2^32 messages, so key and commitment are derived from the header and from a
+    salt of 128 random bits; the nonce then never changes. The salt is drawn for every seal: one handle that is sealed twice
+    has the same header. GCM alone does not commit: one ciphertext can be made that opens under two keys to different texts.
+    The commitment is compared first.
     """
 
     __slots__ = ("_state",)
@@ -107,26 +112,26 @@ class Aes256Gcm:
 
     def seal(self, message: bytes, body: bytes) -> bytes:
         """The whole envelope."""
-        header = message[: len(message) - len(body)]
-        derived = self._derive(header)
+        header, salt = message[: len(message) - len(body)], urandom(_SALT_BYTES)
+        derived = self._derive(header, salt)
         ciphertext = AESGCM(derived[:_KEY_BYTES]).encrypt(_ONLY_NONCE, body, header)
-        return b"%b%b%b" % (header, ciphertext, derived[_KEY_BYTES:])
+        return b"%b%b%b%b" % (header, ciphertext, salt, derived[_KEY_BYTES:])
 
     def open(self, untrusted: bytes, body_start: int, body_end: int) -> bytes:
         """The genuine body, or ``Rejected``."""
         header = untrusted[:body_start]
-        derived = self._derive(header)
+        derived = self._derive(header, untrusted[-_BEHIND_TAG:-_COMMITMENT_BYTES])
         if not compare_digest(derived[_KEY_BYTES:], untrusted[-_COMMITMENT_BYTES:]):
             raise Rejected(_BAD)
         try:
-            ciphertext = untrusted[body_start:-_COMMITMENT_BYTES]
+            ciphertext = untrusted[body_start:-_BEHIND_TAG]
             return AESGCM(derived[:_KEY_BYTES]).decrypt(_ONLY_NONCE, ciphertext, header)
         except InvalidTag:
             raise Rejected(_BAD) from None
 
-    def _derive(self, header: bytes) -> bytes:
+    def _derive(self, header: bytes, salt: bytes) -> bytes:
         mac = self._state.copy()
-        mac.update(header)
+        mac.update(header + salt)
         return mac.finalize()
 
 

@@ -13,7 +13,7 @@ from secure_queue.payload.compression import FLAG_ZLIB
 from secure_queue.payload.purposes import Purpose
 
 MAGIC: Final = b"\xc1SQ"  # 0xC1: not UTF-8, no pickle opcode, and the one byte that msgpack never uses
-VERSION: Final = 1
+VERSION: Final = 2
 HEADER_BYTES: Final = 46
 JTI_BYTES: Final = 16
 NO_EXPIRY: Final = 0xFFFFFFFF

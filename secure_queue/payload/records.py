@@ -24,7 +24,7 @@ _TASK_INTS: Final = frozenset({_MAX_TRIES, _TIMEOUT_MS, _TTL_MS, _FIRE_MS})
 # Keys of the head of a part
 _RUN, _PART = 1, 2
 # Keys of the result head
-_OUTCOME, _TRIES, _STARTED_MS, _FINISHED_MS, _WORKER, _ENQUEUED_MS = 1, 4, 5, 6, 7, 8
+_OUTCOME, _NOT_KEPT, _TRIES, _STARTED_MS, _FINISHED_MS, _WORKER, _ENQUEUED_MS = 1, 2, 4, 5, 6, 7, 8
 
 
 class Outcome(IntEnum):
@@ -92,33 +92,42 @@ class ResultHead(NamedTuple):
     finished_ms: int
     enqueued_ms: int
     worker: str
+    kept: bool = True
+    """False in the mark that stands for a result that is not kept."""
 
     def pack(self) -> bytes:
         """The bytes of this head."""
-        outcome, tries, started_ms, finished_ms, enqueued_ms, worker = self
-        return pack_plain(
-            {
-                _OUTCOME: int(outcome),
-                _TRIES: tries,
-                _STARTED_MS: started_ms,
-                _FINISHED_MS: finished_ms,
-                _WORKER: worker,
-                _ENQUEUED_MS: enqueued_ms,
-            }
-        )
+        outcome, tries, started_ms, finished_ms, enqueued_ms, worker, kept = self
+        fields = {
+            _OUTCOME: int(outcome),
+            _TRIES: tries,
+            _STARTED_MS: started_ms,
+            _FINISHED_MS: finished_ms,
+            _WORKER: worker,
+            _ENQUEUED_MS: enqueued_ms,
+        }
+        return pack_plain(fields if kept else fields | {_NOT_KEPT: True})
 
     @classmethod
     def unpack(cls, untrusted: bytes) -> ResultHead:
         """Read a head strictly: every key, right types, or ``Rejected``."""
         match _map(untrusted):
-            case {1: outcome, 4: tries, 5: started_ms, 6: finished_ms, 7: worker, 8: enqueued_ms, **more} if not more:
+            case {1: outcome, 4: tries, 5: started_ms, 6: finished_ms, 7: worker, 8: enqueued_ms, **more} if (
+                not more or (more.keys() == {_NOT_KEPT} and more[_NOT_KEPT] is True)
+            ):
                 pass
             case _:
                 raise Rejected("malformed")
         if type(outcome) is not int or outcome not in _OUTCOMES:
             raise Rejected("malformed")
         return cls(
-            _OUTCOMES[outcome], _int(tries), _int(started_ms), _int(finished_ms), _int(enqueued_ms), _text(worker)
+            _OUTCOMES[outcome],
+            _int(tries),
+            _int(started_ms),
+            _int(finished_ms),
+            _int(enqueued_ms),
+            _text(worker),
+            not more,
         )
 
 

@@ -6,7 +6,7 @@ import hashlib
 from collections.abc import Awaitable, Callable, Sequence
 from typing import Any, Final, cast
 
-from secure_queue.evidence import PutAside, Structure
+from secure_queue.evidence import Place, PutAside, Structure
 from secure_queue.redis.keys import QueueKeys
 from secure_queue.redis.link import Argument, Link, Reply
 from secure_queue.redis.scanning import LONGEST_NAME
@@ -57,22 +57,31 @@ class RedisEvidence:
         keys = [self._keys.meta, self._keys.quarantine]
         return await self._run("destroy", keys, [entry], DEADLINE_S) == b"destroyed"
 
-    async def reseal(self, kind: Structure, task_id: bytes, untrusted: bytes, sealed: bytes, mark: bytes = b"") -> bool:
-        digest = hashlib.sha1(untrusted, usedforsecurity=False).hexdigest()
-        place, field, version = self._keys.bucket(task_id), mark + task_id, b""
-        match kind:
+    async def reseal(self, place: Place, untrusted: bytes, sealed: bytes) -> bool:
+        digest = hashlib.sha1(place.before + untrusted, usedforsecurity=False).hexdigest()
+        key, field = self._found_at(place)
+        version = nonce() if place.structure is Structure.SCHEDULES else b""
+        args: list[Argument] = [field, digest, place.before + sealed, version]
+        return await self._run("reseal", [self._keys.meta, key], args, DEADLINE_S) == b"resealed"
+
+    def _found_at(self, place: Place) -> tuple[bytes, bytes]:
+        """The key, and the field if it is a hash."""
+        own, (structure, task_id, beside, _) = self._keys, place
+        match structure:
             case Structure.RESULT:
-                place, field = self._keys.result(task_id), b""
+                return own.result(task_id), b""
             case Structure.WORKFLOW:
-                place, field = self._keys.workflow(task_id), b""
+                return own.workflow(task_id), b""
             case Structure.HANDED:
-                place, field = self._keys.handed(mark), task_id
+                return own.handed(beside), task_id
+            case Structure.PARTIAL:
+                return own.partial(task_id), beside
+            case Structure.OUTBOX:
+                return own.outbox, beside
             case Structure.SCHEDULES:
-                place, version = self._keys.schedules, nonce()
+                return own.schedules, task_id
             case _:
-                pass
-        args: list[Argument] = [field, digest, sealed, version]
-        return await self._run("reseal", [self._keys.meta, place], args, DEADLINE_S) == b"resealed"
+                return own.bucket(task_id), beside + task_id
 
     async def note(self, records: Sequence[bytes]) -> int:
         return cast("int", await self._link.command("RPUSH", self._keys.audit, *records))

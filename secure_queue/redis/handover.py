@@ -127,7 +127,7 @@ class RedisHandover:
     async def whose(self, task_id: bytes) -> tuple[bytes | int | None, bytes | int | None]:
         keys = [self.keys.bucket(task_id), self.keys.result(task_id)]
         task, result = cast("list[Any]", await self._run("whose", keys, [task_id, self._max_payload_bytes], DEADLINE_S))
-        return task, b"" if isinstance(result, bytes) and result.startswith(b"-") else result
+        return task, result[1:] if isinstance(result, bytes) and result.startswith(b"-") else result
 
     async def sleep(
         self, task_id: bytes, token: bytes, priority: str, *, look_ms: int, seen: int, drop: Sequence[bytes]

@@ -230,7 +230,7 @@ class RedisStorage(RedisTimetable, RedisReporting, RedisHandover):
         keys = [self.keys.meta]
         for task_id in task_ids:
             keys += (self.keys.bucket(task_id), self.keys.result(task_id))
-        args: list[Argument] = [self.keys.done_channel(client), self._max_payload_bytes, *task_ids]
+        args: list[Argument] = [client, self._max_payload_bytes, *task_ids]
         reply = cast("list[bytes | int]", await self._run("watch", keys, args, self._deadline_s))
         return [_kept(found) if isinstance(found, bytes) else None if found == 0 else UNKNOWN for found in reply]
 
@@ -340,8 +340,8 @@ def _flags(reply: Reply) -> list[bool]:
 
 
 def _kept(result: Any) -> Any:
-    """A stored result, or b"" for the mark of one that was not kept."""
-    return b"" if isinstance(result, bytes) and result.startswith(b"-") else result
+    """A stored result, or the sealed mark of one that was not kept."""
+    return result[1:] if isinstance(result, bytes) and result.startswith(b"-") else result
 
 
 async def _split(messages: AsyncIterator[bytes]) -> AsyncGenerator[tuple[bytes, bytes], None]:

@@ -8,6 +8,8 @@ import random
 from collections.abc import Callable
 from typing import Any
 
+import anyio
+import anyio.lowlevel
 import pytest
 
 from secure_queue.audit.log import ESCROW, EVENT, FUNCTION, MAC, PREVIOUS, SEQ, Chain, Journal, mac_of
@@ -196,6 +198,7 @@ class Kept:
         self.records: Records = []
 
     async def note(self, records: Records) -> int:
+        await anyio.lowlevel.checkpoint()
         self.records += records
         return len(self.records)
 
@@ -209,3 +212,16 @@ async def test_what_is_noted_is_escaped_cut_and_in_order() -> None:
     start, event = (each.facts for each in checked(kept.records).events)
     assert start["event"] == "start" and start["process"] == "w1"
     assert event["id"] == "a\\x0aERROR forged line" and len(event["reason"]) < 300 and event["size"] == 3
+
+
+@pytest.mark.anyio
+async def test_a_last_flush_that_meets_one_under_way_appends_and_forgets_nothing_twice() -> None:
+    kept = Kept()
+    journal = Journal(kept, CODEC, process="w1")  # type: ignore[arg-type]
+    for number in range(5):
+        journal.note("quarantined", id=f"task-{number}")
+    async with anyio.create_task_group() as group:
+        for _ in range(3):
+            group.start_soon(journal.flush)
+    report = checked(kept.records)
+    assert (report.records, report.repeated, report.problems) == (6, 0, [])

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 import secure_queue
-from secure_queue import ConfigurationError, Rejected, SecureQueueError, Task, Worker
+from secure_queue import ConfigurationError, Rejected, SecureQueueError, Task, UnserializableValue, Worker
 from secure_queue.payload.keys import encode_field, format_key, generate_key
 from secure_queue.settings import KEYS_VARIABLE, environment
 from tests.servers import PATIENCE
@@ -70,7 +71,7 @@ def declared(place: Place) -> tuple[Worker[Any], Any]:
 async def flip(place: Place, key: bytes, field: bytes | None = None) -> None:
     where: list[bytes] = [key] if field is None else [key, field]
     found: Any = await place.link.command("GET" if field is None else "HGET", *where)
-    assert (RESULT if field is None else ARGUMENT).encode() in found
+    assert RESULT.encode() in found or ARGUMENT.encode() in found
     await place.link.command("SET" if field is None else "HSET", *where, found[:-1] + bytes((found[-1] ^ 1,)))
 
 
@@ -111,6 +112,63 @@ async def test_a_dead_letter_that_does_not_open_is_in_no_frame(place: Place) -> 
             await worker.retry_dead_letter(task.id)
     report = shown(caught.value)
     assert report and ARGUMENT not in report
+
+
+class Unregistered:
+    """A class that no serializer here knows, and that shows what is in it."""
+
+    def __init__(self, text: str) -> None:
+        self.text = text
+
+    def __repr__(self) -> str:
+        return f"Unregistered({self.text})"
+
+
+async def test_what_cannot_be_enqueued_is_in_no_frame(place: Place) -> None:
+    worker, echo = declared(place)
+
+    @worker.task(name="secret", encrypt=True)
+    async def secret(text: str) -> None: ...
+
+    odd: list[Any] = [Unregistered(ARGUMENT), ARGUMENT * 60_000, "\ud800" + ARGUMENT, {Unregistered(ARGUMENT): 1}]
+    async with worker:
+        calls = [partial(function.enqueue, value) for value in odd for function in (echo, secret)]
+        calls += [lambda: echo.enqueue(odd[0]).start(schedule="* * * * *")]
+        calls += [lambda: echo.enqueue("fine") | echo.enqueue(odd[0])]
+        for call in calls:
+            with pytest.raises(UnserializableValue) as caught:
+                await call()
+            report = shown(caught.value)
+            assert report and ARGUMENT not in report
+            assert "enqueue_many" in report  # it is known where it came from
+
+
+async def test_what_a_server_did_not_take_is_in_no_frame(anyio_backend: object) -> None:
+    worker: Worker[None] = Worker("redis://127.0.0.1:1", signing_secret=format_key(KEY), deadline=0.1)
+
+    @worker.task(name="echo")
+    async def echo(text: str) -> None: ...
+
+    with pytest.raises(SecureQueueError) as caught:
+        async with worker:
+            await echo.enqueue(ARGUMENT)
+    assert shown(caught.value) and ARGUMENT not in shown(caught.value)
+
+
+async def test_what_a_task_is_said_to_have_said_is_in_no_frame(place: Place) -> None:
+    worker, _ = declared(place)
+
+    @worker.task(name="say")
+    async def say() -> AsyncIterator[str]:
+        yield RESULT
+
+    async with running(worker):
+        task: Any = await say.enqueue()
+        assert [part async for part in task.stream()] == [RESULT]
+        await flip(place, place.keys.partial(task.id.encode()), b"0")
+        with pytest.raises(Rejected) as caught:
+            [part async for part in task.stream()]
+    assert shown(caught.value) and RESULT not in shown(caught.value)
 
 
 @pytest.mark.parametrize("change", [lambda key: key[:-1] + "0g", lambda key: key + "," + key, lambda key: "x" + key])

@@ -18,6 +18,7 @@ from secure_queue.cli import rotate
 from secure_queue.errors import Rejected
 from secure_queue.payload.key_files import add_key
 from secure_queue.payload.keys import KeyState, format_key, generate_key
+from secure_queue.payload.layout import parse_envelope
 from secure_queue.presence import Process
 from secure_queue.rotation import not_ready
 from secure_queue.scheduling import ScheduleInfo
@@ -325,6 +326,38 @@ async def test_what_waits_in_a_workflow_takes_part_in_a_rotation(place: Place, m
         assert await only_new.abort_by_id(late.id)
         assert (await only_new.result_by_id(child.id, PATIENCE)).result == [1]
         assert len((await only_new.workflow(child.id)).tasks) == 3
+
+
+@pytest.mark.attack(26)
+async def test_what_tasks_have_said_and_what_is_on_its_way_takes_part_in_a_rotation(
+    place: Place, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("secure_queue.audit.reseal.YOUNG_MS", 0)
+    old = place.worker(signing_secret=keys((OLD, KeyState.ACTIVE)))
+    new = place.worker(signing_secret=keys((NEW, KeyState.ACTIVE), (OLD, KeyState.VERIFY)))
+    only_new = place.worker(signing_secret=keys((NEW, KeyState.ACTIVE)))
+    for worker in (old, new, only_new):
+        worker.announces = False
+
+        @worker.task(name="say")
+        async def say() -> AsyncIterator[str]:
+            for word in ("one", "two"):
+                yield word
+
+    async with old:
+        task = await old.registry["say"].enqueue()
+        old.burst = True
+        await old.run_async()
+        result: Any = await place.link.command("GET", place.keys.result(task.id.encode()))
+        await place.link.command("HSET", place.keys.outbox, task.id, b"0:child\0" + result)
+    async with new:
+        assert (await new.audit()).keys["old"].payloads == 4  # two parts, a result, and once more on its way
+        assert await new.reseal() == {RESEALED: 4}
+        assert (await new.audit()).keys["old"].retirable == "yes"
+    [entry] = await place.storage.outgoing()
+    assert entry.untrusted_children == b"0:child" and parse_envelope(entry.untrusted).key_id == NEW.key_id
+    async with only_new:
+        assert [word async for word in only_new.reports_of(task, True)] == ["one", "two"]
 
 
 @pytest.mark.attack(26)

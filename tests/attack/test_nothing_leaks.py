@@ -63,7 +63,7 @@ async def played(worker: Worker[Any], place: Place) -> list[Any]:
     assert [outcome.status for outcome in outcomes] == [TaskStatus.DONE, TaskStatus.FAILED, TaskStatus.FAILED]
     assert outcomes[0].result == RESULT
     errors = [outcome.exception for outcome in outcomes[1:]]
-    for number, junk in enumerate((ARGUMENT.encode() * 9, b"\xc1SQ\x01" + ARGUMENT.encode() * 9)):
+    for number, junk in enumerate((ARGUMENT.encode() * 9, b"\xc1SQ\x02" + ARGUMENT.encode() * 9)):
         await place.put_raw(b"junk-%d\nERROR %s" % (number, ARGUMENT.encode()), junk)
         await place.put_raw(b"junk-%d" % number, junk)
     await eventually(lambda: _quarantined(place, 4))

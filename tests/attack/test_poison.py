@@ -8,6 +8,7 @@ from __future__ import annotations
 import os
 import pickle
 from collections.abc import Awaitable, Callable
+from functools import partial
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -15,7 +16,8 @@ import anyio
 import msgpack
 import pytest
 
-from secure_queue import Rejected, ResultTimeout, ResultUnavailable, TaskStatus, Worker
+from secure_queue import Rejected, ResultTimeout, ResultUnavailable, Task, TaskStatus, Worker
+from secure_queue.audit.findings import Code
 from secure_queue.clock import now_ms
 from secure_queue.payload.envelope import Purpose
 from secure_queue.payload.records import TaskHead
@@ -85,9 +87,9 @@ PAYLOADS: dict[str, tuple[bytes, bytes | None, str]] = {
     "nothing": (b"t1", b"", "too-short"),
     "no payload": (b"t1", None, "missing-payload"),
     "3 MiB": (b"t1", b"\xc1SQ" + b"x" * (3 << 20), "too-large"),
-    "an envelope of zeros": (b"t1", b"\xc1SQ\x01\x01" + bytes(300), "unknown-key"),
-    "another version": (b"t1", b"\xc1SQ\x02\x01" + bytes(300), "unknown-version"),
-    "another suite": (b"t1", b"\xc1SQ\x01\x00" + bytes(300), "suite-not-allowed"),
+    "an envelope of zeros": (b"t1", b"\xc1SQ\x02\x01" + bytes(300), "unknown-key"),
+    "another version": (b"t1", b"\xc1SQ\x01\x01" + bytes(300), "unknown-version"),
+    "another suite": (b"t1", b"\xc1SQ\x02\x00" + bytes(300), "suite-not-allowed"),
     "unsigned msgpack": (b"t1", msgpack.packb({"fn": "good", "args": [1], "pad": "x" * 64}), "not-an-envelope"),
     "unsigned json": (b"t1", b'{"function": "good", "args": [1], "kwargs": {}, "pad": "xxxxxxxx"}', "not-an-envelope"),
     "an id of 0xFF bytes": (b"\xff\xff\xff", GARBAGE, "bad-id"),
@@ -338,7 +340,7 @@ async def test_a_forged_abort_mark_is_ignored(place: Place, caplog: pytest.LogCa
 
 
 @pytest.mark.parametrize("anyio_backend", ["asyncio"])
-@pytest.mark.parametrize("forged", [b"", b"x", GARBAGE, b"\xc1SQ\x01\x01" + bytes(300)])
+@pytest.mark.parametrize("forged", [b"", b"x", GARBAGE, b"\xc1SQ\x02\x01" + bytes(300)])
 async def test_a_forged_result_is_rejected_by_the_caller_and_no_matter_to_the_worker(
     place: Place, forged: bytes
 ) -> None:
@@ -347,11 +349,10 @@ async def test_a_forged_result_is_rejected_by_the_caller_and_no_matter_to_the_wo
         task = await good.enqueue(1)
         await task.result(timeout=SOON)
         await place.link.command("SET", place.keys.result(task.id.encode()), forged)
-        with pytest.raises(Rejected if forged else ResultUnavailable):  # nothing says that nothing was kept
+        with pytest.raises(Rejected):
             await task.result(timeout=SOON)
-        if forged:
-            with pytest.raises(Rejected):
-                await task.status()
+        with pytest.raises(Rejected):
+            await task.status()
         await still_works(worker, good)
 
 
@@ -369,21 +370,78 @@ async def test_a_forged_result_of_a_task_that_runs_is_replaced_by_the_true_one(p
 
 
 @pytest.mark.parametrize("anyio_backend", ["asyncio"])
-async def test_a_forged_mark_that_nothing_was_kept_does_not_count_while_the_task_is_stored(place: Place) -> None:
-    """The mark is not signed: with the task deleted too, it makes a deleted task look like a finished one."""
+async def test_nobody_without_a_key_says_that_a_task_has_finished(place: Place) -> None:
     worker, good = make_worker(place)
-    async with worker:
-        task = await good.enqueue(1)
-        key = place.keys.result(task.id.encode())
-        await place.link.command("SET", key, b"-forged")
-        assert await task.status() is TaskStatus.QUEUED
-        with pytest.raises(ResultTimeout):
-            await task.result(timeout=0.05)
+    started, proceed = anyio.Event(), anyio.Event()
+
+    @worker.task(name="wait")
+    async def wait() -> None:
+        started.set()
+        await proceed.wait()
+
+    @worker.task(name="quiet", ttl=0)
+    async def quiet() -> None: ...
+
     async with running(worker):
-        assert (await task.result(timeout=SOON)).result == 1
-        await place.link.command("SET", key, b"-forged")
+        finished, unkept, runs = await good.enqueue(1), await quiet.enqueue(), await wait.enqueue()
+        queued = await good.enqueue(2).start(delay=600)
+        await finished.result(timeout=SOON)
+        await started.wait()
+        genuine = await mark_of(place, unkept)
+        for forged in (b"-", b"-forged", b"-w.1", b"-" + GARBAGE, genuine, genuine[1:]):
+            for task, standing in ((queued, TaskStatus.SCHEDULED), (runs, TaskStatus.RUNNING)):
+                await place.link.command("SET", place.keys.result(task.id.encode()), forged)
+                assert await task.status() is standing
+                with pytest.raises((ResultTimeout, Rejected)):
+                    await task.result(timeout=0.01)
+            for task_id in (finished.id, "nobody-knows-it"):
+                await place.link.command("SET", place.keys.result(task_id.encode()), forged)
+                for call in (
+                    partial(worker.result_by_id, task_id, timeout=SOON),
+                    partial(worker.status_by_id, task_id),
+                ):
+                    with pytest.raises(Rejected):
+                        await call()
+        proceed.set()
+
+
+async def mark_of(place: Place, task: Task[Any]) -> bytes:
+    """What a task whose result is not kept has left in its place."""
+    key = place.keys.result(task.id.encode())
+    await eventually(lambda: place.link.command("EXISTS", key))
+    found: Any = await place.link.command("GET", key)
+    return bytes(found)
+
+
+@pytest.mark.parametrize("anyio_backend", ["asyncio"])
+async def test_the_mark_of_a_result_that_was_not_kept_counts_for_this_very_enqueue_alone(place: Place) -> None:
+    worker, good = make_worker(place)
+    runs: list[int] = []
+
+    @worker.task(name="quiet", ttl=0)
+    async def quiet(number: int) -> None:
+        runs.append(number)
+
+    async with running(worker):
+        first = await quiet.enqueue(1).start(id="order-17")
+        mark = await mark_of(place, first)
+        assert await first.status() is TaskStatus.DONE
         with pytest.raises(ResultUnavailable):
-            await task.result(timeout=SOON)
+            await first.result(timeout=SOON)
+        assert (await worker.audit()).findings == []
+        await place.link.command("DEL", place.keys.result(b"order-17"))
+        second = await quiet.enqueue(2).start(id="order-17", delay=600)
+        await place.link.command("HDEL", place.keys.bucket(b"order-17"), b"order-17")
+        for stored in (mark, mark[1:]):  # what stands before a mark is a hint, like all that is not sealed
+            await place.link.command("SET", place.keys.result(b"order-17"), stored)
+            for call in (partial(second.result, SOON), second.status):
+                with pytest.raises(Rejected, match="wrong-ref"):
+                    await call()
+        await place.link.command("SET", place.keys.result(b"order-17"), b"-forged")
+        report = await worker.audit()
+        assert (Code.UNSIGNED, "order-17") in {(found.code, found.id) for found in report.findings}
+        await still_works(worker, good)
+    assert runs == [1]
 
 
 @pytest.mark.attack(21)

@@ -151,3 +151,4 @@ async def test_sealing_and_opening_200_bytes_cost_no_more_than_they_may(anyio_ba
     pace = max(min(digest for digest, _ in rounds) / 1.45, 1)  # neighbours on the machine only ever add
     assert min(costs["seal"] for _, costs in rounds) < 4 * pace
     assert min(costs["open"] for _, costs in rounds) < 6 * pace
+    assert cost(Suite.AES_256_GCM, 200)["least"] < 25 * pace

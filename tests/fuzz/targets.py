@@ -242,7 +242,10 @@ _VALUES = (
 SEEDS: dict[str, tuple[bytes, ...]] = {
     "envelope": tuple(bytes((case,)) + genuine for genuine in _GENUINE for case in range(3)),
     "body": (*(bytes((case,)) + value for value in _VALUES for case in range(4)), b"\x04\x00\x00" + VALUE),
-    "values": tuple(bytes((case,)) + value for case, value in enumerate(_VALUES)),
+    "values": (
+        *(bytes((case,)) + value for case, value in enumerate(_VALUES)),
+        b"\x05" + _ANSWER._replace(kept=False).pack(),
+    ),
     "records": (
         b"\x00" + _HEAD,
         b"\x02" + pack_plain({1: "worker", 2: NOW_MS, 3: [["00" * 8, "active"]]}),

@@ -7,7 +7,7 @@ import pytest
 from secure_queue.redis.link import Link
 from secure_queue.redis.storage import RedisStorage
 from secure_queue.storage import NewTask, Standing
-from tests.storage.verbs import LONG, back, created, dead, end, ids_of, put, put_and_take, standing, take, tick
+from tests.storage.verbs import LONG, MARK, back, created, dead, end, ids_of, put, put_and_take, standing, take, tick
 
 pytestmark = pytest.mark.anyio
 
@@ -56,13 +56,13 @@ async def test_a_running_task_gets_a_mark_and_goes_on(storage: RedisStorage, lin
 
 async def test_a_finished_task_is_left_alone(storage: RedisStorage) -> None:
     await put_and_take(storage, b"kept", b"not kept")
-    await storage.complete([end(b"kept"), end(b"not kept", ttl_ms=0)])
+    await storage.complete([end(b"kept"), end(b"not kept", keep=MARK)])
     assert await abort(storage, b"kept") == "finished"
     assert await abort(storage, b"not kept") == "finished"
 
 
 async def test_a_dead_letter_is_left_alone(storage: RedisStorage) -> None:
-    await dead(storage, b"a", ttl_ms=0)
+    await dead(storage, b"a", keep=MARK)
     assert await abort(storage, b"a") == "finished"
     assert await standing(storage, b"a") is Standing.DEAD
 

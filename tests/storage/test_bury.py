@@ -9,6 +9,7 @@ from secure_queue.redis.storage import RedisStorage
 from secure_queue.storage import Standing
 from tests.storage.verbs import (
     LONG,
+    MARK,
     OTHER,
     RESULT,
     SEALED,
@@ -56,9 +57,9 @@ async def test_another_death_of_a_dead_letter_is_refused(storage: RedisStorage) 
     assert (await storage.look_up(b"a")).untrusted_death == RESULT
 
 
-@pytest.mark.parametrize("ttl_ms", [0, 20])
-async def test_the_failure_outlives_its_result(storage: RedisStorage, ttl_ms: int) -> None:
-    await dead(storage, b"a", ttl_ms=ttl_ms)
+@pytest.mark.parametrize("keep", [MARK, 20])
+async def test_the_failure_outlives_its_result(storage: RedisStorage, keep: int | bytes) -> None:
+    await dead(storage, b"a", keep=keep)
     while (await storage.counts()).results:
         await tick(storage)
     record = await storage.look_up(b"a")

@@ -11,6 +11,7 @@ from tests.conftest import lasting_keys
 from tests.servers import eventually
 from tests.storage.verbs import (
     LONG,
+    MARK,
     OTHER,
     RESULT,
     back,
@@ -38,7 +39,7 @@ async def test_a_result_takes_the_place_of_the_task(storage: RedisStorage) -> No
 
 async def test_a_repeated_call_says_the_same_and_writes_nothing(storage: RedisStorage) -> None:
     await put_and_take(storage, b"a", b"b")
-    ends = [end(b"a"), end(b"b", ttl_ms=0)]
+    ends = [end(b"a"), end(b"b", keep=MARK)]
     assert await storage.complete(ends) == [True, True]
     before = await everything(storage)
     assert await storage.complete(ends) == [True, True]
@@ -88,7 +89,7 @@ async def test_each_task_of_a_batch_has_its_own_answer(storage: RedisStorage) ->
 
 async def test_a_result_expires_and_leaves_the_index(storage: RedisStorage) -> None:
     await put_and_take(storage, b"short", b"long")
-    await storage.complete([end(b"short", ttl_ms=20), end(b"long")])
+    await storage.complete([end(b"short", keep=20), end(b"long")])
 
     async def short_is_gone() -> bool:
         await tick(storage)
@@ -103,9 +104,9 @@ async def test_nothing_is_kept_of_a_task_that_keeps_no_result_but_a_mark_that_ex
     storage: RedisStorage, link: Link
 ) -> None:
     await put_and_take(storage, b"a")
-    assert await storage.complete([end(b"a", ttl_ms=0)]) == [True]
+    assert await storage.complete([end(b"a", keep=MARK)]) == [True]
     record = await storage.look_up(b"a")
-    assert (record.standing, record.untrusted_result) == (Standing.DONE, b"")
+    assert (record.standing, record.untrusted_result) == (Standing.DONE, MARK)
     assert (await storage.counts()).results == 0
     left = await link.command("PTTL", storage.keys.result(b"a"))
     assert isinstance(left, int) and 80_000 < left <= 100_000
@@ -114,7 +115,7 @@ async def test_nothing_is_kept_of_a_task_that_keeps_no_result_but_a_mark_that_ex
 
 async def test_a_result_for_ever_stays_in_the_index(storage: RedisStorage, link: Link) -> None:
     await put_and_take(storage, b"a", b"b")
-    await storage.complete([end(b"a", ttl_ms=-1)])
+    await storage.complete([end(b"a", keep=-1)])
     await storage.complete([end(b"b")])
     await tick(storage)
     assert (await storage.counts()).results == 2
@@ -123,7 +124,7 @@ async def test_a_result_for_ever_stays_in_the_index(storage: RedisStorage, link:
 
 async def test_everything_that_finished_tasks_leave_has_an_expiry(storage: RedisStorage, link: Link) -> None:
     await put_and_take(storage, b"a", b"b")
-    await storage.complete([end(b"a", ttl_ms=5000)])
+    await storage.complete([end(b"a", keep=5000)])
     await storage.complete([end(b"b")])
     assert await lasting_keys(link) == []
     left = await link.command("PTTL", storage.keys.results)

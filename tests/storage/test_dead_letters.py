@@ -7,7 +7,7 @@ import pytest
 from secure_queue.redis.link import Link
 from secure_queue.redis.storage import RedisStorage
 from secure_queue.storage import Claim, Standing
-from tests.storage.verbs import dead, everything, ids_of, put_and_take, standing, take, take_marker
+from tests.storage.verbs import MARK, dead, everything, ids_of, put_and_take, standing, take, take_marker
 
 pytestmark = pytest.mark.anyio
 
@@ -43,7 +43,7 @@ async def test_what_is_no_dead_letter_cannot_be_revived_or_forgotten(storage: Re
 
 
 async def test_a_forgotten_dead_letter_is_gone(storage: RedisStorage, link: Link) -> None:
-    await dead(storage, b"a", ttl_ms=0)
+    await dead(storage, b"a", keep=MARK)
     assert await storage.forget(b"a") is True
     assert await link.command("EXISTS", storage.keys.bucket(b"a"), storage.keys.dead) == 0
     assert await storage.forget(b"a") is False

@@ -14,6 +14,7 @@ from tests.servers import PATIENCE, Server, eventually
 from tests.storage.conftest import KEYS
 from tests.storage.verbs import (
     LONG,
+    MARK,
     RESULT,
     SEALED,
     TOKEN,
@@ -116,7 +117,7 @@ async def test_a_finished_task_is_known_while_its_result_is_kept(storage: RedisS
 
 async def test_a_finished_task_without_a_result_leaves_a_mark_that_makes_it_known(storage: RedisStorage) -> None:
     await put_and_take(storage, b"a")
-    await storage.complete([end(b"a", ttl_ms=0)])
+    await storage.complete([end(b"a", keep=MARK)])
     assert await created(storage, [NewTask(b"a", b"other", 0, "low")]) == [False]
     assert await take(storage, token=b"w.2") == []
 

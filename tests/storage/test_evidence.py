@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import pytest
 
-from secure_queue.evidence import Structure
+from secure_queue.evidence import Place, Structure
+from secure_queue.handover import Outgoing
 from secure_queue.redis.link import Link, WrongType
 from secure_queue.redis.storage import RedisStorage
+from secure_queue.reports import Report
 from secure_queue.storage import Standing
 from tests.conftest import lasting_keys
-from tests.servers import eventually
+from tests.servers import PATIENCE, eventually
 from tests.storage.verbs import LONG, SEALED, TOKEN, end, put, put_and_take, standing, take
 
 pytestmark = pytest.mark.anyio
@@ -91,16 +93,31 @@ async def test_a_payload_is_resealed_only_if_nobody_has_changed_it(storage: Redi
     evidence = storage.evidence()
     await put_and_take(storage, b"b")
     await storage.complete([end(b"b", sealed=b"result")])
-    assert await evidence.reseal(Structure.RESULT, b"b", b"result", FRESH)
+    assert await evidence.reseal(Place(Structure.RESULT, b"b"), b"result", FRESH)
     assert (await storage.look_up(b"b")).untrusted_result == FRESH
     assert await link.command("PTTL", storage.keys.result(b"b")) > 0  # type: ignore[operator]
     await put(storage, b"a")
     for _ in range(2):  # the second one is a retry
-        assert await evidence.reseal(Structure.BUCKET, b"a", SEALED, FRESH)
-    assert not await evidence.reseal(Structure.BUCKET, b"a", SEALED, b"other")
+        assert await evidence.reseal(Place(Structure.BUCKET, b"a"), SEALED, FRESH)
+    assert not await evidence.reseal(Place(Structure.BUCKET, b"a"), SEALED, b"other")
     assert (await storage.look_up(b"a")).untrusted_task == FRESH
-    assert not await evidence.reseal(Structure.RESULT, b"gone", b"x", FRESH)
+    assert not await evidence.reseal(Place(Structure.RESULT, b"gone"), b"x", FRESH)
     assert await standing(storage, b"gone") is Standing.NOT_FOUND
+
+
+async def test_a_part_and_an_end_on_its_way_are_resealed_where_they_lie(storage: RedisStorage, link: Link) -> None:
+    evidence, keys = storage.evidence(), storage.keys
+    await put_and_take(storage, b"a")
+    await storage.report([Report(b"a", TOKEN, 0, b"part", LONG)])
+    await storage.follow([(b"a", b"0:child")], tell=False, deadline=PATIENCE)
+    await storage.complete([end(b"a", sealed=b"result")])
+    assert await evidence.reseal(Place(Structure.PARTIAL, b"a", b"0"), b"part", FRESH)
+    assert (await storage.partial(b"a", 0, 9))[1] == [FRESH]
+    assert await link.command("PTTL", keys.partial(b"a")) > 0  # type: ignore[operator]
+    on_its_way = Place(Structure.OUTBOX, b"a", b"a", b"0:child\0")
+    assert not await evidence.reseal(on_its_way, b"another", FRESH)
+    assert await evidence.reseal(on_its_way, b"result", FRESH)
+    assert await storage.outgoing() == [Outgoing(b"a", b"a", b"0:child", FRESH)]
 
 
 async def test_the_log_keeps_its_order_and_loses_only_what_was_kept_elsewhere(storage: RedisStorage) -> None:

@@ -10,7 +10,7 @@ from secure_queue.redis.storage import RedisStorage
 from secure_queue.storage import End, Standing
 from tests.conftest import lasting_keys
 from tests.servers import PATIENCE
-from tests.storage.verbs import LONG, RESULT, TOKEN, end, ids_of, put, put_and_take, take, tick, tick_until
+from tests.storage.verbs import LONG, MARK, RESULT, TOKEN, end, ids_of, put, put_and_take, take, tick, tick_until
 
 pytestmark = pytest.mark.anyio
 
@@ -96,7 +96,7 @@ async def test_an_end_without_dependents_leaves_nothing(storage: RedisStorage) -
 async def test_a_result_that_is_not_kept_is_handed_over_all_the_same(storage: RedisStorage) -> None:
     await store(storage, linked(CHILD, parents=1), linked(PARENT, children=b"0:" + CHILD))
     await take(storage)
-    await storage.complete([End(PARENT, TOKEN, 0, RESULT)])
+    await storage.complete([End(PARENT, TOKEN, MARK, RESULT)])
     assert [left.untrusted for left in await storage.outgoing()] == [RESULT]
 
 
@@ -110,7 +110,7 @@ async def test_two_ends_of_one_id_lie_beside_each_other(storage: RedisStorage) -
     for token, result in ((b"w.1", b"first"), (b"w.2", b"second")):
         await store(storage, linked(PARENT, children=b"0:" + CHILD)._replace(sealed=b"sealed " + result))
         await take(storage, token=token)
-        await storage.complete([End(PARENT, token, 0, result)])
+        await storage.complete([End(PARENT, token, MARK, result)])
         await storage._link.command("DEL", storage.keys.result(PARENT))  # its mark has had its time
     found = await storage.outgoing()
     assert {(left.untrusted_id, left.untrusted) for left in found} == {(PARENT, b"first"), (PARENT, b"second")}
@@ -129,7 +129,7 @@ async def test_who_follows_a_task_is_told_of_its_end(storage: RedisStorage) -> N
 async def test_who_follows_a_task_that_has_ended_finds_its_end(storage: RedisStorage) -> None:
     await put_and_take(storage, b"done", b"dead")
     await storage.complete([end(b"done")])
-    await storage.bury([End(b"dead", TOKEN, 0, b"failure")])
+    await storage.bury([End(b"dead", TOKEN, MARK, b"failure")])
     parents = [(b"done", b"0:x"), (b"dead", b"0:x"), (b"never", b"0:x")]
     expected = [Followed.ENDED, Followed.ENDED, Followed.GONE]
     assert await storage.follow(parents, tell=False, deadline=PATIENCE) == expected
@@ -141,7 +141,7 @@ async def test_who_follows_a_task_that_has_ended_finds_its_end(storage: RedisSto
 async def test_who_follows_a_task_whose_end_is_on_its_way_is_not_told_that_it_is_gone(storage: RedisStorage) -> None:
     await store(storage, linked(PARENT, children=b"0:" + CHILD))
     await take(storage)
-    await storage.complete([End(PARENT, TOKEN, 0, RESULT)])
+    await storage.complete([End(PARENT, TOKEN, MARK, RESULT)])
     assert await storage.follow([(PARENT, b"0:" + OTHER)], tell=True, deadline=PATIENCE) == [Followed.ENDED]
     found = await storage.outgoing()
     assert {(left.untrusted_children, left.untrusted) for left in found} == {(b"0:child", RESULT), (b"0:other", RESULT)}
@@ -197,9 +197,9 @@ async def test_which_enqueue_of_an_id_is_stored_is_told_by_the_task_or_its_resul
     assert await storage.whose(PARENT) == (None, None)
     await put_and_take(storage, PARENT, OTHER)
     assert (await storage.whose(PARENT))[1] is None
-    await storage.complete([end(PARENT), End(OTHER, TOKEN, 0, RESULT)])
+    await storage.complete([end(PARENT), End(OTHER, TOKEN, MARK, RESULT)])
     assert await storage.whose(PARENT) == (None, RESULT)
-    assert await storage.whose(OTHER) == (None, b"")
+    assert await storage.whose(OTHER) == (None, MARK)
 
 
 async def test_nothing_stays_of_a_workflow_that_has_ended(storage: RedisStorage, link: Link) -> None:

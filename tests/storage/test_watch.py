@@ -9,7 +9,7 @@ from secure_queue.redis.link import Link
 from secure_queue.redis.storage import RedisStorage
 from secure_queue.storage import UNKNOWN, Standing
 from tests.servers import PATIENCE
-from tests.storage.verbs import RESULT, back, dead, end, put, put_and_take, standing, take, tick
+from tests.storage.verbs import MARK, RESULT, back, dead, end, put, put_and_take, standing, take, tick
 
 pytestmark = pytest.mark.anyio
 
@@ -20,10 +20,10 @@ async def test_a_result_that_is_there_is_read(storage: RedisStorage) -> None:
     assert await storage.watch("client", [b"a"]) == [RESULT]
 
 
-async def test_a_result_that_is_not_kept_is_empty(storage: RedisStorage) -> None:
+async def test_of_a_result_that_is_not_kept_there_is_a_mark(storage: RedisStorage) -> None:
     await put_and_take(storage, b"a")
-    await storage.complete([end(b"a", ttl_ms=0)])
-    assert await storage.watch("client", [b"a"]) == [b""]
+    await storage.complete([end(b"a", keep=MARK)])
+    assert await storage.watch("client", [b"a"]) == [MARK]
 
 
 async def test_an_unknown_task_is_unknown(storage: RedisStorage, link: Link) -> None:
@@ -52,7 +52,7 @@ async def test_a_result_that_is_not_kept_is_pushed_to_who_waits(storage: RedisSt
     await put_and_take(storage, b"a")
     async with storage.listen("client") as messages:
         await storage.watch("client", [b"a"])
-        await storage.complete([end(b"a", ttl_ms=0)])
+        await storage.complete([end(b"a", keep=MARK)])
         with anyio.fail_after(PATIENCE):
             assert await anext(aiter(messages)) == (b"a", RESULT)
 
@@ -99,11 +99,25 @@ async def test_binary_results_and_ids_arrive_as_they_are(storage: RedisStorage) 
 
 
 async def test_a_dead_letter_tells_its_failure_when_its_result_has_expired(storage: RedisStorage) -> None:
-    await dead(storage, b"a", ttl_ms=20)
+    await dead(storage, b"a", keep=20)
     while (await storage.look_up(b"a")).untrusted_result is not None:
         await tick(storage)
     assert await standing(storage, b"a") is Standing.DEAD
     assert await storage.watch("client", [b"a"]) == [RESULT]
+
+
+async def test_who_writes_himself_among_the_waiters_is_heard_of_in_channels_of_the_queue_alone(
+    storage: RedisStorage, link: Link
+) -> None:
+    await put_and_take(storage, b"a")
+    await link.command("HSET", storage.keys.bucket(b"a"), b"!wa", b"orders\nsq:{other/0}:done:x\nclient")
+    async with link.listen(b"orders") as foreign, storage.listen("orders") as named, storage.listen("client") as own:
+        assert await storage.complete([end(b"a")]) == [True]
+        with anyio.fail_after(PATIENCE):
+            assert await anext(own) == await anext(named) == (b"a", RESULT)
+        await link.command("PUBLISH", b"orders", b"the first message")
+        with anyio.fail_after(PATIENCE):
+            assert await anext(foreign) == b"the first message"
 
 
 @pytest.mark.parametrize("garbage", [b"", b"\n\n\n", b"\xff\x00\n\n x", b"n" * 20_000])

@@ -10,7 +10,7 @@ from tests.servers import PATIENCE, eventually
 
 LONG = 600_000
 TOKEN, OTHER = b"w.1", b"other.1"
-SEALED, RESULT = b"sealed task", b"sealed result"
+SEALED, RESULT, MARK = b"sealed task", b"sealed result", b"sealed mark"
 
 
 async def put(storage: RedisStorage, *ids: bytes, at_ms: int = 0, priority: str = "low") -> None:
@@ -38,10 +38,10 @@ async def put_and_take(
     assert ids_of(await take(storage, len(ids), token=token, lease_ms=lease_ms)) == list(ids)
 
 
-async def dead(storage: RedisStorage, *ids: bytes, token: bytes = TOKEN, ttl_ms: int = LONG) -> None:
+async def dead(storage: RedisStorage, *ids: bytes, token: bytes = TOKEN, keep: int | bytes = LONG) -> None:
     """Have dead letters."""
     await put_and_take(storage, *ids, token=token)
-    assert all(await storage.bury([End(task_id, token, ttl_ms, RESULT) for task_id in ids]))
+    assert all(await storage.bury([End(task_id, token, keep, RESULT) for task_id in ids]))
 
 
 async def tick(storage: RedisStorage, *, keep_dead_ms: int = LONG, keep_dead: int = 100) -> Tick:
@@ -74,8 +74,8 @@ def back(task_id: bytes, token: bytes = TOKEN, at_ms: int = 0) -> GiveBack:
     return GiveBack(task_id, token, at_ms)
 
 
-def end(task_id: bytes, token: bytes = TOKEN, ttl_ms: int = LONG, sealed: bytes = RESULT) -> End:
-    return End(task_id, token, ttl_ms, sealed)
+def end(task_id: bytes, token: bytes = TOKEN, keep: int | bytes = LONG, sealed: bytes = RESULT) -> End:
+    return End(task_id, token, keep, sealed)
 
 
 async def everything(storage: RedisStorage) -> object:

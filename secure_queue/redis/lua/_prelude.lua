@@ -97,9 +97,10 @@ end
 
 local MARK_MS = 100000       -- how long a repeated enqueue is known again; producers repeat for 20 s
 
--- Stores a sealed result, or ("-" and *mark*) that there was one.
+-- Stores a sealed result for *ttl* ms, negative for ever; without *ttl*, and then only for a while, "-" and the *mark* of
+-- one that is not kept.
 local function store_result(key, sealed, ttl, mark)
-  if ttl == 0 then
+  if not ttl then
     redis.call('SET', key, '-' .. mark, 'PX', MARK_MS)
   elseif ttl < 0 then
     redis.call('SET', key, sealed)
@@ -119,13 +120,15 @@ local function add_to_index(index, entries, ttl)
   end
 end
 
-local MAX_WAITERS = 8200     -- bytes of channel names
+local MAX_WAITERS = 8200     -- bytes of names of clients
 
--- Sends the sealed result to everybody who waits for it; "\n" stands between channels, a zero byte ends the id.
-local function push_result(waiters, id, sealed)
+-- Sends the sealed result to everybody who waits for it; "\n" stands between names, a zero byte ends the id. Who wrote a
+-- name there could mean any channel, so that the queue's own are spelled here: as keys.done_channel does.
+local function push_result(meta, waiters, id, sealed)
   if not waiters or #waiters > MAX_WAITERS then return end       -- so many did not come by way of watch
-  for channel in string.gmatch(waiters, '[^\n]+') do
-    redis.call('PUBLISH', channel, id .. '\0' .. sealed)
+  local channels = string.match(meta, '^[^}]*}:') .. 'done:'
+  for client in string.gmatch(waiters, '[^\n]+') do
+    redis.call('PUBLISH', channels .. client, id .. '\0' .. sealed)
   end
 end
 

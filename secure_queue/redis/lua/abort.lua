@@ -19,7 +19,7 @@ if is_held(holder) then
   redis.call('PEXPIRE', aborts, 86400000)
   return 'running'
 end
-store_result(KEYS[7], sealed, ttl, '')
+store_result(KEYS[7], sealed, ttl)
 add_to_index(results, {now + ttl, id}, ttl)
 redis.call('HDEL', bucket, id, RUN .. id, WAITERS .. id, CHILDREN .. id)
 if stored[4] then leave(KEYS[8], id, stored[4], sealed) end
@@ -27,5 +27,5 @@ local was_due = 0
 for i = 9, #KEYS do was_due = was_due + redis.call('ZREM', KEYS[i], id) end
 -- Else its entry stays behind in a ready list (taking it out would mean a walk); claim drops it by this mark.
 if was_due == 0 then redis.call('HSET', bucket, GHOST .. id, '1') end
-push_result(stored[3], id, sealed)
+push_result(KEYS[1], stored[3], id, sealed)
 return 'aborted'

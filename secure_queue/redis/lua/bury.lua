@@ -1,6 +1,6 @@
 -- bury: ends running tasks that failed for good; the task is kept as a dead letter, its failure also as a result.
 -- KEYS  1 meta (hash)   2 leases (zset)   3 results (zset)   4 aborts (hash)   5 dead (zset)   then for each task: bucket (hash), result (string)   last: outbox (hash)
--- ARGV  for each task: id, lease token, lifetime of the result in ms (0 not kept, negative for ever), sealed result
+-- ARGV  for each task: id, lease token, lifetime of the result in ms (negative for ever) or the sealed mark of one that is not kept, sealed result
 -- Returns one character for each task: "1" buried, "2" buried and left in the outbox for its dependents, "0" the lease was lost
 local leases, results, aborts, dead, outbox = KEYS[2], KEYS[3], KEYS[4], KEYS[5], KEYS[#KEYS]
 allow_when_full(KEYS[1])
@@ -10,19 +10,20 @@ expect_buckets(6, 2)       -- and with the same step the outbox behind them
 local now = queue_time(KEYS[1])
 local replies = {}
 for i = 1, #ARGV / 4 do
-  local id, token, ttl, sealed = ARGV[4 * i - 3], ARGV[4 * i - 2], tonumber(ARGV[4 * i - 1]), ARGV[4 * i]
+  local id, token, keep, sealed = ARGV[4 * i - 3], ARGV[4 * i - 2], ARGV[4 * i - 1], ARGV[4 * i]
+  local ttl = tonumber(keep)
   local bucket, result = KEYS[2 * i + 4], KEYS[2 * i + 5]
   local stored = redis.call('HMGET', bucket, RUN .. id, WAITERS .. id, DEATH .. id, CHILDREN .. id)
   local tries, priority, holder = parse_run(stored[1])
   if holder == token then
-    store_result(result, sealed, ttl, token)
+    store_result(result, sealed, ttl, keep)
     redis.call('HSET', bucket, DEATH .. id, sealed, RUN .. id, tries .. ':' .. priority .. ':')
     redis.call('HDEL', bucket, WAITERS .. id, GHOST .. id)
-    push_result(stored[2], id, sealed)
+    push_result(KEYS[1], stored[2], id, sealed)
     redis.call('ZREM', leases, id)
     redis.call('HDEL', aborts, id)
     redis.call('ZADD', dead, now, id)
-    if ttl ~= 0 then add_to_index(results, {ttl < 0 and '+inf' or now + ttl, id}, ttl) end
+    if ttl then add_to_index(results, {ttl < 0 and '+inf' or now + ttl, id}, ttl) end
     replies[i] = '1'
     if stored[4] then
       leave(outbox, id, stored[4], sealed)

@@ -1,6 +1,6 @@
 -- complete: ends running tasks with a sealed result; only the holder of the lease can.
 -- KEYS  1 meta (hash)   2 leases (zset)   3 results (zset)   4 aborts (hash)   5 finished (zset)   then for each task: bucket (hash), result (string)   last: outbox (hash)
--- ARGV  for each task: id, lease token, lifetime of the result in ms (0 not kept, negative for ever), sealed result
+-- ARGV  for each task: id, lease token, lifetime of the result in ms (negative for ever) or the sealed mark of one that is not kept, sealed result
 -- Returns one character for each task: "1" ended, "2" ended and left in the outbox for its dependents, "0" the lease was lost
 local leases, results, finished, outbox = KEYS[2], KEYS[3], KEYS[5], KEYS[#KEYS]
 allow_when_full(KEYS[1])
@@ -18,17 +18,18 @@ end
 
 local ended, index, longest, replies = {}, {}, 0, {}
 for i = 1, #ARGV / 4 do
-  local id, token, ttl, sealed = ARGV[4 * i - 3], ARGV[4 * i - 2], tonumber(ARGV[4 * i - 1]), ARGV[4 * i]
+  local id, token, keep, sealed = ARGV[4 * i - 3], ARGV[4 * i - 2], ARGV[4 * i - 1], ARGV[4 * i]
+  local ttl = tonumber(keep)
   local bucket, result = KEYS[2 * i + 4], KEYS[2 * i + 5]
   local stored = redis.call('HMGET', bucket, RUN .. id, WAITERS .. id, CHILDREN .. id)
   local _, _, holder = parse_run(stored[1])
   if holder == token then
-    if ttl > 0 and ttl < MARK_MS then remember(redis.call('HGET', bucket, id) or '') end
-    store_result(result, sealed, ttl, token)
+    if ttl and ttl > 0 and ttl < MARK_MS then remember(redis.call('HGET', bucket, id) or '') end
+    store_result(result, sealed, ttl, keep)
     redis.call('HDEL', bucket, id, RUN .. id, WAITERS .. id, GHOST .. id)
-    push_result(stored[2], id, sealed)
+    push_result(KEYS[1], stored[2], id, sealed)
     ended[#ended + 1] = id
-    if ttl ~= 0 then
+    if ttl then
       index[#index + 1] = ttl < 0 and '+inf' or now + ttl
       index[#index + 1] = id
       if ttl < 0 or longest < 0 then longest = -1 else longest = math.max(longest, ttl) end
@@ -42,7 +43,7 @@ for i = 1, #ARGV / 4 do
   else
     -- A repeated call after a lost reply finds its own result, or the mark that it left.
     local found = not stored[1] and redis.pcall('GET', result)
-    replies[i] = (found == sealed or found == '-' .. token) and '1' or '0'
+    replies[i] = (found == sealed or found == '-' .. keep) and '1' or '0'
   end
 end
 call_in_chunks('ZREM', leases, ended)

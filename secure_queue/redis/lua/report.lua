@@ -31,7 +31,7 @@ for i = 1, (#ARGV - 2) / 5 do
       redis.call('HSET', partial, field, sealed)
       if fresh then redis.call('HINCRBY', partial, 'bytes', #sealed) end
       redis.call('PEXPIRE', partial, ttl)
-      push_result(stored[2], id .. '\1', '')
+      push_result(KEYS[1], stored[2], id .. '\1', '')
       replies[i] = '1'
     end
   end

@@ -1,8 +1,8 @@
 -- watch: reads results that are there, and notes who waits for those that are not.
 -- KEYS  1 meta (hash)   then for each task: bucket (hash), result (string)
--- ARGV  1 channel of the client   2 largest result in bytes   then for each task: id
--- Returns for each task: the sealed result (empty if it was not kept; of one that is too large the beginning), 0 if it is awaited now, -1 if the task is unknown
-local channel, limit, replies = ARGV[1], tonumber(ARGV[2]), {}
+-- ARGV  1 name of the client   2 largest result in bytes   then for each task: id
+-- Returns for each task: the sealed result (after "-" the sealed mark of one that was not kept; of one that is too large the beginning), 0 if it is awaited now, -1 if the task is unknown
+local client, limit, replies = ARGV[1], tonumber(ARGV[2]), {}
 
 allow_when_full(KEYS[1])
 
@@ -11,9 +11,9 @@ local function bounded(found)
 end
 
 local function wait_for(id, bucket, waiters)
-  if string.find('\n' .. waiters .. '\n', '\n' .. channel .. '\n', 1, true) then return end
-  if #waiters + #channel >= MAX_WAITERS then waiters = '' end
-  redis.call('HSET', bucket, WAITERS .. id, waiters == '' and channel or waiters .. '\n' .. channel)
+  if string.find('\n' .. waiters .. '\n', '\n' .. client .. '\n', 1, true) then return end
+  if #waiters + #client >= MAX_WAITERS then waiters = '' end
+  redis.call('HSET', bucket, WAITERS .. id, waiters == '' and client or waiters .. '\n' .. client)
 end
 
 for i = 1, #ARGV - 2 do

@@ -147,7 +147,7 @@ FLIPPED[-40] ^= 1
         (sealed(queue="orders"), Code.MOVED, Severity.CRITICAL),
         (sealed(purpose=Purpose.RESULT), Code.MOVED, Severity.CRITICAL),
         (sealed()[:40], Code.MALFORMED, Severity.WARNING),
-        (sealed()[:3] + b"\x02" + sealed()[4:], Code.MALFORMED, Severity.WARNING),
+        (sealed()[:3] + b"\x01" + sealed()[4:], Code.MALFORMED, Severity.WARNING),
         (sealed()[:4] + b"\x02" + sealed()[5:], Code.MALFORMED, Severity.WARNING),
         (bytes(4097), Code.OVERSIZED, Severity.WARNING),
         (100_000_000, Code.OVERSIZED, Severity.WARNING),

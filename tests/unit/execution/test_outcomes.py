@@ -7,8 +7,20 @@ import os
 import pytest
 
 from secure_queue.clock import now_ms
-from secure_queue.errors import Rejected
-from secure_queue.outcomes import ABORTED, RESULT_LIFETIME_S, aborted_result, lifetime_s, seal_done, seal_failure
+from secure_queue.errors import Rejected, ResultUnavailable
+from secure_queue.outcomes import (
+    ABORTED,
+    MARK_LIFETIME_S,
+    PLAIN,
+    RESULT_LIFETIME_S,
+    aborted_result,
+    lifetime_s,
+    read_result,
+    read_status,
+    seal_done,
+    seal_failure,
+    seal_mark,
+)
 from secure_queue.payload.codec import Codec, Opened, Purpose
 from secure_queue.payload.envelope import NO_EXPIRY
 from secure_queue.payload.failures import Failure
@@ -16,6 +28,7 @@ from secure_queue.payload.keys import KeyRing
 from secure_queue.payload.records import Outcome, ResultHead
 from secure_queue.payload.serializers import MsgpackSerializer
 from secure_queue.settings import LONGEST_TTL_S, WorkerSettings
+from secure_queue.tasks import TaskStatus
 
 DAY_MS = 86_400_000
 
@@ -75,7 +88,18 @@ def test_the_longest_lifetime_fits_an_envelope(codec: Codec, task: Opened) -> No
             codec.open(seal(ttl_ms), Purpose.RESULT, "t1", now_ms=now_ms())
 
 
+@pytest.mark.anyio
+async def test_a_mark_tells_how_the_task_ended_and_has_no_value(codec: Codec, task: Opened) -> None:
+    mark = seal_mark(codec, task, head(Outcome.ABORTED), PLAIN)
+    assert read_status(codec, mark, "t1") is TaskStatus.ABORTED
+    with pytest.raises(ResultUnavailable):
+        await read_result(codec, mark, "t1", {}, function=task.function, ref=task.jti)
+    late = now_ms() + MARK_LIFETIME_S * 1000 + 61_000
+    with pytest.raises(Rejected, match="expired"):
+        codec.verify(mark, Purpose.RESULT, "t1", now_ms=late)
+
+
 def test_an_aborted_task_has_a_result_that_says_so(codec: Codec, task: Opened) -> None:
-    opened = codec.open(aborted_result(codec, task, 1, "w"), Purpose.RESULT, "t1", now_ms=now_ms(), ref=task.jti)
+    opened = codec.open(aborted_result(codec, task, 1), Purpose.RESULT, "t1", now_ms=now_ms(), ref=task.jti)
     assert ResultHead.unpack(opened.head).outcome is Outcome.ABORTED
     assert opened.value["type"] == "secure_queue.TaskAborted"

@@ -46,7 +46,7 @@ def test_the_published_vector_opens() -> None:
 
 def test_the_header_has_the_documented_layout() -> None:
     sealed = seal(jti=JTI, ref=REF, delay_s=5, lifetime_s=60, serializer_id=3)
-    assert sealed[:8] == b"\xc1SQ\x01\x01\x01\x03\x02"
+    assert sealed[:8] == b"\xc1SQ\x02\x01\x01\x03\x02"
     assert sealed[8:16] == vector_ring().active.key_id
     assert int.from_bytes(sealed[16:22], "big") == NOW_MS
     assert struct.unpack(">II", sealed[22:30]) == (5, 60)
@@ -77,7 +77,7 @@ def test_an_envelope_without_expiry_says_so() -> None:
         (b"", "too-short"),
         (VECTOR[:45], "too-short"),
         (bytes(100), "not-an-envelope"),
-        (VECTOR[:3] + b"\x02" + VECTOR[4:], "unknown-version"),
+        (VECTOR[:3] + b"\x01" + VECTOR[4:], "unknown-version"),
         (VECTOR[:4] + b"\x00" + VECTOR[5:], "suite-not-allowed"),
         (VECTOR[:4] + b"\x04" + VECTOR[5:], "suite-not-allowed"),
         (VECTOR[:7] + b"\x04" + VECTOR[8:], "unknown-flag"),

@@ -64,7 +64,9 @@ def test_a_lineage_that_no_writer_makes_is_refused(lineage: object) -> None:
 
 
 def test_the_keys_of_a_result_head_are_the_documented_ones() -> None:
-    assert ResultHead(Outcome.DONE, 2, 3, 4, 5, "w").pack() == pack_plain(RESULT)
+    head = ResultHead(Outcome.DONE, 2, 3, 4, 5, "w")
+    assert head.pack() == pack_plain(RESULT)
+    assert head._replace(kept=False).pack() == pack_plain(RESULT | {2: True})
 
 
 @settings(deadline=None, derandomize=True)
