@@ -93,6 +93,18 @@ class GiveBack(NamedTuple):
     at_ms: int = 0
 
 
+class Refused(NamedTuple):
+    """A claimed payload that does not open: why, and its SHA-256 if it is known; without a token nothing is stored of it."""
+
+    untrusted_id: bytes
+    token: bytes
+    reason: str
+    sha256: str = ""
+
+    def __repr__(self) -> str:
+        return f"<Refused {printable(self.untrusted_id)}: {self.reason}>"
+
+
 @dataclass(frozen=True, slots=True)
 class Tick:
     """What one round of upkeep found."""
@@ -206,8 +218,8 @@ class Storage(TimetableStorage, ReportStorage, HandoverStorage, Protocol):
         """End a waiting task with *sealed*, or leave *mark* for a running one: unknown, finished, running, aborted."""
         ...
 
-    async def quarantine(self, untrusted_id: bytes, token: bytes, reason: str, sha256: str = "") -> bool:
-        """Move a payload that did not open aside, with its digest if it is known; False if the lease was lost."""
+    async def quarantine(self, cases: Sequence[Refused]) -> list[bool]:
+        """Move payloads that did not open aside; False where the lease was lost."""
         ...
 
     async def watch(self, client: str, task_ids: Sequence[bytes]) -> list[bytes | object | None]:

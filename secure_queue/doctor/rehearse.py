@@ -21,7 +21,7 @@ from secure_queue.redis.link import Link
 from secure_queue.redis.rights import confirmations, denied_commands, probes
 from secure_queue.redis.storage import RedisStorage
 from secure_queue.redis.topology import Standalone
-from secure_queue.storage import End, GiveBack, NewTask, Standing
+from secure_queue.storage import End, GiveBack, NewTask, Refused, Standing
 
 STEP_S: Final = 3.0
 CLEANING_S: Final = 3.0
@@ -145,7 +145,7 @@ class _Trial:
         return await self._storage.retry(self._lowest, [self._held(TASKS[2])]) == [True]
 
     async def _quarantine(self) -> bool:
-        return await self._storage.quarantine(TASKS[3], self._tokens[TASKS[3]], "doctor")
+        return all(await self._storage.quarantine([Refused(TASKS[3], self._tokens[TASKS[3]], "doctor")]))
 
     async def _tick(self) -> bool:
         await self._storage.tick(WORKER, gone_after_ms=LEASE_MS, keep_dead_ms=LEASE_MS, keep_dead=1)

@@ -82,7 +82,7 @@ class Engine:
         self.reporting = Reporting(codec, outboxes)
         self._journal = journal
         self._threads = Threads(settings.sync_concurrency)
-        refusals = Refusals(storages, self.desk, journal)
+        refusals = Refusals(outboxes, self.desk, journal)
         finished = Finished()
         replays = Replays(storages, codec, self._settling, refusals, finished)
         self._dependents = Dependents(storages, codec, self.desk, outboxes, self._settling)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Awaitable, Callable, Mapping, Sequence
+from functools import partial
 from typing import Generic, TypeVar
 
 import anyio
@@ -14,11 +15,12 @@ from secure_queue.execution.finished import Finished
 from secure_queue.execution.runs import Desk
 from secure_queue.handover import Question
 from secure_queue.reports import Report, Reported
-from secure_queue.storage import End, GiveBack, Storage
+from secure_queue.storage import End, GiveBack, Refused, Storage
 
 Item = TypeVar("Item", End, GiveBack)
 
 LARGEST_BATCH = 500
+LARGEST_REFUSAL = 100
 
 _log = logging.getLogger("secure_queue.worker")
 
@@ -92,7 +94,7 @@ class Tray(Generic[Item]):
 
 
 class Outbox:
-    """All ways in which a run of one partition can be settled, the note that it begins, and what its parents have left."""
+    """All ways in which a run of one partition can be settled, the note that it begins, and what is asked beside it."""
 
     def __init__(self, storage: Storage, desk: Desk, priorities: Sequence[str], finished: Finished) -> None:
         self._desk = desk
@@ -107,6 +109,8 @@ class Outbox:
         self.begin: Coalescer[GiveBack, bool] = Coalescer(storage.begin, LARGEST_BATCH)
         self.report: Coalescer[Report, Reported] = Coalescer(storage.report, LARGEST_BATCH)
         self.handed: Coalescer[Question, tuple[int, Mapping[bytes, bytes]]] = Coalescer(storage.handed, LARGEST_BATCH)
+        self.refuse: Coalescer[Refused, bool] = Coalescer(storage.quarantine, LARGEST_REFUSAL)
+        self.look: Coalescer[bytes, bytes | object | None] = Coalescer(partial(storage.watch, "nobody"), LARGEST_BATCH)
         self.trays: list[Tray[End] | Tray[GiveBack]] = [
             self.complete,
             self.bury,
@@ -132,6 +136,8 @@ class Outbox:
             group.start_soon(self.begin.run)
             group.start_soon(self.report.run)
             group.start_soon(self.handed.run)
+            group.start_soon(self.refuse.run)
+            group.start_soon(self.look.run)
             for tray in self.trays:
                 group.start_soon(tray.run)
 

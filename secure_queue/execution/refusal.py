@@ -5,13 +5,15 @@ from __future__ import annotations
 import hashlib
 import logging
 from collections import Counter
+from collections.abc import Mapping
 
 from secure_queue import names
 from secure_queue.clock import monotonic
 from secure_queue.errors import SecureQueueError
 from secure_queue.execution.journal import Journal
+from secure_queue.execution.outbox import Outbox
 from secure_queue.execution.runs import Desk, Run
-from secure_queue.storage import UNKNOWN, Claim, Storages
+from secure_queue.storage import UNKNOWN, Claim, Refused
 
 LINE_S = 1.0
 
@@ -21,8 +23,8 @@ _audit_log = logging.getLogger("secure_queue.audit")
 class Refusals:
     """Puts rejected payloads aside; a seat calls this and then goes on with the next task."""
 
-    def __init__(self, storages: Storages, desk: Desk, journal: Journal) -> None:
-        self._storages = storages
+    def __init__(self, outboxes: Mapping[int, Outbox], desk: Desk, journal: Journal) -> None:
+        self._outboxes = outboxes
         self._desk = desk
         self._journal = journal
         self._lines = _Lines()
@@ -36,7 +38,7 @@ class Refusals:
                 return
             token = b"" if claim.untrusted is None else claim.token
             digest = hashlib.sha256(claim.untrusted).hexdigest() if isinstance(claim.untrusted, bytes) else ""
-            moved = await self._storages.at(run.partition).quarantine(claim.untrusted_id, token, reason, digest)
+            moved = await self._outboxes[run.partition].refuse.ask(Refused(claim.untrusted_id, token, reason, digest))
         except SecureQueueError as error:
             _audit_log.error("a payload could not be put aside now: %s", error)
             return
@@ -50,8 +52,7 @@ class Refusals:
 
     async def _is_surplus(self, run: Run) -> bool:
         """Whether this is a second entry of a task that has finished meanwhile: then there is word of its end."""
-        [found] = await self._storages.at(run.partition).watch("nobody", [run.claim.untrusted_id])
-        return found is not UNKNOWN
+        return await self._outboxes[run.partition].look.ask(run.claim.untrusted_id) is not UNKNOWN
 
 
 class _Lines:

@@ -33,6 +33,7 @@ from secure_queue.storage import (
     GiveBack,
     NewTask,
     Record,
+    Refused,
     Register,
     Standing,
     Stored,
@@ -215,16 +216,17 @@ class RedisStorage(RedisTimetable, RedisReporting, RedisHandover):
         keys = [own.meta, own.leases, own.results, own.aborts, own.dead, *places]
         return word(await self._run("abort", keys, [task_id, sealed, ttl_ms, mark], self._deadline_s))
 
-    async def quarantine(self, untrusted_id: bytes, token: bytes, reason: str, sha256: str = "") -> bool:
+    async def quarantine(self, cases: Sequence[Refused]) -> list[bool]:
         own = self.keys
-        keys = [own.meta, own.leases, own.quarantine, own.bucket(untrusted_id), own.aborts]
+        keys = [own.meta, own.leases, own.quarantine, own.aborts, *(own.bucket(case.untrusted_id) for case in cases)]
         limits = (self._max_payload_bytes, QUARANTINE_ENTRIES, QUARANTINE_BYTES, ASIDE_MS)
-        args: list[Argument] = [untrusted_id, token, reason, sha256, *limits]
-        answer = word(await self._run("quarantine", keys, args, self._settle_s))
-        if answer == "full":
+        args: list[Argument] = [*limits, *(part for case in cases for part in case)]
+        answers = cast("bytes", await self._run("quarantine", keys, args, self._settle_s))
+        if b"2" in answers:
             await self._move_aside([own.quarantine], [b"nothing that could stay"])
-            answer = word(await self._run("quarantine", keys, args, self._settle_s))
-        return answer == "moved"
+            again = cast("bytes", await self._run("quarantine", keys, args, self._settle_s))
+            answers = bytes(map(max, answers.replace(b"2", b"0"), again))
+        return [flag == ord("1") for flag in answers]
 
     async def watch(self, client: str, task_ids: Sequence[bytes]) -> list[bytes | object | None]:
         keys = [self.keys.meta]

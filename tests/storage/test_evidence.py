@@ -12,7 +12,7 @@ from secure_queue.reports import Report
 from secure_queue.storage import Standing
 from tests.conftest import lasting_keys
 from tests.servers import PATIENCE, eventually
-from tests.storage.verbs import LONG, SEALED, TOKEN, end, put, put_and_take, standing, take
+from tests.storage.verbs import LONG, SEALED, TOKEN, end, put, put_and_take, refused, standing, take
 
 pytestmark = pytest.mark.anyio
 
@@ -22,7 +22,7 @@ FRESH = b"under a fresh seal"
 async def put_aside(storage: RedisStorage, task_id: bytes) -> str:
     """Put one task aside, and say what its entry is called."""
     await put_and_take(storage, task_id, token=TOKEN + task_id)
-    assert await storage.quarantine(task_id, TOKEN + task_id, "unknown-key")
+    assert await refused(storage, task_id, TOKEN + task_id, "unknown-key")
     _, entries = await storage.scannable().put_aside(b"")
     return entries[-1].entry.decode()
 

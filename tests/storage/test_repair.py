@@ -11,7 +11,7 @@ from secure_queue.handover import Handover, Linked, Question
 from secure_queue.redis.link import Argument, Link, Reply
 from secure_queue.redis.scripts import Script
 from secure_queue.redis.storage import RedisStorage
-from secure_queue.storage import NewTask, Standing
+from secure_queue.storage import NewTask, Refused, Standing
 from tests.servers import PATIENCE
 from tests.storage.verbs import LONG, TOKEN, back, dead, end, ids_of, put, put_and_take, take, tick
 
@@ -79,7 +79,10 @@ VERBS: dict[str, tuple[Step, Step]] = {
     "tick": (due_and_expired, tick_twice),
     "abort": (queued, lambda s: s.abort(A, sealed=b"aborted", ttl_ms=LONG, mark=b"mark")),
     "abort running": (running, lambda s: s.abort(A, sealed=b"aborted", ttl_ms=LONG, mark=b"mark")),
-    "quarantine": (running, lambda s: s.quarantine(A, TOKEN, "bad-signature")),
+    "quarantine": (
+        running,
+        lambda s: s.quarantine([Refused(A, TOKEN, "bad-signature"), Refused(B, TOKEN, "bad-signature")]),
+    ),
     "watch": (running, lambda s: s.watch("client", [A, B])),
     "look_up": (running, lambda s: s.look_up(A)),
     "list_ids": (nothing, lambda s: s.list_ids(Standing.QUEUED, priority="low", offset=0, limit=9)),

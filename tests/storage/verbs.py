@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 
 from secure_queue.redis.storage import RedisStorage
-from secure_queue.storage import Claim, End, GiveBack, NewTask, Standing, Tick
+from secure_queue.storage import Claim, End, GiveBack, NewTask, Refused, Standing, Tick
 from tests.servers import PATIENCE, eventually
 
 LONG = 600_000
@@ -42,6 +42,11 @@ async def dead(storage: RedisStorage, *ids: bytes, token: bytes = TOKEN, keep: i
     """Have dead letters."""
     await put_and_take(storage, *ids, token=token)
     assert all(await storage.bury([End(task_id, token, keep, RESULT) for task_id in ids]))
+
+
+async def refused(storage: RedisStorage, task_id: bytes, token: bytes, reason: str, sha256: str = "") -> bool:
+    """Move one payload to the quarantine."""
+    return (await storage.quarantine([Refused(task_id, token, reason, sha256)]))[0]
 
 
 async def tick(storage: RedisStorage, *, keep_dead_ms: int = LONG, keep_dead: int = 100) -> Tick:

@@ -1,33 +1,47 @@
--- quarantine: moves a payload that did not open out of the way, with the reason; old evidence goes when there is too much.
--- KEYS  1 meta (hash)   2 leases (zset)   3 quarantine (stream)   4 bucket (hash)   5 aborts (hash)
--- ARGV  1 id   2 lease token, empty if none is held   3 reason   4 SHA-256 of the payload if the caller has it   5 most bytes kept of a payload   6 how many entries are kept   7 how many bytes are kept   8 ms that they are kept
--- Returns "moved" | "lost" | "full" (somebody has used up the ids of the stream: it must be moved aside first)
-local id, token, quarantine, bucket = ARGV[1], ARGV[2], KEYS[3], KEYS[4]
-local most_entries, most_bytes, kept_ms = tonumber(ARGV[6]), tonumber(ARGV[7]), tonumber(ARGV[8])
+-- quarantine: moves payloads that did not open out of the way, with the reasons; old evidence goes when there is too much.
+-- KEYS  1 meta (hash)   2 leases (zset)   3 quarantine (stream)   4 aborts (hash)   then for each payload: bucket (hash)
+-- ARGV  1 most bytes kept of a payload   2 how many entries are kept   3 how many bytes are kept   4 ms that they are kept   then for each payload: id, lease token (empty if none is held), reason, SHA-256 of the payload if the caller has it
+-- Returns one character for each payload: "1" moved, "0" the lease was lost, "2" full (somebody has used up the ids of the stream: it must be moved aside first)
+local leases, quarantine, aborts = KEYS[2], KEYS[3], KEYS[4]
+local most, most_entries, most_bytes, kept_ms = unpack(ARGV, 1, 4)
+most, most_entries, most_bytes, kept_ms = tonumber(most), tonumber(most_entries), tonumber(most_bytes), tonumber(kept_ms)
 allow_when_full(KEYS[1])
-expect('zset', KEYS[2])
-expect('hash', KEYS[5])
+expect('zset', leases)
+expect('hash', aborts)
 expect('stream', quarantine)
+expect_buckets(5, 1)
 local now = queue_time(KEYS[1])
-local stored = redis.call('HMGET', bucket, id, RUN .. id)
-local _, _, holder = parse_run(stored[2])
-if token ~= '' and holder ~= token then return 'lost' end
-if token == '' and stored[1] then return 'lost' end       -- it was missing, and has come meanwhile
+local held = redis.call('XLEN', quarantine) > 0
 
-local payload = stored[1] or ''
-local fields = {'id', id, 'reason', ARGV[3], 'size', #payload, 'sha256', ARGV[4], 'at', now,
-                'payload', string.sub(payload, 1, tonumber(ARGV[5]))}
-local added = redis.pcall('XADD', quarantine, '*', unpack(fields))
-if added['err'] then return 'full' end
-redis.call('HDEL', bucket, id, RUN .. id, WAITERS .. id, DEATH .. id, CHILDREN .. id)
-redis.call('ZREM', KEYS[2], id)
-redis.call('HDEL', KEYS[5], id)
+local function move(bucket, id, token, reason, digest)
+  local stored = redis.call('HMGET', bucket, id, RUN .. id)
+  local _, _, holder = parse_run(stored[2])
+  if token ~= '' and holder ~= token then return '0', 0 end
+  if token == '' and stored[1] then return '0', 0 end       -- it was missing, and has come meanwhile
+  local payload = stored[1] or ''
+  local fields = {'id', id, 'reason', reason, 'size', #payload, 'sha256', digest, 'at', now,
+                  'payload', string.sub(payload, 1, most)}
+  local added = redis.pcall('XADD', quarantine, '*', unpack(fields))
+  if added['err'] then return '2', 0 end
+  redis.call('HDEL', bucket, id, RUN .. id, WAITERS .. id, DEATH .. id, CHILDREN .. id)
+  redis.call('ZREM', leases, id)
+  redis.call('HDEL', aborts, id)
+  return '1', weight(fields)
+end
+
+local replies, added, moved = {}, 0, 0
+for i = 1, #KEYS - 4 do
+  local reply, bytes = move(KEYS[i + 4], unpack(ARGV, 4 * i + 1, 4 * i + 4))
+  replies[i], added = reply, added + bytes
+  if reply == '1' then moved = moved + 1 end
+end
+if moved == 0 then return table.concat(replies) end
 
 local entries = redis.call('XLEN', quarantine)
-local counted = entries > 1 and tonumber(redis.call('HGET', KEYS[1], 'quarantined') or 0) or 0
+local counted = held and tonumber(redis.call('HGET', KEYS[1], 'quarantined') or 0) or 0
 if counted ~= counted or counted < 0 or counted > 2 * most_bytes then counted = 0 end       -- not a count of ours
-local bytes = counted + weight(fields)
-for _ = 1, 100 do
+local bytes = counted + added
+for _ = 1, 100 + moved do
   local oldest = redis.call('XRANGE', quarantine, '-', '+', 'COUNT', 1)[1]
   local age = now - tonumber(string.match(oldest[1], '^%d+'))
   if entries <= 1 or (entries <= most_entries and bytes <= most_bytes and age <= kept_ms) then break end
@@ -36,4 +50,4 @@ for _ = 1, 100 do
 end
 redis.call('HSET', KEYS[1], 'quarantined', math.max(0, bytes))
 redis.call('PEXPIRE', quarantine, kept_ms)
-return 'moved'
+return table.concat(replies)
