@@ -165,6 +165,7 @@ def test_alerts_are_rules_with_an_expression_and_an_action() -> None:
     groups = yaml.safe_load((ROOT / "deploy" / "alerts.yaml").read_text())["groups"]
     for alert in (alert for group in groups for alert in group["rules"]):
         assert alert["expr"] and alert["labels"]["severity"] in ("page", "ticket") and alert["annotations"]["action"]
+        assert not re.search(r"\band\b(?! on )", alert["expr"]), "figures of different labels match nothing"
 
 
 def test_the_unit_stops_a_worker_in_peace() -> None:
