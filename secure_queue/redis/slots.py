@@ -79,7 +79,7 @@ class ClusterMap:
                 "look at CLUSTER INFO and CLUSTER NODES there"
             )
         best = max(healthy, key=lambda answer: answer.epoch)
-        self._nodes.add(*(at(self._like, host, port) for host, port in best.nodes))
+        self._nodes.ask_only(*(at(self._like, host, port) for host, port in best.nodes))
         shard = next((shard for shard in best.shards if shard.first <= slot <= shard.last), None)
         if shard is None:
             raise PrimaryNotFoundError(f"slot {slot} of this queue is covered by no node; redis-cli --cluster fix")
