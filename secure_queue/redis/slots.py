@@ -12,7 +12,7 @@ from types import TracebackType
 from typing import Any, NamedTuple, Self
 
 import anyio
-from coredis.exceptions import PrimaryNotFoundError, ResponseError
+from coredis.exceptions import PrimaryNotFoundError, ResponseError, UnknownCommandError
 
 from secure_queue.errors import TopologyError
 from secure_queue.redis.following import Found
@@ -102,7 +102,9 @@ class ClusterMap:
             raw: bytes = await node.ask(b"CLUSTER", b"INFO")
             slots = await node.ask(b"CLUSTER", b"SLOTS")
         except ResponseError as error:
-            if "cluster support disabled" in str(error):
+            if "cluster support disabled" in str(error) or isinstance(
+                error, UnknownCommandError
+            ):  # the latter a sentinel
                 raise TopologyError(f"{node.server} is no cluster node; use a redis:// URL for it") from error
             raise
         info = dict(line.partition(b":")[::2] for line in raw.splitlines())

@@ -128,8 +128,14 @@ async def test_a_single_server_is_no_cluster(server: Server) -> None:
 async def test_a_server_is_no_sentinel() -> None:
     with Server(tcp=True) as single:
         async with open_link(parse_url(f"redis+sentinel://{LOOPBACK}:{single.port}/{MASTER}")) as link:
-            with pytest.raises(ConfigurationError):
+            with pytest.raises(ConfigurationError, match=rf"{single.port} is no sentinel"):
                 await link.command("PING")
+
+
+async def test_a_sentinel_is_no_cluster(real_sentinels: SentinelGroup) -> None:
+    async with open_link(parse_url(f"redis+cluster://{LOOPBACK}:{real_sentinels.sentinels[0].port}")) as link:
+        with pytest.raises(ConfigurationError, match="is no cluster node"):
+            await link.command("PING")
 
 
 @pytest.mark.parametrize("kind", ["real_sentinels", "real_cluster"])
