@@ -109,7 +109,7 @@ class Route:
         while True:
             await self._wanted.wait()
             try:
-                await self.storage.counts()
+                await self.storage.watch("", ())  # who may only enqueue may ask this too
             except SecureQueueError as error:
                 _log.warning("a partition is still passed over: %s", error)
             await anyio.sleep(LOOK_AGAIN_S)

@@ -9,6 +9,7 @@ from typing import Annotated
 import anyio
 import typer
 
+from secure_queue.background import beside
 from secure_queue.cli.up_view import View, view_for
 from secure_queue.errors import ConfigurationError, EmbeddedServerError
 from secure_queue.execution.shutdown import TO_END, on_signals
@@ -55,7 +56,7 @@ def up(
 
     Ctrl-C or SIGTERM ends all processes. With --folder their data is kept and found again.
 
-    Exit code 0: it ended as it was asked to. 1: every process has ended by itself. 2: it could not be started.
+    Exit code 0: it ended as it was asked to. 2: it could not be started, or every process has ended by itself.
     """
     from secure_queue.local.hosting import group_of  # both need POSIX locks, which no other command asks for
     from secure_queue.redis.embedded import find_binary
@@ -78,13 +79,12 @@ def up(
 
 async def _serve(group: Group, view: View) -> None:
     """Until a signal comes, or nobody is left."""
-    async with anyio.create_task_group() as tasks:
+    async with beside() as tasks:
         await tasks.start(on_signals, tasks.cancel_scope.cancel, TO_END)
         await group.start()
         while not view.all_are_down:
             view.update(await look(group.nodes))
             await anyio.sleep(INTERVAL_S)
-        tasks.cancel_scope.cancel()
 
 
 def _ports(text: str) -> list[int]:

@@ -11,6 +11,7 @@ import anyio
 from secure_queue.doctor.asking import ask_node
 from secure_queue.doctor.facts import Kind, NodeFacts, Role
 from secure_queue.doctor.parsing import attached
+from secure_queue.errors import SecureQueueError
 from secure_queue.redis.topology import Cluster, Sentinel, Standalone, at
 
 T = TypeVar("T")
@@ -96,13 +97,19 @@ async def _ask_all(servers: Sequence[tuple[Standalone, Role]], **more: Any) -> l
 
 
 async def together(questions: Sequence[Callable[[], Coroutine[Any, Any, T]]]) -> list[T]:
-    """The answers to all *questions*, asked at once."""
+    """The answers to all *questions*, asked at once; raises what the first one raises that cannot be asked."""
     answers: dict[int, T] = {}
+    problems: list[SecureQueueError] = []
 
     async def answer(place: int, question: Callable[[], Coroutine[Any, Any, T]]) -> None:
-        answers[place] = await question()
+        try:
+            answers[place] = await question()
+        except SecureQueueError as error:  # kept out of the group, which would wrap it
+            problems.append(error)
 
     async with anyio.create_task_group() as group:
         for place, question in enumerate(questions):
             group.start_soon(answer, place, question)
+    if problems:
+        raise problems[0]
     return [answers[place] for place in range(len(questions))]

@@ -39,7 +39,7 @@ SERVER_USERS = (
 """Who may do what on a data server: applications, operators, replicas, and the sentinels that watch it."""
 SENTINEL_USERS = (
     NOBODY,
-    "user app on resetpass resetchannels &* -@all +@connection +subscribe +psubscribe +sentinel|masters"
+    "user app on resetpass resetchannels &* -@all +@connection +info +subscribe +psubscribe +sentinel|masters"
     " +sentinel|master +sentinel|get-master-addr-by-name +sentinel|replicas +sentinel|sentinels +sentinel|ckquorum",
     "user admin on resetpass ~* &* +@all",
     "user sentinel on resetpass ~* &* +@all",

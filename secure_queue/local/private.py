@@ -13,9 +13,10 @@ _OTHERS = stat.S_IRWXG | stat.S_IRWXO
 
 
 def private_folder(folder: Path) -> Path:
-    """Make *folder* if it does not exist; raises ``ConfigurationError`` if others can get at what lies in it."""
+    """Make *folder*, and those above it that do not exist; raises ``ConfigurationError`` if others can get into it."""
     try:
-        folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+        for missing in reversed([place for place in (folder, *folder.parents) if not place.exists()]):
+            missing.mkdir(mode=0o700, exist_ok=True)  # parents=True would leave those above open
         status = folder.stat()
     except OSError as error:
         raise ConfigurationError(f"{folder} cannot be a folder: {error.strerror}; name another one") from error
@@ -28,7 +29,10 @@ def private_folder(folder: Path) -> Path:
 
 def write_private(path: Path, content: bytes) -> None:
     """Write a file with mode 0600 in one step; it replaces an older one."""
-    descriptor, name = tempfile.mkstemp(prefix=f".{path.name}.", dir=path.parent)  # never readable by others
+    try:
+        descriptor, name = tempfile.mkstemp(prefix=f".{path.name}.", dir=path.parent)  # never readable by others
+    except OSError as error:
+        raise ConfigurationError(f"{path} cannot be written: {error.strerror}; name another place") from error
     try:
         with os.fdopen(descriptor, "wb") as file:
             file.write(content)

@@ -98,7 +98,12 @@ def _tls_of_sentinels(own: Mapping[str, str], of_servers: Tls | None) -> Tls | N
 
 
 def _nodes(netloc: str, default_port: int) -> list[tuple[str, int]]:
-    return [_node(unquote(text), default_port) for text in netloc.rpartition("@")[2].split(",")]
+    credentials, _, hosts = netloc.rpartition("@")
+    if "@" in credentials and "," in credentials:
+        raise TopologyError(
+            "user and password stand once, before the first host; in a password write %40 for @, %2C for a comma"
+        )
+    return [_node(unquote(text), default_port) for text in hosts.split(",")]
 
 
 def _listed(nodes: Sequence[Node], default_port: int, name: str) -> list[tuple[str, int]]:
@@ -106,12 +111,15 @@ def _listed(nodes: Sequence[Node], default_port: int, name: str) -> list[tuple[s
         raise TopologyError(
             f"{name} is a list of nodes, for example [('10.0.0.1', {default_port}), 'host:{default_port}']"
         )
-    return [_node(node if isinstance(node, str) else "{}:{}".format(*_bracketed(node)), default_port) for node in nodes]
+    return [_node(node if isinstance(node, str) else _spelled(node), default_port) for node in nodes]
 
 
-def _bracketed(node: tuple[str, int]) -> tuple[str, int]:
-    host, port = node
-    return (f"[{host}]" if ":" in host else host), port
+def _spelled(node: tuple[str, int]) -> str:
+    try:
+        host, port = node
+        return f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
+    except (TypeError, ValueError):  # not a pair
+        return ""
 
 
 def _node(text: str, default_port: int) -> tuple[str, int]:

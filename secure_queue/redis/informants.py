@@ -65,15 +65,16 @@ class Informants(Generic[T]):
 
     def __init__(self, servers: Sequence[Standalone], question: Callable[[Informant], Awaitable[T]]) -> None:
         self._question = question
-        self._servers = list(servers)
-        self._open: dict[Address, Informant] = {}
+        self._named = {(server.host, server.port): server for server in servers}
+        self._open = {address: Informant(server) for address, server in self._named.items()}
         self._stack = AsyncExitStack()
         self.problem = ""
         """Why one of them did not answer the last time."""
 
     async def __aenter__(self) -> Self:
         self._group = await self._stack.enter_async_context(beside())
-        self.add(*self._servers)
+        for informant in self._open.values():
+            informant.pool.live_in(self._group)
         return self
 
     async def __aexit__(
@@ -84,12 +85,17 @@ class Informants(Generic[T]):
     def __len__(self) -> int:
         return len(self._open)
 
-    def add(self, *servers: Standalone) -> None:
-        """Ask *servers* too from now on."""
-        for server in servers:
-            if (server.host, server.port) not in self._open:
-                informant = self._open[server.host, server.port] = Informant(server)
-                informant.pool.live_in(self._group)
+    def ask_only(self, *servers: Standalone) -> None:
+        """From now on ask those that were named at the beginning, and *servers*.
+
+        One that has left the group is not heard any more: it may be away for good, or speak for another group by now.
+        """
+        wanted = self._named | {(server.host, server.port): server for server in servers}
+        for address in self._open.keys() - wanted.keys():
+            self._open.pop(address).pool.disconnect()
+        for address in wanted.keys() - self._open.keys():
+            informant = self._open[address] = Informant(wanted[address])
+            informant.pool.live_in(self._group)
 
     def because(self) -> str:
         """The reason to add to a message when too few have answered."""

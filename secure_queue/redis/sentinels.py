@@ -9,7 +9,7 @@ from __future__ import annotations
 from types import TracebackType
 from typing import Any, NamedTuple, Self
 
-from coredis.exceptions import PrimaryNotFoundError, ResponseError
+from coredis.exceptions import PrimaryNotFoundError, ResponseError, UnknownCommandError
 
 from secure_queue.errors import TopologyError
 from secure_queue.redis.following import Found, Unwatched
@@ -62,7 +62,12 @@ class SentinelLocator:
     async def _question(self, sentinel: Informant) -> _Answer:
         name = self._topology.master
         # During a failover this names the new primary earlier than the address in SENTINEL MASTER does.
-        address = await sentinel.ask(b"SENTINEL", b"GET-MASTER-ADDR-BY-NAME", name)
+        try:
+            address = await sentinel.ask(b"SENTINEL", b"GET-MASTER-ADDR-BY-NAME", name)
+        except UnknownCommandError as error:
+            raise TopologyError(
+                f"{sentinel.server} is no sentinel; name the sentinels, or use a redis:// URL for it"
+            ) from error
         if address is None:
             masters = await sentinel.ask(b"SENTINEL", b"MASTERS")
             return _Answer(-1, ", ".join(sorted(_fields(one)[b"name"].decode() for one in masters)), 0, 0)

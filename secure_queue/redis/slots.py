@@ -12,7 +12,7 @@ from types import TracebackType
 from typing import Any, NamedTuple, Self
 
 import anyio
-from coredis.exceptions import PrimaryNotFoundError, ResponseError
+from coredis.exceptions import PrimaryNotFoundError, ResponseError, UnknownCommandError
 
 from secure_queue.errors import TopologyError
 from secure_queue.redis.following import Found
@@ -79,7 +79,7 @@ class ClusterMap:
                 "look at CLUSTER INFO and CLUSTER NODES there"
             )
         best = max(healthy, key=lambda answer: answer.epoch)
-        self._nodes.add(*(at(self._like, host, port) for host, port in best.nodes))
+        self._nodes.ask_only(*(at(self._like, host, port) for host, port in best.nodes))
         shard = next((shard for shard in best.shards if shard.first <= slot <= shard.last), None)
         if shard is None:
             raise PrimaryNotFoundError(f"slot {slot} of this queue is covered by no node; redis-cli --cluster fix")
@@ -102,7 +102,9 @@ class ClusterMap:
             raw: bytes = await node.ask(b"CLUSTER", b"INFO")
             slots = await node.ask(b"CLUSTER", b"SLOTS")
         except ResponseError as error:
-            if "cluster support disabled" in str(error):
+            if "cluster support disabled" in str(error) or isinstance(
+                error, UnknownCommandError
+            ):  # the latter a sentinel
                 raise TopologyError(f"{node.server} is no cluster node; use a redis:// URL for it") from error
             raise
         info = dict(line.partition(b":")[::2] for line in raw.splitlines())

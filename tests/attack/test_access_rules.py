@@ -21,7 +21,7 @@ from secure_queue.redis.topology import Standalone
 from secure_queue.scheduling import ScheduleInfo
 from secure_queue.secret import Secret
 from secure_queue.storage import NewTask
-from tests.servers import PATIENCE, Server, dialect_of, eventually
+from tests.servers import PATIENCE, Server, dialect_of, eventually, happens
 from tests.worker.places import PRIORITY, QUEUE, SECRET, running
 
 pytestmark = [pytest.mark.anyio, pytest.mark.attack(61)]
@@ -110,6 +110,16 @@ async def test_each_role_can_do_all_of_its_work(guarded: Server) -> None:
     guarded.command("ACL", "LOG", "RESET")
     async with everybody({role: worker_of(guarded, role) for role in Role}) as workers:
         await do_all_work(workers, KEYS, raw)
+    assert denials(guarded) == []
+
+
+async def test_a_producer_finds_out_that_a_partition_is_well_again(guarded: Server) -> None:
+    guarded.command("ACL", "LOG", "RESET")
+    async with worker_of(guarded, Role.PRODUCER) as producer:
+        route = producer._client().routes.at(1)
+        route.storage._link.in_trouble = True  # type: ignore[attr-defined]
+        assert route.is_in_trouble()
+        await happens(lambda: not route.storage.in_trouble)
     assert denials(guarded) == []
 
 

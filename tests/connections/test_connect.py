@@ -7,10 +7,12 @@ from pathlib import Path
 import anyio
 import pytest
 
+from secure_queue.errors import TopologyError
 from secure_queue.redis.connect import hosted, open_link
 from secure_queue.redis.link import Link
 from secure_queue.redis.memory import MemoryServer
 from secure_queue.redis.topology import Embedded, Memory, Standalone, Topology
+from secure_queue.redis.urls import parse_url
 from tests.conftest import lasting_keys
 from tests.connections.scripts import ECHO, script
 from tests.servers import EVERY_LOOP, PATIENCE, Server, wait_until
@@ -112,3 +114,10 @@ async def test_a_topology_with_a_server_of_its_own_is_hosted_as_it_is() -> None:
     topology: Topology = Standalone(unix_path=str(Path("/nowhere")))
     async with hosted(topology) as place:
         assert place is topology
+
+
+@pytest.mark.parametrize("kind", ["", "+sentinel", "+cluster"])
+async def test_a_certificate_file_that_is_not_there_is_told_by_itself(kind: str, tmp_path: Path) -> None:
+    with pytest.raises(TopologyError, match="ssl_ca_certs"):
+        async with open_link(parse_url(f"rediss{kind}://127.0.0.1:1/0?ssl_ca_certs={tmp_path}/none.pem")):
+            pass

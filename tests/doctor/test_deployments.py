@@ -214,6 +214,12 @@ async def test_nobody_there_is_no_verdict_about_anything() -> None:
     assert {finding.check for finding in report.findings} == {"reachable", "primary"}
 
 
+@pytest.mark.parametrize("kind", ["", "+sentinel", "+cluster"])
+async def test_a_certificate_file_that_is_not_there_is_no_finding_either(kind: str, tmp_path: Path) -> None:
+    with pytest.raises(ConfigurationError, match="ssl_ca_certs"):
+        await examined(f"rediss{kind}://127.0.0.1:1/0?ssl_ca_certs={tmp_path}/none.pem")
+
+
 class HaltingLink:
     """A link that never answers after it has stored tasks."""
 

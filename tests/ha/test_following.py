@@ -6,12 +6,12 @@ import anyio
 import pytest
 
 from secure_queue import ConfigurationError, Unavailable, Worker
-from secure_queue.local.groups import MASTER, ClusterGroup, SentinelGroup, until_copied
-from secure_queue.local.node import LOOPBACK
+from secure_queue.local.groups import MASTER, ClusterGroup, SentinelGroup, cluster_info, until_copied
+from secure_queue.local.node import LOOPBACK, Node
 from secure_queue.redis.connect import open_link
-from secure_queue.redis.slots import slot_of
+from secure_queue.redis.slots import SLOTS, slot_of
 from secure_queue.redis.urls import parse_url
-from tests.servers import PATIENCE, Server
+from tests.servers import PATIENCE, Server, eventually
 from tests.worker.places import SECRET, running
 
 pytestmark = pytest.mark.anyio
@@ -60,6 +60,39 @@ async def test_a_link_follows_the_owner_of_its_slot(cluster: ClusterGroup) -> No
         assert await link.command("GET", "{queue}before") == b"failover"
 
 
+async def test_a_node_that_has_left_the_cluster_is_not_asked_any_more(cluster: ClusterGroup) -> None:
+    """Its address may belong to another cluster by now, whose epoch may be the higher one."""
+    leaver = cluster.replicas[0]
+    async with open_link(parse_url(cluster.url), tag=b"queue") as link:
+        await link.command("SET", "{queue}here", "and nowhere else")
+        await eventually(lambda: is_asked(leaver))
+        name: bytes = await leaver.command("CLUSTER", "MYID")
+        for node in cluster.nodes:
+            if node is not leaver:
+                await node.command("CLUSTER", "FORGET", name.decode())
+        await leaver.command("CLUSTER", "RESET", "HARD")
+        await eventually(lambda: is_left_alone(leaver))
+        await leaver.command("CLUSTER", "SET-CONFIG-EPOCH", "1000")
+        await leaver.command("CLUSTER", "ADDSLOTS", *map(str, range(SLOTS)))
+        await eventually(lambda: is_healthy(leaver))
+        assert await link.command("GET", "{queue}here") == b"and nowhere else"
+        assert await is_left_alone(leaver)
+
+
+async def is_asked(node: Node) -> bool:
+    """Whether anybody but this very question is connected."""
+    raw: bytes = await node.command("CLIENT", "LIST", "TYPE", "normal")
+    return raw.count(b"cmd=") > 1
+
+
+async def is_left_alone(node: Node) -> bool:
+    return not await is_asked(node)
+
+
+async def is_healthy(node: Node) -> bool:
+    return (await cluster_info(node))["cluster_state"] == "ok"
+
+
 async def test_one_sentinel_that_hangs_stops_nobody(sentinels: SentinelGroup) -> None:
     sentinels.sentinels[0].pause()
     async with open_link(parse_url(sentinels.url)) as link:
@@ -95,8 +128,14 @@ async def test_a_single_server_is_no_cluster(server: Server) -> None:
 async def test_a_server_is_no_sentinel() -> None:
     with Server(tcp=True) as single:
         async with open_link(parse_url(f"redis+sentinel://{LOOPBACK}:{single.port}/{MASTER}")) as link:
-            with pytest.raises(ConfigurationError):
+            with pytest.raises(ConfigurationError, match=rf"{single.port} is no sentinel"):
                 await link.command("PING")
+
+
+async def test_a_sentinel_is_no_cluster(real_sentinels: SentinelGroup) -> None:
+    async with open_link(parse_url(f"redis+cluster://{LOOPBACK}:{real_sentinels.sentinels[0].port}")) as link:
+        with pytest.raises(ConfigurationError, match="is no cluster node"):
+            await link.command("PING")
 
 
 @pytest.mark.parametrize("kind", ["real_sentinels", "real_cluster"])

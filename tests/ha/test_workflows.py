@@ -8,7 +8,7 @@ import anyio
 import pytest
 
 from secure_queue import Task, TaskFailed, Worker
-from secure_queue.local.groups import ClusterGroup
+from secure_queue.local.groups import ClusterGroup, until_copied
 from secure_queue.partitions import generated_id
 from secure_queue.redis.keys import QueueKeys
 from secure_queue.redis.slots import slot_of
@@ -67,7 +67,11 @@ async def test_a_workflow_goes_through_all_partitions(kind: str, request: pytest
         assert len((await worker.workflow(group.id)).tasks) == 10
 
 
-async def test_a_shard_that_is_lost_between_an_end_and_its_delivery_loses_nothing(cluster: ClusterGroup) -> None:
+@pytest.mark.parametrize("lost", ["parent", "child"])
+async def test_a_shard_that_is_lost_between_an_end_and_its_delivery_loses_nothing(
+    lost: str, cluster: ClusterGroup
+) -> None:
+    """Row 32."""
     worker = make_worker(cluster.url, "lost-flow")
     opened, runs = anyio.Event(), list[int]()
 
@@ -81,16 +85,23 @@ async def test_a_shard_that_is_lost_between_an_end_and_its_delivery_loses_nothin
         runs.append(number)
         return number
 
-    here, there = (slot_of(QueueKeys("lost-flow", ("normal",), one).tag) for one in (0, 1))
-    old = await cluster.owner(there)
-    assert (await cluster.owner(here)).port != old.port
+    slots = [slot_of(QueueKeys("lost-flow", ("normal",), one).tag) for one in (0, 1)]
+    here, there = [await cluster.owner(slot) for slot in slots]
+    assert here.port != there.port
     async with running(worker):
         parent = at(gate.enqueue(), 0)
         child = await at(parent | note, 1)
         await eventually(lambda: _true(len(worker._engine.desk.running) == 1))  # type: ignore[union-attr]
-        old.kill()
+        if lost == "child":
+            there.kill()
+        else:
+            there.pause()
         opened.set()
         assert (await parent.result(timeout=PATIENCE)).result == 21
+        if lost == "parent":
+            await until_copied(here, 1)
+            here.kill()
+            there.resume()
         assert (await child.result(timeout=2 * PATIENCE)).result == 21
     assert runs == [21]
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 import shutil
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -11,6 +12,7 @@ from typing import Any
 
 import anyio
 import pytest
+from coredis.exceptions import ResponseError
 
 from secure_queue import Worker
 from secure_queue.local.access import Access
@@ -25,14 +27,15 @@ from secure_queue.local.groups import (
     until_copied,
 )
 from secure_queue.local.layout import MASTER, Layout
-from secure_queue.local.logins import keep_logins, users_in
+from secure_queue.local.logins import Logins, keep_logins, users_in
 from secure_queue.local.node import Node, speaks_tls
 from secure_queue.local.private import private_folder
 from secure_queue.local.survey import REPLICA, look
 from secure_queue.redis.roles import Role, for_server
 from secure_queue.redis.slots import slot_of
+from secure_queue.secret import Secret
 from tests.servers import PATIENCE, dialect_of, eventually, server_binary, started
-from tests.tour.blocks import ROOT
+from tests.tour.blocks import ROOT, blocks_of
 from tests.worker.places import SECRET, running
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(180)]
@@ -191,9 +194,42 @@ def test_sentinel_starts_fails_over_by_hand_and_takes_a_new_node(tmp_path: Path)
         await until_copied(primary, 2)
         assert b"keys=" in await victim.command("INFO", "keyspace"), "it has copied everything"
         await everybody_does_his_work(group, 3)
+        await passwords_of_peers_are_changed(group)
+        for node in (victim, group.sentinels[0]):
+            node.stop()
+            node.start()
+            await node.answering()
+        await eventually(lambda: follows(victim))
+        await eventually(lambda: has_quorum(group.sentinels[0]))
 
     with kit_of(SentinelGroup, "sentinel", tmp_path / "kit") as group:
         run(steps)
+
+
+async def passwords_of_peers_are_changed(group: SentinelGroup) -> None:
+    """What the runbook prints about passwords, for those with which the servers log in at each other."""
+    assert group.access.logins is not None
+    changed = {name: Secret(f"changed-password-of-{name}".encode()) for name in ("replica", "sentinel")}
+    group.access = replace(group.access, logins=Logins({**group.access.logins.passwords, **changed}))
+    group._write_users()
+    for words in map(shlex.split, commands_about("NEW-PASSWORD-OF", "CONFIG REWRITE", "ACL LOAD")):
+        at_sentinels = "-p" in words
+        for node in group.sentinels if at_sentinels else group.servers:
+            said = [word.replace("NEW-PASSWORD-OF-REPLICA", "changed-password-of-replica") for word in words]
+            said = [word.replace("NEW-PASSWORD-OF-SENTINEL", "changed-password-of-sentinel") for word in said]
+            await node.command(*said[5 if at_sentinels else 3 :])
+
+
+def commands_about(*marks: str) -> list[str]:
+    commands = [command for block in blocks_of(ROOT / "sentinel" / "README.md") for command in block.commands]
+    return [command.partition(" #")[0] for command in commands if any(mark in command for mark in marks)]
+
+
+async def has_quorum(sentinel: Node) -> bool:
+    try:
+        return bytes(await sentinel.command("SENTINEL", "CKQUORUM", MASTER)).startswith(b"OK 3 usable")
+    except ResponseError:  # NOQUORUM
+        return False
 
 
 async def has_copies(node: Node, count: int) -> bool:

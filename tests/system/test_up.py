@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 import signal
 import stat
 import subprocess
@@ -140,12 +141,16 @@ def test_what_cannot_be_started_says_what_to_do(tmp_path: Path) -> None:
     open_folder.mkdir(mode=0o755)
     assert f"chmod 700 {open_folder}" in refusal("standalone", "--folder", open_folder)
     assert "is not an executable redis-server" in last_line(["standalone", "--binary", str(tmp_path)])
+    assert "server-0 does not answer" in last_line(
+        ["standalone", "--binary", shutil.which("true") or "true", "--port", ports(1)]
+    )
+    assert "none/names.json cannot be written" in refusal("standalone", "--passwords", tmp_path / "none" / "names.json")
 
 
 def last_line(words: list[str]) -> str:
     command = [sys.executable, "-m", "secure_queue", "up", *words]
     done = subprocess.run(command, capture_output=True, text=True, timeout=PATIENCE, env=os.environ, check=False)
-    assert done.returncode == 2
+    assert (done.returncode, done.stderr.count("\n")) == (2, 1), done.stderr
     return done.stderr
 
 
