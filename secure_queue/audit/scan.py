@@ -31,6 +31,7 @@ _NOT_KEPT: Final = re.compile(rb"-[A-Za-z0-9_.-]{0,200}")
 _SHORT_LIVED: Final = (
     *(b"meta", b"config", b"workers", b"claim", b"aborts", b"schedules", b"fired", b"misfit"),
     *(b"presence", b"present", b"partial", b"handed", b"workflow"),
+    *(b"permits", b"starts", b"line", b"expected", b"parked"),
 )
 _SIZE_DIGITS: Final = 15
 
