@@ -8,6 +8,7 @@ from secure_queue.errors import (
     ConfigurationError,
     KeyRingError,
     PartitionUnavailable,
+    RateLimited,
     Rejected,
     ResultTimeout,
     ResultUnavailable,
@@ -19,6 +20,7 @@ from secure_queue.errors import (
     Unavailable,
     UnserializableValue,
 )
+from secure_queue.limits import ConcurrencyLimit, RateLimit
 from secure_queue.listing import BrokenTask
 from secure_queue.payload.restricted_pickle import RestrictedPickle
 from secure_queue.payload.serializers import MsgpackSerializer
@@ -35,6 +37,7 @@ StreaqRetry = Retry
 __all__ = [
     "Backpressure",
     "BrokenTask",
+    "ConcurrencyLimit",
     "ConfigurationError",
     "Cron",
     "DeadLetter",
@@ -43,6 +46,8 @@ __all__ = [
     "KeyRingError",
     "MsgpackSerializer",
     "PartitionUnavailable",
+    "RateLimit",
+    "RateLimited",
     "Rejected",
     "RestrictedPickle",
     "ResultTimeout",

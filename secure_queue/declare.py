@@ -52,8 +52,9 @@ class Declarations(SurroundingDeclarations, Home):
         seconds or as timedeltas. Ordinary exceptions in ``retry_on`` and not in ``no_retry_on`` are retried after
         ``retry_policy(tries)`` seconds, timeouts only with ``retry_timeouts``. ``silent`` keeps the task out of the log.
         ``encrypt`` hides arguments and results from whoever reads Redis, ``compress`` makes large ones smaller (None: as
-        the worker object does). ``middleware``, ``before_process`` and ``after_process`` are those of the worker object, for
-        this task alone. Raises ``ConfigurationError`` for options out of range and for a second function of the same name.
+        the worker object does). ``limits`` hold over all workers together. ``middleware``, ``before_process`` and
+        ``after_process`` are those of the worker object, for this task alone. Raises ``ConfigurationError`` for options out
+        of range and for a second function of the same name.
         """
         return self._decorator(self.adopt, fn, cast("TaskOptions", options))
 

@@ -18,7 +18,8 @@
     │   ├── ResultUnavailable     the task has finished, but its result was not kept
     │   ├── StreamBroken          the parts of a result are not those of one run, or some are missing
     │   └── TaskFailed            the task failed in the worker; carries the remote type and message as text
-    └── Retry                     raised *by* a task to ask for another run
+    ├── Retry                     raised *by* a task to ask for another run
+    └── RateLimited               raised *by* a task when what it calls wants no more for some time
 
 Catch by meaning: ``SecureQueueError`` for everything, a branch for a family. Foreign exceptions are translated where
 they enter and kept as ``__cause__``. No message contains a payload, an argument, a result or a key.
@@ -27,6 +28,8 @@ they enter and kept as ``__cause__``. No message contains a payload, an argument
 from __future__ import annotations
 
 from datetime import datetime, timedelta
+
+LONGEST_STALL_S = 31 * 86_400
 
 
 class SecureQueueError(Exception):
@@ -145,3 +148,17 @@ class Retry(SecureQueueError):
         super().__init__(*args)
         self.delay = delay
         self.schedule = schedule
+
+
+class RateLimited(SecureQueueError):
+    """Raised by a task when what it calls wants no more for some time: ``raise RateLimited(after=30)``.
+
+    The task runs again after so many seconds, and nothing of the same ``RateLimit`` starts before. The run is no try.
+    """
+
+    def __init__(self, after: float | timedelta) -> None:
+        super().__init__("what the task calls wants no more for some time")
+        seconds = after.total_seconds() if isinstance(after, timedelta) else after
+        if not isinstance(seconds, (int, float)) or not 0 <= seconds <= LONGEST_STALL_S:
+            raise ConfigurationError("RateLimited(after=…) takes from 0 seconds to 31 days, or a timedelta")
+        self.after = float(seconds)

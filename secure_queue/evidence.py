@@ -79,6 +79,36 @@ class PutAside(NamedTuple):
     """Its name in the quarantine: `<ms of the server's clock>-<number>`."""
 
 
+class Whereabouts(NamedTuple):
+    """Where a task stands; all of it is untrusted."""
+
+    untrusted_run: bytes | None
+    lease_left_ms: int
+    untrusted_note: bytes | None
+    """What it was given back for."""
+    workers: int
+    priority: int | None
+    """The place of its priority among those of the queue, highest first; None if it stands in none."""
+    before: int | None
+    """How many are before it there; None if it is not among the first of them."""
+    due_left_ms: int
+    ready: tuple[int, ...]
+    """How many are ready in each priority."""
+
+
+class Queueing(NamedTuple):
+    """How it looks at a limit; all of it is untrusted."""
+
+    before: int | None
+    """How many are before a task in the line; None if it does not stand there."""
+    waiting: int
+    permits: int
+    starts: int
+    left_ms: int
+    stalled_ms: int
+    untrusted_holders: tuple[bytes, ...]
+
+
 class Scannable(Protocol):
     """Reads everything that a queue holds in small steps, for audits; changes nothing. Raises ``Unavailable``.
 
@@ -132,6 +162,14 @@ class Evidence(Protocol):
 
     async def who(self) -> list[tuple[bytes, bytes]]:
         """The processes that live: (untrusted name, untrusted record)."""
+        ...
+
+    async def whereabouts(self, task_id: bytes) -> Whereabouts:
+        """Where a task stands, and what is before it."""
+        ...
+
+    async def queueing(self, digest: bytes, who: bytes) -> Queueing:
+        """Who holds a limit of this partition, and where *who* stands in the line for it."""
         ...
 
     async def put_aside(self, entry: str) -> PutAside | None:

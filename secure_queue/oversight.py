@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections import Counter
-from collections.abc import AsyncIterator, Callable, Coroutine, Iterable, Mapping, Sequence
+from collections.abc import AsyncIterator, Callable, Collection, Coroutine, Iterable, Mapping, Sequence
 from functools import partial
 from typing import Any
 
@@ -195,9 +195,11 @@ class Oversight(ABC):
         """The keys in use now, by name, id and state; their bytes cannot be had from it."""
         return self._live_keys.ring
 
-    def _told_and_looked_at(self, evidence: Evidence, role: str) -> list[Callable[[], Coroutine[Any, Any, None]]]:
+    def _told_and_looked_at(
+        self, evidence: Evidence, role: str, tasks: Collection[str]
+    ) -> list[Callable[[], Coroutine[Any, Any, None]]]:
         """What goes on beside an open worker: it says that it lives, and looks whether its key file has changed."""
-        announcer = Announcer(evidence, self._codec, self._live_keys, self.id, role)
+        announcer = Announcer(evidence, self._codec, self._live_keys, self.id, role, tasks)
         told = [partial(every, INTERVAL_S, announcer.tick)] if self.announces else []
         return [*told, partial(every, LOOK_S, self._look_at_keys)]
 

@@ -44,6 +44,11 @@ def partition_of(task_id: str, key_partitions: int) -> int:
     return binascii.crc_hqx(task_id.encode(), 0) % key_partitions if named is None else named
 
 
+def home_of(digest: bytes, key_partitions: int) -> int:
+    """Where a limit is kept: in one of *key_partitions*, by the checksum of its digest."""
+    return binascii.crc_hqx(digest, 0) % key_partitions
+
+
 def is_misplaced(task_id: str, partition: int) -> bool:
     """Whether a task of this id cannot have been put into *partition* by its producer."""
     if partition == 0 and "." not in task_id[:3]:

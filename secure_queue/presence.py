@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import os
+from collections.abc import Collection
 from dataclasses import dataclass
 from typing import Final, Protocol
 
@@ -20,7 +21,9 @@ GONE_AFTER_MS: Final = 15_000
 PRODUCER, WORKER = "producer", "worker"
 _LIFETIME_S: Final = 60
 _FUNCTION: Final = "secure_queue.presence"
-_ROLE, _SINCE_MS, _KEYS = 1, 2, 3
+_ROLE, _SINCE_MS, _KEYS, _TASKS = 1, 2, 3, 4
+MOST_NAMES: Final = 8_000
+"""Bytes of names of tasks; a process that knows more does not tell them."""
 
 _log = logging.getLogger("secure_queue.audit")
 
@@ -37,6 +40,8 @@ class Process:
     since_ms: int = 0
     keys: tuple[tuple[str, str], ...] = ()
     problem: str = ""
+    tasks: tuple[str, ...] | None = None
+    """The names of the tasks that it runs, as far as it tells them."""
 
     def state_of(self, key_id: str) -> str:
         """What the process may do with a key: active, verify, revoked, or nothing if it does not have it."""
@@ -53,12 +58,15 @@ class Holder(Protocol):
 class Announcer:
     """Says of one process that it lives; ``tick`` belongs into a loop."""
 
-    def __init__(self, evidence: Evidence, codec: Codec, keys: Holder, worker_id: str, role: str) -> None:
+    def __init__(
+        self, evidence: Evidence, codec: Codec, keys: Holder, worker_id: str, role: str, tasks: Collection[str] = ()
+    ) -> None:
         self._evidence = evidence
         self._codec = codec
         self._keys = keys
         self._name = f"{worker_id}.{os.urandom(4).hex()}"
         self._role = role
+        self._tasks = tasks
         self._since_ms = now_ms()
         self._silent: KeyRing | None = None
 
@@ -84,12 +92,17 @@ class Announcer:
             self._name,
             _FUNCTION,
             b"",
-            pack_plain({_ROLE: self._role, _SINCE_MS: self._since_ms, _KEYS: keys}),
+            pack_plain({_ROLE: self._role, _SINCE_MS: self._since_ms, _KEYS: keys, **self._told_tasks()}),
             now_ms=now_ms(),
             jti=os.urandom(16),
             lifetime_s=_LIFETIME_S,
             serializer_id=MSGPACK_ID,
         )
+
+    def _told_tasks(self) -> dict[int, list[str]]:
+        names = sorted(self._tasks)
+        fits = self._role == WORKER and sum(len(name.encode()) for name in names) <= MOST_NAMES
+        return {_TASKS: names} if fits else {}
 
 
 async def living(evidence: Evidence, codec: Codec) -> list[Process]:
@@ -111,9 +124,14 @@ def _process(codec: Codec, untrusted_name: bytes, untrusted: bytes) -> Process:
 
 def _opened(name: str, untrusted: object) -> Process:
     match untrusted:
-        case {1: str() as role, 2: int() as since_ms, 3: list() as keys}:
-            return Process(name, printable(role, 20), since_ms, tuple(_pair(key) for key in keys))
+        case {1: str() as role, 2: int() as since_ms, 3: list() as keys, **more}:
+            pairs = tuple(_pair(key) for key in keys)
+            return Process(name, printable(role, 20), since_ms, pairs, tasks=_names(more.get(_TASKS)))
     raise Rejected("malformed")
+
+
+def _names(untrusted: object) -> tuple[str, ...] | None:
+    return tuple(map(str, untrusted)) if isinstance(untrusted, list) else None
 
 
 def _pair(untrusted: object) -> tuple[str, str]:

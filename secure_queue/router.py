@@ -10,6 +10,7 @@ from secure_queue.composition import Composition
 from secure_queue.cron import zone_name
 from secure_queue.declare import Declarations
 from secure_queue.errors import ConfigurationError
+from secure_queue.reasons import Explanation
 from secure_queue.tasks import Task, TaskInfo, TaskResult, TaskStatus
 
 R = TypeVar("R")
@@ -61,6 +62,10 @@ class Router(Composition):
     async def info_by_id(self, task_id: str) -> TaskInfo | None:
         """See ``Worker``."""
         return await self.worker().info_by_id(task_id)
+
+    async def explain_by_id(self, task_id: str) -> Explanation:
+        """See ``Worker``."""
+        return await self.worker().explain_by_id(task_id)
 
     async def abort_by_id(self, task_id: str, timeout: float | timedelta = 5) -> bool:
         """See ``Worker``."""

@@ -254,8 +254,11 @@ class Routes:
 
     async def in_use(self) -> range:
         """The numbers of all partitions that anybody uses; nothing is written."""
-        known = await self._asked(0, None)
-        return range(max(self._partitions, known.partitions))
+        return range(max(self._partitions, (await self.known()).partitions))
+
+    async def known(self) -> Register:
+        """What is known of the whole queue; nothing is written."""
+        return await self._asked(0, None)
 
     async def shrink(self, holds: Callable[[Counts], bool]) -> int:
         """Give up partitions that nobody needs, as far as they are the last ones; say how many are in use then."""

@@ -11,6 +11,7 @@ from typing import cast
 
 from secure_queue import names
 from secure_queue.errors import ConfigurationError
+from secure_queue.limits import Limit
 from secure_queue.partitions import MOST_PARTITIONS
 from secure_queue.retry import DEFAULT_POLICY, Backoff, seconds
 
@@ -58,6 +59,8 @@ class QueueSettings:
     queue_name: str
     priorities: tuple[str, ...]
     partitions: int = 1
+    ageing_ms: int = 0
+    """For how long a task waits to rise by one priority; 0: none does."""
 
     @property
     def default_priority(self) -> str:
@@ -79,6 +82,8 @@ class WorkerSettings:
     redact_failures: bool = True
     keep_dead_s: float = 30 * 86_400.0
     keep_dead: int = 10_000
+    limits: tuple[Limit, ...] = ()
+    """Those of the whole queue."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -98,6 +103,7 @@ class TaskSettings:
     encrypt: bool | None = None
     """Whether arguments and results are encrypted; None: as the worker object does."""
     compress: bool | None = None
+    limits: tuple[Limit, ...] = ()
 
     @property
     def ttl_ms(self) -> int:
@@ -110,13 +116,16 @@ def lifetime_of(settings: TaskSettings) -> int:
     return DEFAULT_LIFETIME_S if settings.expire_s is None else max(1, round(settings.expire_s))
 
 
-def queue_settings(queue_name: str, priorities: Sequence[str] | None, partitions: int = 1) -> QueueSettings:
-    """Check the name, the number of partitions and the priorities, which the caller lists lowest first."""
+def queue_settings(
+    queue_name: str, priorities: Sequence[str] | None, partitions: int = 1, ageing: float | timedelta | None = None
+) -> QueueSettings:
+    """Check the name, the number of partitions, the priorities, which the caller lists lowest first, and their ageing."""
     listed = ["normal"] if priorities is None else [names.priority_name(name) for name in priorities]
     if not listed or len(set(listed)) != len(listed):
         raise ConfigurationError("priorities must be different names, lowest first, for example ['low', 'high']")
     number = _whole_number("partitions", partitions, MOST_PARTITIONS)
-    return QueueSettings(names.queue_name(queue_name), tuple(reversed(listed)), number)
+    ageing_ms = 0 if ageing is None else max(1, round(positive_seconds("ageing", ageing) * 1000))
+    return QueueSettings(names.queue_name(queue_name), tuple(reversed(listed)), number, ageing_ms)
 
 
 def worker_settings(
@@ -129,6 +138,7 @@ def worker_settings(
     *,
     handle_signals: bool,
     redact_failures: bool = True,
+    limits: tuple[Limit, ...] = (),
 ) -> WorkerSettings:
     """Check the flat arguments of ``Worker`` and turn them into one value."""
     idle = positive_seconds("idle_timeout", idle_timeout)
@@ -145,6 +155,7 @@ def worker_settings(
         grace_period_s=positive_seconds("grace_period", grace_period, zero=True),
         handle_signals=handle_signals,
         redact_failures=redact_failures,
+        limits=limits,
     )
 
 

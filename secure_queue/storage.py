@@ -16,7 +16,9 @@ from typing import NamedTuple, Protocol
 from secure_queue.durability import AT_PRIMARY, Assurance, Durability
 from secure_queue.evidence import Evidence, Scannable
 from secure_queue.handover import HandoverStorage
+from secure_queue.limiting import LimitStorage
 from secure_queue.names import printable
+from secure_queue.pausing import PauseStorage
 from secure_queue.reports import ReportStorage
 from secure_queue.timetable import TimetableStorage
 
@@ -154,7 +156,7 @@ class Counts:
     workers: int
 
 
-class Storage(TimetableStorage, ReportStorage, HandoverStorage, Protocol):
+class Storage(TimetableStorage, ReportStorage, HandoverStorage, LimitStorage, PauseStorage, Protocol):
     """The verbs of one partition. ``RedisStorage`` implements them by one script each."""
 
     @property

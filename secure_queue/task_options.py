@@ -8,6 +8,7 @@ from typing import Any, TypedDict
 
 from secure_queue import names
 from secure_queue.errors import ConfigurationError
+from secure_queue.limits import Limit, limits_of
 from secure_queue.retry import DEFAULT_POLICY, Backoff
 from secure_queue.settings import TaskSettings, exception_classes, positive_seconds
 
@@ -30,6 +31,7 @@ class TaskOptions(TypedDict, total=False):
     middleware: Sequence[Callable[..., Any]] | Callable[..., Any]
     before_process: Sequence[Callable[..., Any]] | Callable[..., Any]
     after_process: Sequence[Callable[..., Any]] | Callable[..., Any]
+    limits: Sequence[Limit] | Limit
 
 
 def task_settings(name: str, options: TaskOptions, default_expire_s: float | None) -> TaskSettings:
@@ -51,6 +53,7 @@ def task_settings(name: str, options: TaskOptions, default_expire_s: float | Non
         no_retry_on=exception_classes("no_retry_on", options.get("no_retry_on", ())),
         encrypt=options.get("encrypt"),
         compress=options.get("compress"),
+        limits=limits_of(options.get("limits", ())),
     )
 
 

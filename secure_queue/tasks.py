@@ -17,6 +17,7 @@ from secure_queue.durability import Durability, level_of
 from secure_queue.edges import Lineage, On, Passes, edge_policy
 from secure_queue.errors import ConfigurationError, SecureQueueError
 from secure_queue.plans import Plan, moment_ms, plan
+from secure_queue.reasons import Explanation
 from secure_queue.settings import TaskSettings, positive_seconds
 from secure_queue.task_facts import TaskContext, TaskInfo, TaskResult, TaskStatus
 
@@ -39,6 +40,7 @@ class Publisher(Protocol):
     async def status_of(self, task: Task[Any]) -> TaskStatus: ...
     async def info_by_id(self, task_id: str) -> TaskInfo | None: ...
     async def abort_by_id(self, task_id: str, timeout: float | timedelta = 5) -> bool: ...
+    async def explain_by_id(self, task_id: str) -> Explanation: ...
     async def unschedule_by_id(self, schedule_id: str) -> bool: ...
     async def report(self, progress: Any) -> None: ...
     async def progress_of(self, task: Task[Any]) -> Any: ...
@@ -207,6 +209,10 @@ class Task(Generic[R]):
     async def info(self) -> TaskInfo | None:
         """What is stored of the task until it has succeeded or was aborted; None afterwards."""
         return await self.publisher.info_by_id(self.id)
+
+    async def explain(self) -> Explanation:
+        """Why the task does not run, or what has become of it."""
+        return await self.publisher.explain_by_id(self.id)
 
     async def abort(self, timeout: float | timedelta = 5) -> bool:
         """Stop the task wherever it is, and wait at most *timeout* seconds to learn whether it stopped."""

@@ -33,7 +33,7 @@ from secure_queue.execution.shutdown import received_signals
 from secure_queue.frames import configured_without_frames
 from secure_queue.keyring import auditor_of, codec_of, keys_for
 from secure_queue.lifespan import begun, made_by, no_lifespan
-from secure_queue.oversight import Oversight
+from secure_queue.limits import Limit, limits_of
 from secure_queue.partitions import Rota
 from secure_queue.payload.choice import choose_serializer
 from secure_queue.payload.codec import Habits
@@ -56,6 +56,7 @@ from secure_queue.settings import (
     queue_settings,
     worker_settings,
 )
+from secure_queue.steering import Steering
 from secure_queue.tasks import running_worker
 
 C = TypeVar("C", default=None)
@@ -64,7 +65,7 @@ Duration = float | timedelta
 Hooks = Callable[..., object] | Sequence[Callable[..., object]]
 
 
-class Worker(Control, Access, Oversight, Generic[C]):
+class Worker(Control, Steering, Access, Generic[C]):
     """A queue, the tasks that are known to it, and the means to enqueue and to run them.
 
     Durations are in seconds or timedeltas. Raises ``ConfigurationError`` (``KeyRingError``, ``TopologyError``) at once
@@ -118,6 +119,8 @@ class Worker(Control, Access, Oversight, Generic[C]):
         on_degraded: str | None = None,
         degrade_after: Duration = 5,
         deadline: Duration = 20,
+        limits: Limit | Sequence[Limit] = (),
+        ageing: Duration | None = None,
     ) -> None:
         super().__init__()
         self.tz, self.default_expire_s = zone_name(tz), positive_seconds("expire", expire)
@@ -132,7 +135,7 @@ class Worker(Control, Access, Oversight, Generic[C]):
             redis_pool=redis_pool,
             default_url=found.url or DEFAULT_URL,
         )
-        self._queue = queue_settings(queue_name, priorities, partitions)
+        self._queue = queue_settings(queue_name, priorities, partitions, ageing)
         self._settings = worker_settings(
             id,
             concurrency,
@@ -142,6 +145,7 @@ class Worker(Control, Access, Oversight, Generic[C]):
             grace_period,
             handle_signals=handle_signals,
             redact_failures=redact_failures,
+            limits=limits_of(limits),
         )
         self._durability = durability_policy(
             reach_of(self._topology, replicas),
@@ -160,8 +164,7 @@ class Worker(Control, Access, Oversight, Generic[C]):
         self._context: list[C] = []
         self._host = Host(self._topology)
         self._clients: dict[int, list[Client]] = {}
-        self.anyio_backend = anyio_backend
-        self.anyio_kwargs = dict(anyio_kwargs or {})
+        self.anyio_backend, self.anyio_kwargs = anyio_backend, dict(anyio_kwargs or {})
         self.compose(routers, tasks)
         self.surround(before_process, after_process, startup, shutdown)
 
@@ -220,7 +223,7 @@ class Worker(Control, Access, Oversight, Generic[C]):
             self._host as topology,
             self._open_storages(topology) as storages,
             open_routes(Routes(storages, self._queue.partitions, self._durability)) as routes,
-            beside(*self._told_and_looked_at(storages.at(0).evidence(), role)),
+            beside(*self._told_and_looked_at(storages.at(0).evidence(), role, self.registry)),
         ):
             client = Client(routes, self._codec, self._queue, self._known_errors)
             clients.append(client)

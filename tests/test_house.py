@@ -28,7 +28,7 @@ LONGEST_FUNCTION = 45
 
 def test_the_front_door_is_short_and_complete() -> None:
     assert sorted(secure_queue.__all__) == secure_queue.__all__
-    assert len(secure_queue.__all__) <= 32
+    assert len(secure_queue.__all__) <= 40
     for name in secure_queue.__all__:
         assert getattr(secure_queue, name) is not None
     public = {name for name in vars(secure_queue) if not name.startswith("_") and name[0].isupper()}

@@ -17,11 +17,13 @@ from secure_queue.cli.certs import certs
 from secure_queue.cli.demo import demo
 from secure_queue.cli.dlq import dlq
 from secure_queue.cli.doctor import doctor
+from secure_queue.cli.explain import explain
 from secure_queue.cli.graph import graph
 from secure_queue.cli.key_parts import public, scope
 from secure_queue.cli.keys import keys
 from secure_queue.cli.output import fail, hint
 from secure_queue.cli.partitions import partitions
+from secure_queue.cli.pauses import pause, resume
 from secure_queue.cli.run import run
 from secure_queue.cli.schedules import schedules
 from secure_queue.cli.status import status
@@ -49,6 +51,9 @@ app.command()(doctor)
 app.command()(status)
 app.command()(partitions)
 app.command()(graph)
+app.command()(explain)
+app.command()(pause)
+app.command()(resume)
 app.command()(acl)
 app.add_typer(dlq, name="dlq")
 app.add_typer(schedules, name="schedules")

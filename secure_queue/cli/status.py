@@ -7,8 +7,10 @@ from typing import Annotated, Any
 
 import typer
 
-from secure_queue.cli.output import say_json, show, table
+from secure_queue.cli.output import say, say_json, show, table
+from secure_queue.cli.pauses import told
 from secure_queue.cli.target import Target, ask
+from secure_queue.pausing import Pause
 from secure_queue.storage import Counts
 from secure_queue.worker import Worker
 
@@ -18,18 +20,20 @@ def status(
     json: Annotated[bool, typer.Option("--json", help="Print one JSON object.")] = False,
 ) -> None:
     """Count the tasks of TARGET in each state, and the workers that have shown themselves lately."""
-    name, counts = ask(target, _look)
+    name, counts, pauses = ask(target, _look)
     if json:
-        say_json({"queue": name, **asdict(counts)})
+        say_json({"queue": name, **asdict(counts), "paused": [asdict(pause) for pause in pauses]})
         return
     made = table(f"queue {name}", "state", "tasks")
     for state, number in _rows(counts):
         made.add_row(state, str(number))
     show(made)
+    for pause in pauses:
+        say(f"paused: {told(pause)}")
 
 
-async def _look(worker: Worker[Any]) -> tuple[str, Counts]:
-    return worker.queue_name, await worker.counts()
+async def _look(worker: Worker[Any]) -> tuple[str, Counts, list[Pause]]:
+    return worker.queue_name, await worker.counts(), await worker.paused()
 
 
 def _rows(counts: Counts) -> list[tuple[str, int]]:

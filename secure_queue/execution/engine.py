@@ -19,6 +19,8 @@ from anyio.abc import TaskGroup
 from secure_queue.clock import monotonic
 from secure_queue.declare_schedules import Declared
 from secure_queue.durability import AT_PRIMARY, Assurance
+from secure_queue.execution.admission import LOOK_S as PAUSES_S
+from secure_queue.execution.admission import Admission
 from secure_queue.execution.dependents import TIDY_S, Dependents
 from secure_queue.execution.executor import Executor, Registry
 from secure_queue.execution.finished import Finished
@@ -86,7 +88,8 @@ class Engine:
         finished = Finished()
         replays = Replays(storages, codec, self._settling, refusals, finished)
         self._dependents = Dependents(storages, codec, self.desk, outboxes, self._settling)
-        parts = self._settling, refusals, replays, self._threads, self.reporting, self._dependents
+        self._admission = Admission(storages, outboxes, self.desk, self._settling, queue, settings)
+        parts = self._settling, refusals, replays, self._threads, self.reporting, self._dependents, self._admission
         self._executor = Executor(codec, registry, settings, self.desk, *parts)
         self._heartbeat = Heartbeat(open_storages, self.desk, round(settings.idle_timeout_s * 1000))
         drained = partial(self.ask, DRAIN) if burst else None
@@ -103,6 +106,7 @@ class Engine:
             journal,
             drained,
             assurance,
+            lambda: self._admission.at_rest,
         )
         self._scheduler = Scheduler(storages.at(0), codec, declared_schedules, self.desk, queue.default_priority)
         self._thread = threading.get_ident()
@@ -130,11 +134,13 @@ class Engine:
     async def run(self) -> None:
         """Work until it is asked to end, by a signal too if there are any."""
         async with self._heartbeat.beating(), anyio.create_task_group() as background:
+            await background.start(self._admission.run)
             await self._lanes.open(background)
             background.start_soon(every, LOOK_S, self._scheduler.tick)
             background.start_soon(every, PULSE_S, self._pulse)
             background.start_soon(every, JOURNAL_S, self._journal.flush)
             background.start_soon(every, TIDY_S, self._dependents.tidy)
+            background.start_soon(every, PAUSES_S, self._admission.look)
             self._threads.serve(background)
             await self._work()
             await self._flush()
@@ -146,6 +152,7 @@ class Engine:
     async def _flush(self) -> None:
         with anyio.move_on_after(FLUSH_S) as scope:
             await self._lanes.drain()
+            await self._admission.drain()
             await self._journal.flush()
         if scope.cancelled_caught and self.desk.held:
             _log.error("%d runs could not be settled before the end; they run again", len(self.desk.held))

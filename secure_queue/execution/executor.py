@@ -14,7 +14,8 @@ from anyio import current_effective_deadline, get_cancelled_exc_class
 
 from secure_queue.clock import monotonic, now_ms
 from secure_queue.edges import Edge
-from secure_queue.errors import Rejected
+from secure_queue.errors import RateLimited, Rejected
+from secure_queue.execution.admission import Admission
 from secure_queue.execution.dependents import Call, Dependents, Inherit
 from secure_queue.execution.refusal import Refusals
 from secure_queue.execution.replays import Replays
@@ -22,7 +23,7 @@ from secure_queue.execution.reporting import Reporting
 from secure_queue.execution.runs import Desk, Run
 from secure_queue.execution.settling import Settling
 from secure_queue.execution.threads import NoThread, Raised, Threads
-from secure_queue.execution.verdict import EXPIRED, WORKER_LOST, Ending, Failed, TimedOut
+from secure_queue.execution.verdict import EXPIRED, WORKER_LOST, Ending, Failed, TimedOut, stalled_ms
 from secure_queue.partitions import is_misplaced
 from secure_queue.payload.codec import Codec, Opened, Purpose
 from secure_queue.payload.records import TaskHead
@@ -67,6 +68,7 @@ class Executor:
         threads: Threads,
         reporting: Reporting,
         dependents: Dependents,
+        admission: Admission,
     ) -> None:
         self._codec = codec
         self._registry = registry
@@ -78,6 +80,7 @@ class Executor:
         self._threads = threads
         self._reporting = reporting
         self._dependents = dependents
+        self._admission = admission
 
     async def execute(self, run: Run) -> None:
         """Run one claimed task and settle it.
@@ -110,7 +113,7 @@ class Executor:
             replayed = self._replays.is_suspect(run, opened) and await self._replays.settle(run, opened)
             task = None if replayed else self._ready_task(run, opened, head)
             if task is not None:
-                await self._way(head)(run, opened, task, args, kwargs)
+                await self._way(run, head)(run, opened, task, args, kwargs)
 
     def _ready_task(self, run: Run, opened: Opened, head: TaskHead | None) -> RegisteredTask[..., Any, Any] | None:
         """The function to run now; None if it is too early, too late or nobody here knows it, and then that is settled."""
@@ -140,20 +143,33 @@ class Executor:
         except NoThread:
             self._settling.hand_back(run, after_ms=0 if self._threads.closed else NO_THREAD_PAUSE_MS)
         except Raised as raised:
-            self._settling.settle(run, _ending(run, raised.problem))
+            await self._fail(run, raised.problem)
         except BaseException as error:
             if _must_pass(error):
                 raise
-            self._settling.settle(run, _ending(run, error))
+            await self._fail(run, error)
         else:
             await self._succeed(run, opened, value)
         finally:
             self._desk.end(run)
 
-    def _way(self, head: TaskHead | None) -> Callable[..., Awaitable[None]]:
+    async def _fail(self, run: Run, error: BaseException) -> None:
+        if isinstance(ending := _ending(run, error), Failed) and issubclass(type(error), RateLimited):
+            await self._admission.stall(run, stalled_ms(error))
+        self._settling.settle(run, ending)
+
+    def _way(self, run: Run, head: TaskHead | None) -> Callable[..., Awaitable[None]]:
         if head is None or head.lineage is None or not head.lineage.edges:
-            return self._run
+            return self._run_limited if run.settings.limits or self._admission.watches else self._run
         return partial(self._run_dependent, head.lineage.edges)
+
+    async def _run_limited(self, run: Run, *call: Any) -> None:
+        """The same for a task that has limits, or when somebody has paused tasks."""
+        if await self._admission.admit(run):
+            try:
+                await self._run(run, *call)
+            finally:
+                self._admission.leave(run)
 
     async def _run_dependent(
         self,
@@ -169,7 +185,7 @@ class Executor:
             case Call(first):
                 args = [*first, *args]
                 run.arguments = args, kwargs
-                await self._run(run, opened, task, args, kwargs)
+                await self._way(run, None)(run, opened, task, args, kwargs)
             case Inherit(value, encrypted):
                 if encrypted:
                     run.settings = replace(run.settings, encrypt=True)

@@ -18,6 +18,7 @@ import anyio.to_thread
 from secure_queue.clock import monotonic
 from secure_queue.errors import SecureQueueError
 from secure_queue.execution.runs import Desk
+from secure_queue.limiting import Holder
 from secure_queue.names import printable
 from secure_queue.storage import GiveBack, Storage, Storages
 
@@ -101,6 +102,8 @@ class Heartbeat:
         async with anyio.create_task_group() as group:
             for partition, held in self._desk.leases(monotonic()).items():
                 group.start_soon(self._renew, storages.at(partition), held)
+            for home, holders in self._desk.permits(monotonic()).items():
+                group.start_soon(self._hold, storages.at(home), home, holders)
 
     async def _renew(self, storage: Storage, held: list[GiveBack]) -> None:
         for first in range(0, len(held), 500):
@@ -111,6 +114,18 @@ class Heartbeat:
                 _log.warning("leases could not be prolonged now: %s", error)
                 return
             self.lost.extend((run.task_id, run.token) for run, flag in zip(some, kept, strict=True) if not flag)
+
+    async def _hold(self, storage: Storage, home: int, holders: list[Holder]) -> None:
+        """Prolong permits; what was lost while its task runs on is taken again, for it does run."""
+        try:
+            for first in range(0, len(holders), 500):
+                some = holders[first : first + 500]
+                held = await storage.hold(self._lease_ms, some)
+                lost = {holder for holder, flag in zip(some, held, strict=True) if not flag}
+                if lost and (still := lost.intersection(self._desk.permits(monotonic())[home])):
+                    await storage.hold_again(self._lease_ms, list(still))
+        except SecureQueueError as error:
+            _log.warning("permits could not be prolonged now: %s", error)
 
     def _look_for_a_blocked_loop(self) -> None:
         lag = monotonic() - self.pulse

@@ -53,6 +53,7 @@ class Lanes:
         journal: Journal,
         drained: Callable[[], None] | None,
         assurance: Assurance,
+        limits_rest: Callable[[], bool],
     ) -> None:
         self._finished = finished
         self._journal = journal
@@ -66,6 +67,7 @@ class Lanes:
         self._heartbeat = heartbeat
         self._drained = drained
         self._assurance = assurance
+        self._limits_rest = limits_rest
         self._appetite = Appetite(settings.prefetch, desk)
         self._fetchers: list[Fetcher] = []
         self._relays: list[Relay] = []
@@ -171,7 +173,7 @@ class Lanes:
     def _end_if_all_rest(self, drained: Callable[[], None]) -> None:
         """The end of a burst: nothing is held or on its way, and since then no partition had anything."""
         seen = self._desk.changes
-        at_rest = self._desk.at_rest and all(relay.at_rest for relay in self._relays)
+        at_rest = self._desk.at_rest and self._limits_rest() and all(relay.at_rest for relay in self._relays)
         if at_rest and all(fetcher.empty_at == seen for fetcher in self._fetchers):
             drained()
 

@@ -14,6 +14,7 @@ from secure_queue.errors import SecureQueueError
 from secure_queue.execution.finished import Finished
 from secure_queue.execution.runs import Desk
 from secure_queue.handover import Question
+from secure_queue.limiting import Parked
 from secure_queue.reports import Report, Reported
 from secure_queue.storage import End, GiveBack, Refused, Storage
 
@@ -106,6 +107,9 @@ class Outbox:
         for name in priorities:
             self.retry[name] = Tray("retry", _for_priority(storage.retry, name), desk)
             self.release[name] = Tray("release", _for_priority(storage.release, name), desk)
+        self.park: dict[str, Coalescer[Parked, bool]] = {
+            name: Coalescer(partial(storage.park, name), LARGEST_BATCH) for name in priorities
+        }
         self.begin: Coalescer[GiveBack, bool] = Coalescer(storage.begin, LARGEST_BATCH)
         self.report: Coalescer[Report, Reported] = Coalescer(storage.report, LARGEST_BATCH)
         self.handed: Coalescer[Question, tuple[int, Mapping[bytes, bytes]]] = Coalescer(storage.handed, LARGEST_BATCH)
@@ -138,6 +142,8 @@ class Outbox:
             group.start_soon(self.handed.run)
             group.start_soon(self.refuse.run)
             group.start_soon(self.look.run)
+            for parked in self.park.values():
+                group.start_soon(parked.run)
             for tray in self.trays:
                 group.start_soon(tray.run)
 

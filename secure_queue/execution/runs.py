@@ -5,11 +5,12 @@ from __future__ import annotations
 from collections import Counter, defaultdict, deque
 from collections.abc import Awaitable, Callable, Iterable
 from datetime import UTC, datetime
-from typing import Any
+from typing import Any, NamedTuple
 
 import anyio
 
 from secure_queue.execution.verdict import Interruption, LeaseLost
+from secure_queue.limiting import Holder
 from secure_queue.payload.codec import Opened, Sealed
 from secure_queue.payload.records import NOTHING_SET, TaskHead
 from secure_queue.settings import TaskSettings
@@ -18,6 +19,13 @@ from secure_queue.tasks import TaskContext
 
 NOBODY_KNOWS = TaskSettings("")
 """The settings of a task whose function is not known here."""
+
+
+class Held(NamedTuple):
+    """A permit that a run holds, and the partition that keeps its limit."""
+
+    home: int
+    holder: Holder
 
 
 class Run:
@@ -32,6 +40,7 @@ class Run:
         "interruption",
         "opened",
         "partition",
+        "permits",
         "scope",
         "settings",
         "started_ms",
@@ -52,6 +61,8 @@ class Run:
         self.call: Callable[[Callable[..., Any], tuple[Any, ...], dict[str, Any]], Awaitable[Any]] | None = None
         self.scope: anyio.CancelScope | None = None
         self.interruption: Interruption | None = None
+        self.permits: tuple[Held, ...] = ()
+        """What it holds of limits on concurrency."""
         self.give_up_at: float | None = None
         """When the heartbeat lets go of it: a run that outlived its timeout by far is stuck (monotonic seconds)."""
 
@@ -240,3 +251,12 @@ class Desk:
             if run.give_up_at is None or now < run.give_up_at:
                 leases[run.partition].append(GiveBack(task_id, token))
         return leases
+
+    def permits(self, now: float) -> dict[int, list[Holder]]:
+        """The same for what running tasks hold of limits on concurrency."""
+        permits: dict[int, list[Holder]] = defaultdict(list)
+        for run in list(self.held.values()):
+            if run.give_up_at is None or now < run.give_up_at:
+                for home, holder in run.permits:
+                    permits[home].append(holder)
+        return permits

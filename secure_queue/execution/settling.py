@@ -71,8 +71,8 @@ class Settling:
                 self.skip(run, ABORTED)
             case GiveUp():
                 self.let_go(run)
-            case HandBack():
-                self.hand_back(run)
+            case HandBack(after_ms):
+                self.hand_back(run, after_ms=after_ms)
 
     def fail_of(self, run: Run, error: BaseException, value: object = None) -> None:
         """The task failed for good by an exception, whose words must not tell its arguments or the *value* it returned."""

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import TypeAlias, cast
 
-from secure_queue.errors import Retry
+from secure_queue.errors import RateLimited, Retry
 from secure_queue.payload.failures import Failure
 from secure_queue.retry import seconds
 from secure_queue.settings import TaskSettings
@@ -69,7 +69,9 @@ class GiveUp:
 
 @dataclass(frozen=True, slots=True)
 class HandBack:
-    """Run again elsewhere; the run does not count."""
+    """Run again elsewhere, now or after so many milliseconds; the run does not count."""
+
+    after_ms: int = 0
 
 
 Verdict: TypeAlias = RetryIn | Bury | Cancel | GiveUp | HandBack
@@ -92,22 +94,36 @@ def decide(
     problem: BaseException | Failure
     wish: Retry | None = None
     match ending:
-        case Aborted():
-            return Cancel()
-        case LeaseLost():
-            return GiveUp()
-        case ShutDown():
-            return HandBack()
         case TimedOut():
             retried, problem = settings.retry_timeouts, TIMED_OUT
-        case Failed(error):
+        case Failed(error) if not issubclass(type(error), RateLimited):
             retried, problem, wish = _is_retried(error, settings), error, _as_retry(error)
+        case _:
+            return _of_no_try(ending)
     if not retried or not may_try_again(tries, settings.max_tries):
         return Bury(problem)
     pause_s = max(_pause_s(wish, tries, settings, now or datetime.now(UTC)), 0.0)
     if left_s is not None and pause_s > left_s:
         return Bury(problem)  # the next try would come too late
     return RetryIn(round(pause_s * 1000))
+
+
+def _of_no_try(ending: Ending) -> Verdict:
+    """What becomes of a task whose run says nothing about it."""
+    match ending:
+        case Aborted():
+            return Cancel()
+        case LeaseLost():
+            return GiveUp()
+        case Failed(error):
+            return HandBack(stalled_ms(error))
+        case _:
+            return HandBack()
+
+
+def stalled_ms(error: BaseException) -> int:
+    """For how long a ``RateLimited`` lets nothing start."""
+    return round(cast("RateLimited", error).after * 1000)
 
 
 def _pause_s(wish: Retry | None, tries: int, settings: TaskSettings, now: datetime) -> float:

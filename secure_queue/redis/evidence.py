@@ -6,7 +6,7 @@ import hashlib
 from collections.abc import Awaitable, Callable, Sequence
 from typing import Any, Final, cast
 
-from secure_queue.evidence import Place, PutAside, Structure
+from secure_queue.evidence import Place, PutAside, Queueing, Structure, Whereabouts
 from secure_queue.redis.keys import QueueKeys
 from secure_queue.redis.link import Argument, Link, Reply
 from secure_queue.redis.scanning import LONGEST_NAME
@@ -16,6 +16,8 @@ DEADLINE_S: Final = 10.0
 MOST_PROCESSES: Final = 1_000
 LARGEST_RECORD: Final = 16_384
 NOTES_PER_STEP: Final = 500
+MOST_PLACES: Final = 1_000
+MOST_HOLDERS: Final = 20
 
 Run = Callable[[str, Sequence[bytes], Sequence[Argument], float], Awaitable[Reply]]
 
@@ -40,6 +42,30 @@ class RedisEvidence:
         keys = [self._keys.presence, self._keys.present]
         fields = iter(cast("list[bytes]", await self._run("who", keys, [MOST_PROCESSES, LARGEST_RECORD], DEADLINE_S)))
         return list(zip(fields, fields, strict=True))
+
+    async def whereabouts(self, task_id: bytes) -> Whereabouts:
+        own = self._keys
+        keys = [own.leases, own.bucket(task_id), own.parked(task_id), own.workers, *own.both]
+        reply = cast("list[Any]", await self._run("explain", keys, [task_id, MOST_PLACES], DEADLINE_S))
+        run, lease, note, workers, number, before, due, *ready = reply
+        return Whereabouts(
+            run,
+            lease,
+            note,
+            workers,
+            number - 1 if number else None,
+            before if before >= 0 else None,
+            due,
+            tuple(ready),
+        )
+
+    async def queueing(self, digest: bytes, who: bytes) -> Queueing:
+        own = self._keys
+        keys = [own.permits(digest), own.starts(digest), own.line(digest), own.expected(digest)]
+        reply = cast("list[Any]", await self._run("queueing", keys, [who, MOST_HOLDERS], DEADLINE_S))
+        before, waiting, permits, starts, left_ms, stalled_ms, *holders = reply
+        place = before if before >= 0 else None
+        return Queueing(place, waiting, permits, starts, left_ms, stalled_ms, tuple(holders))
 
     async def put_aside(self, entry: str) -> PutAside | None:
         args: list[Argument] = [entry, 1, self._limit, LONGEST_NAME]

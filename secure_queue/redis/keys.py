@@ -50,6 +50,7 @@ class QueueKeys:
         self.fired = self.prefix + b"fired"
         self.config = self.prefix + b"config"
         self.outbox = self.prefix + b"outbox"
+        self.paused = self.prefix + b"paused"
         self.priorities = tuple(priorities)
         self.ready = {name: self.prefix + b"ready:" + name.encode() for name in priorities}
         self.due = {name: self.prefix + b"due:" + name.encode() for name in priorities}
@@ -81,6 +82,26 @@ class QueueKeys:
     def workflow(self, workflow_id: bytes) -> bytes:
         """The string that holds the sealed description of a workflow."""
         return self.prefix + b"workflow:" + workflow_id
+
+    def permits(self, digest: bytes) -> bytes:
+        """The zset of those who hold a permit of a limit on concurrency, by the end of it."""
+        return self.prefix + b"permits:" + digest
+
+    def starts(self, digest: bytes) -> bytes:
+        """The zset of the latest starts within a limit on rate, by time."""
+        return self.prefix + b"starts:" + digest
+
+    def line(self, digest: bytes) -> bytes:
+        """The zset of those who wait for their turn at a limit, first come first."""
+        return self.prefix + b"line:" + digest
+
+    def expected(self, digest: bytes) -> bytes:
+        """The zset of those who wait at a limit on rate, by the time when it is their turn."""
+        return self.prefix + b"expected:" + digest
+
+    def parked(self, task_id: bytes) -> bytes:
+        """The string that says what this task was given back for."""
+        return self.prefix + b"parked:" + task_id
 
     def last_claim(self, worker: str) -> bytes:
         """The list that remembers a worker's last claim, so that a repeated request gets the same tasks."""
@@ -115,7 +136,7 @@ class QueueKeys:
     def fixed(self) -> tuple[bytes, ...]:
         """Every key whose name depends on no task and no worker."""
         indexes = (self.meta, self.leases, self.wake, self.results, self.dead, self.workers, self.finished, self.config)
-        hashes = (self.aborts, self.schedules, self.fired, self.outbox)
+        hashes = (self.aborts, self.schedules, self.fired, self.outbox, self.paused)
         beside = (self.quarantine, self.presence, self.present, self.audit)
         return (*self.buckets, *hashes, *beside, *self.both, *indexes)
 
@@ -127,6 +148,7 @@ class QueueKeys:
 
 _NAMED_BY_MORE = frozenset(
     {"tasks", "ready", "due", "result", "partial", "claim", "misfit", "done", "handed", "workflow"}
+    | {"permits", "starts", "line", "expected", "parked"}
 )
 _TYPES = {
     b"meta": b"hash",
@@ -138,6 +160,7 @@ _TYPES = {
     b"fired": b"hash",
     b"partial": b"hash",
     b"outbox": b"hash",
+    b"paused": b"hash",
     b"handed": b"hash",
     b"ready": b"list",
     b"claim": b"list",
@@ -150,7 +173,12 @@ _TYPES = {
     b"workers": b"zset",
     b"finished": b"zset",
     b"present": b"zset",
+    b"permits": b"zset",
+    b"starts": b"zset",
+    b"line": b"zset",
+    b"expected": b"zset",
     b"quarantine": b"stream",
     b"result": b"string",
     b"workflow": b"string",
+    b"parked": b"string",
 }

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import AbstractAsyncContextManager
-from typing import Protocol, TypeAlias
+from typing import Protocol, TypeAlias, cast
 
 from secure_queue.durability import Assurance, Durability
 from secure_queue.errors import ServerError
@@ -18,6 +18,11 @@ from secure_queue.redis.scripts import Script
 Argument: TypeAlias = bytes | int | str
 # Scripts answer in the types of RESP2, whatever the connection speaks; commands used through `command` are chosen so too.
 Reply: TypeAlias = "bytes | int | list[Reply] | None"
+
+
+def flags(reply: Reply) -> list[bool]:
+    """The answer of a script that says "1" or something else for each item."""
+    return [character == ord("1") for character in cast("bytes", reply)]
 
 
 class WrongType(ServerError):

@@ -47,6 +47,7 @@ class RedisStorages:
             settle_s=self._settle_s,  # as long as a lease may hold
             deadline_s=self._deadline_s,
             counters=self._counters,
+            ageing_ms=self._queue.ageing_ms,
         )
 
 

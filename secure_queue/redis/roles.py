@@ -74,7 +74,10 @@ _PRODUCER_KINDS: Final = (
     *("meta", "config", "wake", "ready", "due", "finished", "tasks", "result", "partial", "presence", "present"),
     *("schedules", "fired", "handed", "outbox", "workflow"),
 )
-_WORKER_KINDS: Final = ("workers", "leases", "results", "dead", "aborts", "claim", "quarantine", "misfit")
+_WORKER_KINDS: Final = (
+    *("workers", "leases", "results", "dead", "aborts", "claim", "quarantine", "misfit"),
+    *("permits", "starts", "line", "expected", "parked", "paused"),
+)
 _SIGNS_OF_USE: Final = ("leases", "results", "dead", "ready", "due")
 """A producer asks whether any of them is there before it registers its partitions; it reads nothing of them."""
 _PRODUCER_SCRIPTS: Final = frozenset(
@@ -88,6 +91,7 @@ _WORKER_SCRIPTS: Final = frozenset(
         *("claim", "begin", "complete", "bury", "give_back", "renew", "tick", "quarantine", "repair", "forget_gone"),
         *("timetable", "fire", "staff", "report"),
         *("outgoing", "deliver", "sent", "handed", "sleep", "forget_handed"),
+        *("admit", "leave", "hold", "book", "stall", "park", "hurry", "pause", "resume", "pauses"),
     }
 )
 _ONLY_WITHIN_META: Final = frozenset({"hdel"})
@@ -96,11 +100,12 @@ _ASKS_THE_REGISTER: Final = frozenset({"hlen", "hget"})
 """What ``register`` calls for somebody who only asks how many partitions there are."""
 _AUDITOR_SCRIPTS: Final = frozenset(
     {"survey", "scan", "peek", "entries", "lost_results", "put_aside", "look_up", "who", "counts", "list_ids"}
+    | {"pauses", "explain", "queueing"}
 )
 _OPERATOR_SCRIPTS: Final = frozenset(
     {
         *("abort", "revive", "forget", "readmit", "destroy", "reseal", "watch", "partial", "forget_notes"),
-        *("register", "shrink", "timetable", "unschedule"),
+        *("register", "shrink", "timetable", "unschedule", "pause", "resume"),
     }
 )
 
@@ -123,9 +128,12 @@ RIGHTS: Final = {
     ),
     Role.AUDITOR: Rights(_AUDITOR_SCRIPTS, frozenset({"scan", "lrange", "info"}) | _ASKS_THE_REGISTER, ("",)),
     Role.DASHBOARD: Rights(
-        frozenset({"counts", "list_ids", "who"}),
+        frozenset({"counts", "list_ids", "who", "pauses"}),
         frozenset({"info"}) | _ASKS_THE_REGISTER,
-        ("meta", "config", "leases", "results", "dead", "quarantine", "workers", "ready", "due", "presence", "present"),
+        (
+            *("meta", "config", "leases", "results", "dead", "quarantine", "workers", "ready", "due"),
+            *("presence", "present", "paused"),
+        ),
     ),
     Role.OPERATOR: Rights(
         _AUDITOR_SCRIPTS | _OPERATOR_SCRIPTS,

@@ -19,7 +19,9 @@ from secure_queue.partitions import MOST_PARTITIONS
 from secure_queue.redis.evidence import RedisEvidence
 from secure_queue.redis.handover import RedisHandover
 from secure_queue.redis.keys import QueueKeys
-from secure_queue.redis.link import Argument, Link, Reply, WrongType
+from secure_queue.redis.limiting import RedisLimiting
+from secure_queue.redis.link import Argument, Link, Reply, WrongType, flags
+from secure_queue.redis.pausing import RedisPausing
 from secure_queue.redis.replay import Replay
 from secure_queue.redis.reporting import RedisReporting
 from secure_queue.redis.scanning import RedisScan
@@ -53,7 +55,7 @@ REGISTER_MS = 366 * 86_400_000
 """After so long without anybody it is forgotten how many partitions a queue has."""
 
 
-class RedisStorage(RedisTimetable, RedisReporting, RedisHandover):
+class RedisStorage(RedisTimetable, RedisReporting, RedisHandover, RedisLimiting, RedisPausing):
     """One partition of a queue behind a link."""
 
     def __init__(
@@ -65,12 +67,13 @@ class RedisStorage(RedisTimetable, RedisReporting, RedisHandover):
         settle_s: float = 60.0,
         deadline_s: float = READ_DEADLINE_S,
         counters: Counter[str] | None = None,
+        ageing_ms: int = 0,
     ) -> None:
         self._link = link
         self.keys = keys
         self._max_payload_bytes = max_payload_bytes
         self._settle_s = settle_s
-        self._deadline_s = deadline_s
+        self._deadline_s, self._ageing_ms = deadline_s, ageing_ms
         self._counters = Counter() if counters is None else counters
         self._on_outgoing: list[Callable[[], None]] = []
         self.replay = Replay(self._enqueue_again, lambda: link.command("PING"), self._counters)
@@ -120,26 +123,26 @@ class RedisStorage(RedisTimetable, RedisReporting, RedisHandover):
         if level is not assurance.level:
             self._counters["degraded"] += len(tasks)
         new, known = Stored(True, level), Stored(False, level)
-        return [new if flag else known for flag in _flags(reply)]
+        return [new if flag else known for flag in flags(reply)]
 
     async def _enqueue_again(self, script: str, keys: Sequence[bytes], args: Sequence[Argument]) -> None:
         await self._run(script, keys, args, self._deadline_s)
 
     async def claim(self, worker: str, token: bytes, count: int, lease_ms: int) -> tuple[bool, list[Claim]]:
-        args: list[Argument] = [count, lease_ms, token, self._max_payload_bytes, *self.keys.priorities]
-        return self._claimed(token, await self._run("claim", self._claim_keys(worker), args, CLAIM_DEADLINE_S))
+        keys, args = self._claim_call(worker, token, count, lease_ms)
+        return self._claimed(token, await self._run("claim", keys, args, CLAIM_DEADLINE_S))
 
     async def claim_when_woken(
         self, worker: str, token: bytes, count: int, lease_ms: int, timeout: float
     ) -> tuple[bool, list[Claim]] | None:
-        keys = self._claim_keys(worker)
-        args: list[Argument] = [count, lease_ms, token, self._max_payload_bytes, *self.keys.priorities]
+        keys, args = self._claim_call(worker, token, count, lease_ms)
         reply = await self._link.run_when_woken(self.keys.wake, timeout, load("claim"), keys, args)
         return None if reply is None else self._claimed(token, reply)
 
-    def _claim_keys(self, worker: str) -> list[bytes]:
+    def _claim_call(self, worker: str, token: bytes, count: int, lease_ms: int) -> tuple[list[bytes], list[Argument]]:
         own = self.keys
-        return [own.meta, own.leases, own.wake, own.last_claim(worker), *own.buckets, *own.ready.values(), own.results]
+        keys = [own.meta, own.leases, own.wake, own.last_claim(worker), *own.buckets, *own.ready.values(), own.results]
+        return [*keys, own.paused], [count, lease_ms, token, self._max_payload_bytes, self._ageing_ms, *own.priorities]
 
     def _claimed(self, token: bytes, reply: Reply) -> tuple[bool, list[Claim]]:
         fields = iter(cast("list[Any]", reply))
@@ -185,16 +188,16 @@ class RedisStorage(RedisTimetable, RedisReporting, RedisHandover):
         own = self.keys
         keys = [own.meta, own.leases, own.wake, own.ready[priority], own.due[priority], *self._buckets(runs)]
         args: list[Argument] = [used, *(part for run in runs for part in run)]
-        return _flags(await self._run("give_back", keys, args, self._settle_s))
+        return flags(await self._run("give_back", keys, args, self._settle_s))
 
     async def begin(self, runs: Sequence[GiveBack]) -> list[bool]:
         args: list[Argument] = [part for run in runs for part in run[:2]]
-        return _flags(await self._run("begin", [self.keys.meta, *self._buckets(runs)], args, self._settle_s))
+        return flags(await self._run("begin", [self.keys.meta, *self._buckets(runs)], args, self._settle_s))
 
     async def renew(self, lease_ms: int, held: Sequence[GiveBack]) -> list[bool]:
         args: list[Argument] = [lease_ms, *(part for run in held for part in run[:2])]
         keys = [self.keys.meta, self.keys.leases, *self._buckets(held)]
-        return _flags(await self._run("renew", keys, args, lease_ms / 3000))
+        return flags(await self._run("renew", keys, args, lease_ms / 3000))
 
     def _buckets(self, runs: Sequence[GiveBack]) -> list[bytes]:
         return [self.keys.bucket(run.task_id) for run in runs]
@@ -335,10 +338,6 @@ def _in_batches(items: Sequence[Sealed]) -> Iterator[Sequence[Sealed]]:
 
 
 _LOST, _LEFT = b"02"
-
-
-def _flags(reply: Reply) -> list[bool]:
-    return [character == 49 for character in cast("bytes", reply)]
 
 
 def _kept(result: Any) -> Any:

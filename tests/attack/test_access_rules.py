@@ -11,7 +11,8 @@ from typing import Any
 import anyio
 import pytest
 
-from secure_queue import ConfigurationError, TaskStatus, Worker
+from secure_queue import ConcurrencyLimit, ConfigurationError, RateLimit, TaskStatus, Worker
+from secure_queue.reasons import Why
 from secure_queue.redis.connect import open_link
 from secure_queue.redis.keys import QueueKeys
 from secure_queue.redis.link import Link
@@ -72,6 +73,9 @@ def worker_at(url: str, role: Role, queue: str, **options: Any) -> Worker[Any]:
     @worker.task(name="fail", max_tries=1, silent=True)
     async def fail() -> None:
         raise ValueError
+
+    @worker.task(name="limited", limits=[ConcurrencyLimit(1), RateLimit(2, per=0.05)])
+    async def limited() -> None: ...
 
     @worker.task(name="hang")
     async def hang() -> None:
@@ -155,6 +159,19 @@ async def do_all_work(workers: dict[Role, Worker[Any]], keys: QueueKeys, raw: Ra
     await eventually(lambda: _runs(operator, running_task.id))
     assert await operator.abort_by_id(running_task.id, PATIENCE)
 
+    limited = [producer.registry["limited"].enqueue() for _ in range(3)]
+    await producer.enqueue_many(limited)
+    assert [(await task.result(PATIENCE)).success for task in limited] == [True] * 3
+    parked = workers[Role.WORKER].counters["parked"]
+    await operator.pause(task="double")
+    assert len(await workers[Role.DASHBOARD].paused()) == len(await auditor.paused()) == 1
+    waiting = await double.enqueue(1).start(delay=1)  # by then the worker knows
+    assert (await auditor.explain(waiting.id)).reasons[0].why is Why.PAUSED
+    await eventually(lambda: _is_parked(workers[Role.WORKER], parked))
+    assert await operator.resume(task="double")
+    assert (await waiting.result(PATIENCE)).result == 2
+    assert (await operator.explain("an-id-of-ones-own")).status is TaskStatus.NOT_FOUND
+
     await raw("HSET", keys.bucket(b"evil"), "evil", b"no envelope")
     await raw("RPUSH", keys.ready[PRIORITY], "evil")
     await raw("ZADD", keys.wake, 0, "0")
@@ -166,6 +183,10 @@ async def do_all_work(workers: dict[Role, Worker[Any]], keys: QueueKeys, raw: Ra
 
 async def _runs(worker: Worker[Any], task_id: str) -> bool:
     return await worker.status_by_id(task_id) is TaskStatus.RUNNING
+
+
+async def _is_parked(worker: Worker[Any], before: int) -> bool:
+    return worker.counters["parked"] > before
 
 
 async def _quarantined(worker: Worker[Any]) -> bool:
@@ -183,6 +204,8 @@ DENIED: list[tuple[Role, str, Work]] = [
     (Role.PRODUCER, "claim", CLAIM),
     (Role.PRODUCER, "look-around", LOOK_AROUND),
     (Role.PRODUCER, "delete", DELETE),
+    (Role.PRODUCER, "pause", lambda storage: storage.pause({"*": 0})),
+    (Role.DASHBOARD, "resume", lambda storage: storage.resume("*")),
     (Role.PRODUCER, "tidy", TIDY),
     (Role.PRODUCER, "look-who-works", lambda storage: storage.untrusted_workers()),
     (Role.WORKER, "look-around", LOOK_AROUND),

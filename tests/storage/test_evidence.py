@@ -4,15 +4,16 @@ from __future__ import annotations
 
 import pytest
 
-from secure_queue.evidence import Place, Structure
+from secure_queue.evidence import Place, Queueing, Structure, Whereabouts
 from secure_queue.handover import Outgoing
+from secure_queue.limiting import Ask, Booking, Parked
 from secure_queue.redis.link import Link, WrongType
 from secure_queue.redis.storage import RedisStorage
 from secure_queue.reports import Report
 from secure_queue.storage import Standing
 from tests.conftest import lasting_keys
 from tests.servers import PATIENCE, eventually
-from tests.storage.verbs import LONG, SEALED, TOKEN, end, put, put_and_take, refused, standing, take
+from tests.storage.verbs import LONG, SEALED, TOKEN, end, put, put_and_take, refused, standing, take, tick
 
 pytestmark = pytest.mark.anyio
 
@@ -129,6 +130,38 @@ async def test_the_log_keeps_its_order_and_loses_only_what_was_kept_elsewhere(st
     assert await evidence.forget_notes(2, b"two") == 0
     assert [await evidence.forget_notes(2, b"one") for _ in range(2)] == [2, 0]  # the second one is a retry
     assert await evidence.notes(0) == [b"three"]
+
+
+async def test_where_a_task_stands_and_what_is_before_it(storage: RedisStorage) -> None:
+    evidence = storage.evidence()
+    await put(storage, b"h1", priority="high")
+    await put(storage, b"l1", b"l2")
+    await put(storage, b"later", at_ms=-LONG)
+    await tick(storage)
+    found = await evidence.whereabouts(b"l2")
+    assert found == Whereabouts(None, 0, None, 1, 1, 1, 0, (1, 2))
+    due = await evidence.whereabouts(b"later")
+    assert (due.priority, due.before) == (1, None) and LONG - 60_000 < due.due_left_ms <= LONG
+    await take(storage, 1)
+    running = await evidence.whereabouts(b"h1")
+    assert running.untrusted_run == b"1:high:" + TOKEN and 0 < running.lease_left_ms <= LONG
+    assert (running.priority, running.ready) == (None, (0, 2))
+    await storage.park("high", [Parked(b"h1", TOKEN, LONG, "x" * 1000)])
+    assert (await evidence.whereabouts(b"h1")).untrusted_note == b"x" * 400
+    assert (await evidence.whereabouts(b"gone")).untrusted_run is None
+
+
+async def test_who_holds_a_limit_and_who_waits_for_it(storage: RedisStorage) -> None:
+    evidence, limit = storage.evidence(), b"l" * 32
+    assert await evidence.queueing(limit, b"0 a") == Queueing(None, 0, 0, 0, 0, 0, ())
+    await storage.admit(LONG, [Ask(limit, b"0 %c" % letter, TOKEN, 1, 0) for letter in b"abc"])
+    assert await evidence.queueing(limit, b"0 c") == Queueing(1, 2, 1, 0, 0, 0, (b"0 a " + TOKEN,))
+    rate = b"r" * 32
+    await storage.book([Booking(rate, b"0 %c" % letter, TOKEN, 1, LONG, 0) for letter in b"ab"])
+    await storage.stall(rate, LONG)
+    found = await evidence.queueing(rate, b"0 b")
+    assert (found.before, found.waiting, found.starts) == (0, 1, 1)
+    assert 0 < found.left_ms <= LONG and 0 < found.stalled_ms <= LONG
 
 
 async def test_keys_of_a_wrong_type_are_moved_aside(storage: RedisStorage, link: Link) -> None:

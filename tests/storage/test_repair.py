@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 
 from secure_queue.handover import Handover, Linked, Question
+from secure_queue.limiting import Ask, Booking, Holder, Parked
 from secure_queue.redis.link import Argument, Link, Reply
 from secure_queue.redis.scripts import Script
 from secure_queue.redis.storage import RedisStorage
@@ -17,6 +18,7 @@ from tests.storage.verbs import LONG, TOKEN, back, dead, end, ids_of, put, put_a
 
 pytestmark = pytest.mark.anyio
 
+LIMIT = b"l" * 32
 A, B = b"a1", b"b2"  # in different buckets
 Step = Callable[[RedisStorage], Awaitable[Any]]
 
@@ -32,6 +34,16 @@ async def queued(storage: RedisStorage) -> None:
 
 async def running(storage: RedisStorage) -> None:
     await put_and_take(storage, A, B)
+
+
+async def in_line(storage: RedisStorage) -> None:
+    """A task that has a permit, and one that waits for it."""
+    await storage.admit(LONG, [Ask(LIMIT, b"0 a", TOKEN, 1, 0), Ask(LIMIT, b"0 b", TOKEN, 1, 0)])
+
+
+async def parked(storage: RedisStorage) -> None:
+    await running(storage)
+    await storage.park("low", [Parked(A, TOKEN, LONG, "note"), Parked(B, TOKEN, LONG, "note")])
 
 
 async def buried(storage: RedisStorage) -> None:
@@ -105,6 +117,17 @@ VERBS: dict[str, tuple[Step, Step]] = {
     "whose": (running, lambda s: s.whose(A)),
     "sleep": (woken, lambda s: s.sleep(A, TOKEN, "low", look_ms=LONG, seen=1, drop=[b"junk"])),
     "forget_handed": (waiting, lambda s: s.forget_handed([A, B])),
+    "admit": (nothing, lambda s: s.admit(LONG, [Ask(LIMIT, b"0 a", TOKEN, 1, 0), Ask(LIMIT, b"0 b", TOKEN, 1, 0)])),
+    "leave": (in_line, lambda s: s.leave([Holder(LIMIT, b"0 a " + TOKEN, 1)])),
+    "hold": (in_line, lambda s: s.hold(LONG, [Holder(LIMIT, b"0 a " + TOKEN, 1)])),
+    "hold_again": (in_line, lambda s: s.hold_again(LONG, [Holder(LIMIT, b"0 a " + TOKEN, 1)])),
+    "book": (nothing, lambda s: s.book([Booking(LIMIT, b"0 a", TOKEN, 1, 1000, 0)])),
+    "stall": (nothing, lambda s: s.stall(LIMIT, LONG)),
+    "park": (running, lambda s: s.park("low", [Parked(A, TOKEN, LONG, "note"), Parked(B, TOKEN, LONG, "")])),
+    "hurry": (parked, lambda s: s.hurry([A, B])),
+    "pause": (queued, lambda s: s.pause({"t:x": 0})),
+    "resume": (queued, lambda s: s.resume("*")),
+    "untrusted_pauses": (queued, lambda s: s.untrusted_pauses()),
     "forget": (buried, lambda s: s.forget(A)),
     "register": (registered, lambda s: s.register(8, None)),
     "untrusted_workers": (running, lambda s: s.untrusted_workers()),

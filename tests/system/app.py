@@ -11,7 +11,7 @@ import time
 
 import anyio
 
-from secure_queue import Worker
+from secure_queue import ConcurrencyLimit, Worker
 
 SECRET = "vJq3bXw0-kT9dPzR5mYc1uN7hLs2aGf8eQx4oViW6Z0"
 JOURNAL = "SECURE_QUEUE_TEST_JOURNAL"
@@ -32,6 +32,13 @@ def make_worker(url: str, **options: object) -> Worker[None]:
     async def block(number: int, seconds: float) -> int:
         _note("start", number)
         time.sleep(seconds)  # noqa: ASYNC251 - the point of it
+        _note("end", number)
+        return number
+
+    @worker.task(ttl=60, max_tries=5, limits=ConcurrencyLimit(1))
+    async def alone(number: int, seconds: float = 0.0) -> int:
+        _note("start", number)
+        await anyio.sleep(0.0 if alone.context.tries > 1 else seconds)
         _note("end", number)
         return number
 

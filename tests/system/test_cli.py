@@ -467,6 +467,17 @@ def test_status_counts(shell: Shell, graveyard: list[str]) -> None:
     assert "dead letters" in shell.run("status", TARGET).stdout
 
 
+def test_a_queue_is_paused_and_resumed_and_says_why_a_task_does_not_run(shell: Shell) -> None:
+    [task_id] = shell.enqueue("note", (1,))
+    shell.ask(lambda worker: worker.pause(task="note"))
+    assert shell.run("pause", TARGET, "--for", "2h").stderr == "paused: queue, for 7200 s\n"
+    assert "paused: task note, until it is resumed" in shell.run("status", TARGET).stdout
+    found = shell.run("explain", TARGET, task_id).stdout.splitlines()
+    assert found[0] == f"{task_id} (note) is queued" and found[1].startswith("- the queue is paused for 7")
+    assert shell.run("resume", TARGET).stderr == "resumed: queue\n"
+    assert "it is not paused" in shell.refuse("resume", TARGET, code=1)
+
+
 def test_partitions_are_shown_and_given_up_when_they_are_empty(shell: Shell) -> None:
     async def use_two(worker: Worker[None]) -> None:
         await worker._client().routes.at(0).storage.register(1, None)

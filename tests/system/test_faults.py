@@ -50,6 +50,17 @@ def test_tasks_of_a_killed_worker_run_again_within_idle_timeout(server: Server, 
     assert fleet.ended().total() - 400 <= len(held)
 
 
+def test_the_permit_of_a_killed_worker_comes_back_and_the_line_goes_on(server: Server, fleet: Fleet) -> None:
+    anyio.run(enqueue, server, "alone", [(0, 60.0), (1, 0.0), (2, 0.0)])
+    both = [fleet.start(idle_timeout=1, concurrency=4) for _ in range(2)]
+    fleet.wait_for_start(1)
+    [(_, _, holder, _)] = fleet.lines()
+    next(process for process in both if process.pid == holder).kill()
+    fleet.wait_for({0, 1, 2})  # long before the minute that the first one takes
+    runs = [line[0] for line in fleet.lines()]
+    assert runs == ["start"] + ["start", "end"] * 3  # one after the other
+
+
 def test_sigterm_lets_running_tasks_finish_and_hands_the_others_back_without_using_a_try(
     server: Server, fleet: Fleet
 ) -> None:

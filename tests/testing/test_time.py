@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from secure_queue import ConfigurationError, TaskFailed, TaskStatus, Worker
+from secure_queue import ConcurrencyLimit, ConfigurationError, RateLimit, TaskFailed, TaskStatus, Worker
 from secure_queue.clock import now_ms
 from secure_queue.testing import StoppedClock, TestWorker
 from tests.testing.conftest import NOWHERE, START, Shop
@@ -41,6 +41,32 @@ async def test_each_task_runs_when_the_clock_stands_at_its_moment(shop: Shop) ->
         await queue.advance(hours=1)
         assert seen == [30, 30, 90]
         assert queue.clock.now == START + timedelta(hours=1)
+
+
+async def test_limits_follow_the_clock_that_is_moved(shop: Shop) -> None:
+    seen: list[float] = []
+
+    @shop.worker.task(limits=[RateLimit(2, per=60), ConcurrencyLimit(1)])
+    async def note() -> None:
+        seen.append((queue.clock.now - START).total_seconds())
+
+    async with TestWorker(shop.worker, now=START) as queue:
+        for _ in range(5):
+            await note.enqueue()
+        assert await queue.drain() == {"completed": 2}
+        assert await queue.advance(minutes=10) == {"completed": 3}
+        assert seen == [0, 0, 60, 60, 120]
+
+
+async def test_whose_turn_it_is_comes_without_a_look_of_its_own(shop: Shop) -> None:
+    """The clock stands still, so that no such look is ever due."""
+
+    @shop.worker.task(limits=ConcurrencyLimit(1))
+    async def alone() -> None: ...
+
+    async with TestWorker(shop.worker, now=START) as queue:
+        await shop.worker.enqueue_many([alone.enqueue() for _ in range(20)])
+        assert await queue.drain() == {"completed": 20}
 
 
 async def test_a_schedule_fires_once_at_each_of_its_moments_in_its_own_time_zone(shop: Shop) -> None:

@@ -6,7 +6,7 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 
-from secure_queue.errors import Retry
+from secure_queue.errors import RateLimited, Retry
 from secure_queue.execution.verdict import (
     TIMED_OUT,
     Aborted,
@@ -113,3 +113,9 @@ def test_a_timeout_with_a_negative_pause_is_tried_again_at_once() -> None:
 def test_a_try_that_would_come_too_late_is_not_made(left_s: float | None, verdict: object) -> None:
     settings = TaskSettings("t", backoff=lambda tries: 3.0)
     assert decide(Failed(ERROR), 1, settings, left_s=left_s) == verdict
+
+
+@pytest.mark.parametrize("tries", [1, 3, 99])
+def test_a_run_that_was_throttled_is_no_try_and_waits(tries: int) -> None:
+    settings = TaskSettings("t", max_tries=1, no_retry_on=(RateLimited,))
+    assert decide(Failed(RateLimited(after=1.5)), tries, settings) == HandBack(1500)

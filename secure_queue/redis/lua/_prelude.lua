@@ -144,6 +144,42 @@ local function leave(outbox, id, children, sealed)
   end
 end
 
+local LINE_MS = 3600000       -- how long a line for a limit is kept when nobody asks for it
+local CALLED = '!'            -- in the place of a note: the turn of this task has come
+
+local function keep_at_least(key, ms)
+  local left = redis.call('PTTL', key)
+  if left > -2 and left < ms then redis.call('PEXPIRE', key, math.ceil(ms)) end
+end
+
+-- Gives a task a place in the line of a limit, behind those of its priority and of higher ones; who has a place keeps it.
+local function line_up_for_limit(line, who, rank, now, nth)
+  redis.call('ZADD', line, 'NX', string.format('%.4f', rank * 1e12 + now % 1e12 + nth / 1000), who)
+end
+
+-- Promises the permits that are free to the first in the line, and adds their names to *called*; true if *who* was among
+-- them, which needs no promise.
+local function promise(permits, line, most, deadline, called, who)
+  local free, found = math.min(most - redis.call('ZCARD', permits), 500), false
+  if free <= 0 then return false end
+  for _, first in ipairs(redis.call('ZRANGE', line, 0, free - 1)) do
+    if first == who then
+      found = true
+    else
+      redis.call('ZADD', permits, deadline, first)
+      redis.call('ZREM', line, first)
+      called[#called + 1] = first
+    end
+  end
+  return found
+end
+
+-- Whether a pause with that end (0: none) goes on.
+local function is_paused(until_then, now)
+  local ms = tonumber(until_then or -1) or -1
+  return ms == 0 or ms > now
+end
+
 -- How many bytes an entry of the quarantine counts for; the sum stands in meta, and begins anew with the stream.
 local function weight(fields)
   local sum = 0

@@ -1,9 +1,10 @@
 -- claim: hands out ready tasks, highest priority first, under a lease; a repeated request gets the same tasks again.
--- KEYS  1 meta (hash)   2 leases (zset)   3 wake (zset)   4 last claim of this worker (list)   5..68 buckets (hash)   69.. ready (list), highest first   last: results (zset)
--- ARGV  1 how many   2 lease in ms   3 token of this claim   4 largest payload in bytes   5.. names of the priorities, highest first
+-- KEYS  1 meta (hash)   2 leases (zset)   3 wake (zset)   4 last claim of this worker (list)   5..68 buckets (hash)   69.. ready (list), highest first   last but one: results (zset)   last: paused (hash)
+-- ARGV  1 how many   2 lease in ms   3 token of this claim   4 largest payload in bytes   5 ms for which a task rises by one priority (0: none does)   6.. names of the priorities, highest first
 -- Returns {1 if more is ready, then for each task: id, sealed task (or its size if too large, or false), tries, priority, hints: 1 there seems to be a result of it, 2 the try before has really begun}
-local meta, leases, wake, last, results = KEYS[1], KEYS[2], KEYS[3], KEYS[4], KEYS[#KEYS]
-local left, lease, token, limit = tonumber(ARGV[1]), tonumber(ARGV[2]), ARGV[3], tonumber(ARGV[4])
+local meta, leases, wake, last, results, paused = KEYS[1], KEYS[2], KEYS[3], KEYS[4], KEYS[#KEYS - 1], KEYS[#KEYS]
+local left, lease, token, limit, ageing = tonumber(ARGV[1]), tonumber(ARGV[2]), ARGV[3], tonumber(ARGV[4]), tonumber(ARGV[5])
+local FIRST = 6       -- name of a priority; its list is KEYS[63 + FIRST]
 allow_when_full(meta)
 expect('zset', leases, wake, results)
 
@@ -31,10 +32,57 @@ if redis.call('LINDEX', last, 0) == token then
 end
 
 -- Everything is read before anything is written: an error in a read then loses nothing.
+local now = queue_time(meta)
+local is_open, over = {}, {}
+local function open_lists()
+  local pauses = {}
+  if redis.call('EXISTS', paused) == 1 then
+    local found = redis.call('HGETALL', paused)
+    for i = 1, #found, 2 do
+      pauses[found[i]] = is_paused(found[i + 1], now)
+      if not pauses[found[i]] then over[#over + 1] = found[i] end
+    end
+  end
+  for p = FIRST, #ARGV do is_open[p] = not (pauses['*'] or pauses['p:' .. ARGV[p]]) end
+end
+open_lists()
+
+-- How many to take from each list if waiting lets tasks rise: those first that are oldest, where a priority is worth some
+-- age. A list is taken from in its own order whatever stands there. The age counts from when a task was due at first, which
+-- stands in clear in its seal: a hint, for this order alone.
+local function portions()
+  local lists, counts = {}, {}
+  local function age_of_next(p)
+    local id = lists[p][counts[p] + 1]
+    local sealed = id and redis.call('HGET', KEYS[5 + bucket_of(id)], id)
+    if not sealed or #sealed < 26 then return id and math.huge end
+    local a, b, c, d, e, f, g, h, i, j = string.byte(sealed, 17, 26)
+    local due = ((((a * 256 + b) * 256 + c) * 256 + d) * 256 + e) * 256 + f + (((g * 256 + h) * 256 + i) * 256 + j) * 1000
+    return math.max(now - due, 0) - (p - FIRST) * ageing
+  end
+  local age = {}
+  for p = FIRST, #ARGV do
+    counts[p], lists[p] = 0, is_open[p] and redis.call('LRANGE', KEYS[63 + p], 0, left - 1) or {}
+    age[p] = age_of_next(p)
+  end
+  for _ = 1, left do
+    local oldest
+    for p = FIRST, #ARGV do
+      if age[p] and (not oldest or age[p] > age[oldest]) then oldest = p end
+    end
+    if not oldest then break end
+    counts[oldest] = counts[oldest] + 1
+    age[oldest] = age_of_next(oldest)
+  end
+  return counts
+end
+local portion = ageing > 0 and left > 0 and portions()
+
 local taken, seen, runs, held, ghosts = {}, {}, {}, {}, {}
-for p = 5, #ARGV do
-  local ready = KEYS[64 + p]
-  local ids = left > 0 and redis.call('LRANGE', ready, 0, left - 1) or {}
+for p = FIRST, #ARGV do
+  local ready = KEYS[63 + p]
+  local most = is_open[p] and math.min(left, portion and portion[p] or left) or 0
+  local ids = most > 0 and redis.call('LRANGE', ready, 0, most - 1) or {}
   for place, id in ipairs(ids) do
     if bytes >= MAX_REPLY then
       left, taken[p] = 0, place - 1
@@ -63,11 +111,11 @@ for p = 5, #ARGV do
   left = math.max(0, left - #ids)
 end
 
-local now = queue_time(meta)
-for p = 5, #ARGV do
-  local ready = KEYS[64 + p]
+call_in_chunks('HDEL', paused, over)
+for p = FIRST, #ARGV do
+  local ready = KEYS[63 + p]
   if taken[p] > 0 then redis.call('LTRIM', ready, taken[p], -1) end
-  if reply[1] == 0 and redis.call('EXISTS', ready) == 1 then reply[1] = 1 end
+  if reply[1] == 0 and is_open[p] and redis.call('EXISTS', ready) == 1 then reply[1] = 1 end
 end
 local deadlines, remembered = {}, {token}
 for index, run in ipairs(runs) do

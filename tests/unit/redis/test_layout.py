@@ -29,7 +29,7 @@ def test_the_names_of_the_keys() -> None:
     buckets = {f"tasks:{number}" for number in range(64)}
     others = {
         "meta", "config", "leases", "wake", "results", "dead", "workers", "finished", "aborts", "quarantine", "result:x",
-        "schedules", "fired", "outbox", "presence", "present", "audit", "claim:w", "ready:high", "ready:low", "due:high",
-        "due:low",
+        "schedules", "fired", "outbox", "paused", "presence", "present", "audit", "claim:w", "ready:high", "ready:low",
+        "due:high", "due:low",
     }  # fmt: skip
     assert names == {f"sq:{{emails/0}}:{name}" for name in buckets | others}

@@ -1,0 +1,261 @@
+"""Decides whether a task may run now by the limits on it, its pause, and those of the whole queue.
+
+A task that may not is given back without using a try, and stands in the line of the limit that it waits for. Whoever
+ends a run brings the next one, so nobody has to ask again and again; a look of its own, seldom, is what remains if that
+worker dies in between. Permits are asked for in a fixed order, and nothing is held while a task waits.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections import defaultdict
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, Final, cast
+
+import anyio
+from anyio.abc import TaskGroup
+
+from secure_queue.errors import SecureQueueError
+from secure_queue.execution.gate import Gate
+from secure_queue.execution.outbox import Outbox
+from secure_queue.execution.runs import Desk, Held, Run
+from secure_queue.execution.settling import Settling
+from secure_queue.execution.verdict import Failed
+from secure_queue.limiting import Ask, Booking, Holder, Parked
+from secure_queue.limits import Limit, RateLimit, digest, digest_of, look_ms
+from secure_queue.names import printable
+from secure_queue.partitions import home_of
+from secure_queue.pausing import paused_tasks
+from secure_queue.settings import QueueSettings, WorkerSettings
+from secure_queue.storage import Storages
+
+LOOK_S: Final = 1.0
+PAUSE_MS: Final = 500
+QUEUE: Final = "the queue"
+"""The scope of limits that all tasks share; no name of a task, for it has a blank and stands without a place."""
+
+_log = logging.getLogger("secure_queue.worker")
+
+
+@dataclass(frozen=True, slots=True, order=True)
+class Want:
+    """One limit of one run, in the order in which they are asked for: permits first, then by place."""
+
+    is_rate: bool
+    home: int
+    digest: bytes
+    limit: Any
+
+    @property
+    def note(self) -> str:
+        """What a task that waits for it is parked with."""
+        return f"{'rate' if self.is_rate else 'permit'} {self.home} {self.digest.decode()} {self.limit}"
+
+
+class Admission:
+    """One object serves all seats of a worker."""
+
+    def __init__(
+        self,
+        storages: Storages,
+        outboxes: Mapping[int, Outbox],
+        desk: Desk,
+        settling: Settling,
+        queue: QueueSettings,
+        settings: WorkerSettings,
+    ) -> None:
+        self._storages = storages
+        self._outboxes = outboxes
+        self._desk = desk
+        self._settling = settling
+        self._ranks = {name: rank for rank, name in enumerate(queue.priorities)}
+        self._partitions = queue.partitions
+        self._limits = settings.limits
+        self._lease_ms = round(settings.idle_timeout_s * 1000)
+        self._gates: dict[int, Gate] = {}
+        self._paused: frozenset[str] = frozenset()
+        self._key_partitions: int | None = None
+        self._group: TaskGroup
+        self.watches = bool(self._limits)
+        """Whether there may be something in the way of tasks that have no limits of their own."""
+
+    async def run(self, *, task_status: anyio.abc.TaskStatus[None] = anyio.TASK_STATUS_IGNORED) -> None:
+        """The background work, for ever."""
+        async with anyio.create_task_group() as self._group:
+            task_status.started()
+            await anyio.sleep_forever()
+
+    async def drain(self) -> None:
+        """Give back all permits that are left."""
+        for gate in list(self._gates.values()):
+            await gate.drain()
+
+    @property
+    def at_rest(self) -> bool:
+        """Whether no permit is on its way back or to the next one."""
+        return all(gate.at_rest for gate in self._gates.values())
+
+    # Pauses
+
+    async def look(self) -> None:
+        """Learn what is paused; to be called now and then. Who waited for the end of a pause is called."""
+        pauses = await self._storages.at(0).untrusted_pauses()
+        paused = paused_tasks(pauses)
+        over, self._paused = self._paused - paused, paused
+        self.watches = bool(self._limits or paused)
+        for name in over:
+            key = digest(("pause", name))
+            self._gate(await self._home(key)).call_everybody(key)
+        if pauses:
+            await self._pause_new_partitions(pauses)
+
+    async def _pause_new_partitions(self, pauses: Mapping[str, int]) -> None:
+        """A partition that is used only now knows nothing of the pauses that were made before."""
+        first = self._storages.at(0)
+        known = await first.register(0, None)
+        fresh = [self._storages.at(partition) for partition in range(self._partitions, known.partitions)]
+        for storage in fresh:
+            await storage.pause(pauses)
+        for what in pauses.keys() - await first.untrusted_pauses() if fresh else ():  # resumed meanwhile
+            for storage in fresh:
+                await storage.resume(what)
+        self._partitions = max(self._partitions, known.partitions)
+
+    # Admission
+
+    async def admit(self, run: Run) -> bool:
+        """Whether *run* may begin; else it is settled, or parked until its turn."""
+        try:
+            return await self._admit(run)
+        except SecureQueueError as error:
+            self.leave(run)
+            _log.warning("a limit of task %s cannot be asked now: %s", printable(run.genuine.task_id), error)
+            self._settling.hand_back(run, after_ms=PAUSE_MS)
+        except BaseException:
+            self.leave(run)
+            raise
+        return False
+
+    async def _admit(self, run: Run) -> bool:
+        function = run.genuine.function
+        if function in self._paused:
+            await self._wait_for_the_end_of(function, run)
+            return False
+        try:
+            wanted = await self._wanted(run)
+        except Exception as error:  # a key is code of the application
+            self._settling.settle(run, Failed(error))
+            return False
+        for want in wanted:
+            wait_ms = await (self._book(run, want) if want.is_rate else self._take(run, want))
+            if wait_ms:
+                self.leave(run)
+                await self._park(run, wait_ms, want.note)
+                return False
+        return True
+
+    async def _wanted(self, run: Run) -> list[Want]:
+        """The limits of a run; raises whatever a key of the application raises."""
+        own, function = run.settings.limits, run.genuine.function
+        scopes = [(limit, f"{place}/{function}") for place, limit in enumerate(own)]
+        scopes += [(limit, f"{place} {QUEUE}") for place, limit in enumerate(self._limits)]
+        found: dict[bytes, Want] = {}
+        for limit, scope in scopes:
+            key = _key_of(limit, run.arguments)
+            if limit.key is None or key is not None:
+                name = digest_of(limit, scope, key)
+                found[name] = Want(isinstance(limit, RateLimit), await self._home(name), name, limit)
+        return sorted(found.values(), key=lambda want: (want.is_rate, want.home, want.digest))
+
+    async def _take(self, run: Run, want: Want) -> int:
+        """Ask for a permit; 0 if *run* has it, else for how long it waits at the most."""
+        gate, most = self._gate(want.home), want.limit.most
+        who, token = _name_of(run), run.claim.token
+        place = await gate.permits.ask(Ask(want.digest, who, token, most, self._rank(run)))
+        if place.called:
+            gate.call(want.digest, most, place.called)
+        if place.before is not None:
+            return look_ms(place.before)
+        run.permits = (*run.permits, Held(want.home, Holder(want.digest, who + b" " + token, most)))
+        return 0
+
+    async def _book(self, run: Run, want: Want) -> int:
+        """Ask for a start; 0 if it is now, else when."""
+        limit: RateLimit = want.limit
+        booking = Booking(want.digest, _name_of(run), run.claim.token, limit.most, limit.per_ms, self._rank(run))
+        return await self._gate(want.home).starts.ask(booking)
+
+    async def _wait_for_the_end_of(self, function: str, run: Run) -> None:
+        key = digest(("pause", function))
+        ask = Ask(key, _name_of(run), run.claim.token, 0, self._rank(run))
+        place = await self._gate(await self._home(key)).permits.ask(ask)
+        await self._park(run, look_ms(place.before or 0), "paused")
+
+    async def _park(self, run: Run, wait_ms: int, note: str) -> None:
+        claim = run.claim
+        parked = Parked(claim.untrusted_id, claim.token, wait_ms, note)
+        await self._outboxes[run.partition].park[claim.priority].ask(parked)
+        self._desk.counters["parked"] += 1
+        self._desk.let_go(((claim.untrusted_id, claim.token),))
+
+    def leave(self, run: Run) -> None:
+        """Give the permits of a run back; at once, and in the background."""
+        permits, run.permits = run.permits, ()
+        for home, holder in permits:
+            self._gate(home).leave([holder])
+
+    async def stall(self, run: Run, ms: int) -> None:
+        """Let nothing start within the limits on rate of a run for so long."""
+        try:
+            for want in await self._wanted(run):
+                if want.is_rate:
+                    await self._storages.at(want.home).stall(want.digest, ms)
+        except Exception as error:  # a key is code of the application
+            _log.warning("a limit of task %s cannot be held up now: %s", printable(run.genuine.task_id), error)
+
+    # Where things are
+
+    def _gate(self, home: int) -> Gate:
+        gate = self._gates.get(home)
+        if gate is None:
+            gate = self._gates[home] = Gate(self._storages.at(home), self._lease_ms, self._hurry)
+            self._group.start_soon(gate.run)
+        return gate
+
+    async def _home(self, name: bytes) -> int:
+        """Where a limit is kept; all workers find the same answer."""
+        if self._key_partitions is None:
+            self._key_partitions = (await self._storages.at(0).register(0, None)).key_partitions
+        return home_of(name, self._key_partitions)
+
+    def _rank(self, run: Run) -> int:
+        return self._ranks.get(run.claim.priority, len(self._ranks))
+
+    async def _hurry(self, called: Sequence[Holder]) -> list[Holder]:
+        """Bring the tasks of these names; the others are not stored any more."""
+        by_partition: dict[int, list[Holder]] = defaultdict(list)
+        for holder in called:
+            number, _, task_id = holder.holder.partition(b" ")
+            if number.isdigit() and task_id:
+                by_partition[int(number)].append(holder)
+        gone: list[Holder] = []
+        for partition, holders in by_partition.items():
+            if partition in self._outboxes:
+                ids = [holder.holder.partition(b" ")[2] for holder in holders]
+                came = await self._storages.at(partition).hurry(ids)
+                gone += [holder for holder, flag in zip(holders, came, strict=True) if not flag]
+        self._desk.changes += 1  # there is something new to claim, or somebody else is to be called
+        return gone
+
+
+def _name_of(run: Run) -> bytes:
+    """How a run is called in lines and among the holders of permits."""
+    return b"%d %s" % (run.partition, run.claim.untrusted_id)
+
+
+def _key_of(limit: Limit, arguments: object) -> object:
+    if limit.key is None:
+        return None
+    args, kwargs = cast("tuple[list[Any], dict[str, Any]]", arguments)
+    return limit.key(*args, **kwargs)

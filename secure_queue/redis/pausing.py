@@ -1,0 +1,35 @@
+"""The verbs that keep pauses, on Redis."""
+
+from __future__ import annotations
+
+from abc import abstractmethod
+from collections.abc import Mapping, Sequence
+from typing import Any, cast
+
+from secure_queue.pausing import MOST_PAUSES
+from secure_queue.redis.keys import QueueKeys
+from secure_queue.redis.link import Argument, Reply
+
+DEADLINE_S = 20.0
+
+
+class RedisPausing:
+    """The part of ``RedisStorage`` that knows pauses."""
+
+    keys: QueueKeys
+
+    @abstractmethod
+    async def _run(self, script: str, keys: Sequence[bytes], args: Sequence[Argument], deadline: float) -> Reply: ...
+
+    async def pause(self, pauses: Mapping[str, int]) -> bool:
+        args: list[Argument] = [MOST_PAUSES, *(part for pair in pauses.items() for part in pair)]
+        return await self._run("pause", [self.keys.meta, self.keys.paused], args, DEADLINE_S) == b"paused"
+
+    async def resume(self, what: str) -> bool:
+        own = self.keys
+        keys = [own.meta, own.paused, own.wake, *own.ready.values()]
+        return await self._run("resume", keys, [what], DEADLINE_S) == b"resumed"
+
+    async def untrusted_pauses(self) -> dict[str, int]:
+        reply = cast("list[Any]", await self._run("pauses", [self.keys.paused], [MOST_PAUSES], DEADLINE_S))
+        return {what.decode("utf-8", "replace"): left for what, left in zip(reply[::2], reply[1::2], strict=True)}

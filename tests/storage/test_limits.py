@@ -1,0 +1,212 @@
+"""Limits in the storage: permits, starts, the lines before them, and who is told that it is their turn."""
+
+from __future__ import annotations
+
+import random
+from collections.abc import AsyncIterator
+
+import pytest
+
+from secure_queue import clock
+from secure_queue.limiting import Ask, Booking, Holder, Parked, Place
+from secure_queue.redis.connect import open_link
+from secure_queue.redis.link import Link
+from secure_queue.redis.storage import RedisStorage
+from secure_queue.redis.topology import Memory
+from secure_queue.storage import Standing
+from tests.conftest import lasting_keys
+from tests.servers import eventually
+from tests.storage.conftest import KEYS
+from tests.storage.verbs import LONG, TOKEN, ids_of, put, put_and_take, standing, take, tick_until
+
+pytestmark = pytest.mark.anyio
+
+LIMIT, RATE = b"a" * 32, b"b" * 32
+SHORT = 40
+
+
+def ask(who: bytes, most: int = 1, token: bytes = b"w.1", rank: int = 0) -> Ask:
+    return Ask(LIMIT, who, token, most, rank)
+
+
+def holder(who: bytes, most: int = 1, token: bytes = b"w.1") -> Holder:
+    return Holder(LIMIT, who + b" " + token, most)
+
+
+async def admitted(storage: RedisStorage, *asks: Ask, lease_ms: int = LONG) -> list[int | None]:
+    return [place.before for place in await storage.admit(lease_ms, asks)]
+
+
+async def test_so_many_are_admitted_and_the_others_stand_in_line(storage: RedisStorage, link: Link) -> None:
+    asks = [ask(b"0 %c" % letter, most=2) for letter in b"abcd"]
+    assert await admitted(storage, *asks) == [None, None, 0, 1]
+    assert await admitted(storage, *asks) == [None, None, 0, 1]  # a lost reply
+    assert await lasting_keys(link) == []
+
+
+async def test_who_leaves_makes_room_for_the_first_in_line(storage: RedisStorage) -> None:
+    await admitted(storage, *(ask(b"0 %c" % letter) for letter in b"abc"))
+    assert await storage.leave([holder(b"0 a")]) == [[b"0 b"]]
+    assert await storage.leave([holder(b"0 a")]) == [[]]  # a lost reply
+    # The permit is promised: nobody else is given it, and the one to whom it was has it under any token.
+    assert await admitted(storage, ask(b"0 c"), ask(b"0 d")) == [0, 1]
+    assert await admitted(storage, ask(b"0 b", token=b"w.2")) == [None]
+    assert await storage.leave([holder(b"0 b", token=b"w.2")]) == [[b"0 c"]]
+
+
+async def test_a_promise_that_is_not_taken_goes_to_the_next(storage: RedisStorage) -> None:
+    await admitted(storage, *(ask(b"0 %c" % letter) for letter in b"abc"))
+    assert await storage.leave([holder(b"0 a")]) == [[b"0 b"]]
+    assert await storage.leave([Holder(LIMIT, b"0 b", 1)]) == [[b"0 c"]]
+
+
+async def test_a_higher_priority_stands_before_a_lower_one(storage: RedisStorage) -> None:
+    assert await admitted(storage, ask(b"0 a"), ask(b"0 low", rank=2), ask(b"0 high", rank=1)) == [None, 0, 0]
+    assert await storage.leave([holder(b"0 a")]) == [[b"0 high"]]
+
+
+async def test_the_permit_of_a_worker_that_vanished_comes_back_with_its_lease(storage: RedisStorage) -> None:
+    assert await admitted(storage, ask(b"0 a"), lease_ms=SHORT) == [None]
+    assert await admitted(storage, ask(b"0 b"), ask(b"0 c")) == [0, 1]
+
+    async def is_called() -> bool:
+        [place] = await storage.admit(LONG, [ask(b"0 c")])
+        assert place.before is not None, "the one before it goes first"
+        return place.called == (b"0 b",)
+
+    await eventually(is_called)  # whoever looks has the first one called
+    assert await admitted(storage, ask(b"0 b")) == [None]
+
+
+async def test_permits_are_prolonged_and_what_was_lost_can_be_taken_again(storage: RedisStorage) -> None:
+    await admitted(storage, ask(b"0 a"), lease_ms=SHORT)
+    assert await storage.hold(LONG, [holder(b"0 a"), holder(b"0 x")]) == [True, False]
+    assert await admitted(storage, ask(b"0 b")) == [0]
+    assert await storage.hold_again(LONG, [holder(b"0 x")]) == [True]
+    assert await storage.leave([holder(b"0 a")]) == [[]]  # 0 x has it
+
+
+async def test_everybody_is_called_when_there_is_no_limit_any_more(storage: RedisStorage) -> None:
+    asks = [ask(b"0 %d" % number, most=0) for number in range(5)]
+    assert await admitted(storage, *asks) == [0, 1, 2, 3, 4]
+    assert await storage.leave([Holder(LIMIT, b"", 1000)]) == [[b"0 %d" % number for number in range(5)]]
+
+
+# Rates
+
+
+def booking(who: bytes, most: int = 2, per_ms: int = LONG, token: bytes = b"w.1", rank: int = 0) -> Booking:
+    return Booking(RATE, who, token, most, per_ms, rank)
+
+
+async def test_so_many_start_and_the_others_are_told_when(storage: RedisStorage, link: Link) -> None:
+    waits = await storage.book([booking(b"0 %d" % number) for number in range(6)])
+    assert waits[:2] == [0, 0]
+    assert waits == sorted(waits)
+    for wait, rounds in zip(waits[2:], (1, 1, 2, 2), strict=True):
+        assert 0 <= rounds * LONG - wait < 60_000
+    again = await storage.book([booking(b"0 %d" % number) for number in range(6)])  # a lost reply
+    assert again[:2] == [0, 0]
+    assert all(0 <= before - now < 60_000 for before, now in zip(waits, again, strict=True))
+    assert await lasting_keys(link) == []
+
+
+async def test_nothing_starts_while_a_rate_is_held_up(storage: RedisStorage) -> None:
+    assert 0 < await storage.stall(RATE, LONG) <= LONG
+    [wait] = await storage.book([booking(b"0 a")])
+    assert LONG - 60_000 < wait <= LONG
+    assert await storage.stall(RATE, 1) > LONG - 60_000  # it is not made shorter
+
+
+@pytest.fixture
+async def hands() -> AsyncIterator[list[int]]:
+    """A clock of the server in memory that shows what the test says."""
+    hands = [1_900_000_000_000]
+    with clock.wall_clock(lambda: hands[0] * 1_000_000):
+        yield hands
+
+
+@pytest.mark.parametrize("seed", range(8))
+@pytest.mark.parametrize("anyio_backend", ["asyncio"])
+async def test_no_window_sees_more_starts_and_none_is_wasted(hands: list[int], seed: int) -> None:
+    """Tasks come at random times, and late or early at their moments; a twentieth of the window is permitted to them."""
+    luck = random.Random(seed)
+    most, per_ms, tasks = luck.choice([1, 2, 5, 20]), luck.choice([100, 1000, 60_000]), 120
+    async with open_link(Memory()) as link:
+        storage = RedisStorage(link, KEYS)
+        comes = {b"0 %d" % number: hands[0] + luck.randrange(per_ms) for number in range(tasks)}
+        begun, starts, asked = hands[0], list[int](), 0
+        while comes:
+            who, hands[0] = min(comes.items(), key=lambda one: one[1])
+            asked += 1
+            [wait] = await storage.book([booking(who, most, per_ms)])
+            if wait:
+                comes[who] = hands[0] + wait + luck.choice([0, 0, 0, 1, 2, luck.randrange(per_ms)])
+            else:
+                starts.append(hands[0])
+                del comes[who]
+    edge = min(per_ms // 20, 50)
+    for first, last in zip(starts, starts[most:], strict=False):
+        assert last - first >= per_ms - edge
+    ideal = (tasks / most) * per_ms
+    assert starts[-1] - begun <= 1.7 * ideal + 3 * per_ms, "late ones leave some starts unused, and no more"
+    assert asked <= 12 * tasks
+
+
+@pytest.mark.parametrize("anyio_backend", ["asyncio"])
+async def test_who_comes_in_time_asks_once_more_and_the_rate_is_used_up(hands: list[int]) -> None:
+    most, per_ms, tasks = 5, 1000, 100
+    async with open_link(Memory()) as link:
+        storage = RedisStorage(link, KEYS)
+        waits = await storage.book([booking(b"0 %d" % number, most, per_ms) for number in range(tasks)])
+        begun = hands[0]
+        for number in sorted(range(tasks), key=lambda one: waits[one]):
+            hands[0] = begun + waits[number] + (3 if waits[number] else 0)  # a worker takes its time to claim it
+            if waits[number]:
+                assert await storage.book([booking(b"0 %d" % number, most, per_ms, token=b"w.2")]) == [0]
+    assert hands[0] - begun == (tasks // most - 1) * per_ms + 3
+
+
+# Parking
+
+
+async def test_a_parked_task_is_due_later_and_has_used_no_try(storage: RedisStorage, link: Link) -> None:
+    await put_and_take(storage, b"a", b"b")
+    runs = [Parked(b"a", TOKEN, LONG, "permit 0 x"), Parked(b"b", b"other.1", LONG, "")]
+    assert await storage.park("low", runs) == [True, False]
+    assert await storage.park("low", runs) == [True, False]  # a lost reply
+    record = await storage.look_up(b"a")
+    assert (record.standing, record.tries) == (Standing.SCHEDULED, 0)
+    assert await standing(storage, b"b") is Standing.RUNNING
+    assert await link.command("GET", storage.keys.parked(b"a")) == b"permit 0 x"
+    assert await link.command("PTTL", storage.keys.parked(b"a")) > 0  # type: ignore[operator]
+
+
+async def test_a_parked_task_comes_by_itself_at_its_time(storage: RedisStorage) -> None:
+    await put_and_take(storage, b"a")
+    await storage.park("low", [Parked(b"a", TOKEN, 1, "")])
+    await tick_until(storage, lambda found: found.promoted)
+    assert ids_of(await take(storage, token=b"w.2")) == [b"a"]
+
+
+async def test_those_whose_turn_it_is_come_to_the_front_in_their_order(storage: RedisStorage, link: Link) -> None:
+    await put_and_take(storage, b"a", b"b", b"c")
+    await storage.park("low", [Parked(task_id, TOKEN, LONG, "") for task_id in (b"a", b"b", b"c")])
+    await put(storage, b"later")
+    assert await storage.hurry([b"a", b"b", b"gone"]) == [True, True, False]
+    assert ids_of(await take(storage, token=b"w.2")) == [b"a", b"b", b"later"]
+    assert await standing(storage, b"c") is Standing.SCHEDULED
+    assert await link.command("EXISTS", storage.keys.parked(b"a")) == 0
+
+
+async def test_a_turn_that_comes_while_the_task_is_being_parked_is_not_missed(storage: RedisStorage) -> None:
+    await put_and_take(storage, b"a")
+    assert await storage.hurry([b"a"]) == [True]
+    assert await storage.park("low", [Parked(b"a", TOKEN, LONG, "")]) == [True]
+    assert ids_of(await take(storage, token=b"w.2")) == [b"a"]
+    assert await storage.park("low", [Parked(b"a", b"w.2", LONG, "")]) == [True]  # its turn counts once
+    assert await standing(storage, b"a") is Standing.SCHEDULED
+
+
+async def test_no_answer_names_nobody(storage: RedisStorage) -> None:
+    assert await storage.admit(LONG, [ask(b"0 a")]) == [Place(None)]
