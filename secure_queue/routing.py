@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import logging
 import os
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Mapping, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Collection, Iterator, Mapping, Sequence
 from contextlib import asynccontextmanager, contextmanager
 from functools import partial
 from typing import TypeVar
@@ -22,6 +22,7 @@ from secure_queue.durability import Durability, DurabilityPolicy
 from secure_queue.errors import ConfigurationError, PartitionUnavailable, SecureQueueError, Unavailable
 from secure_queue.handover import Description, Followed, Linked
 from secure_queue.inbox import Inbox
+from secure_queue.keyed import Kept, Keyed
 from secure_queue.partitions import named_partition, partition_of, still_needed
 from secure_queue.storage import Counts, NewTask, Register, Storage, Storages, Stored
 from secure_queue.timetable import TimetableStorage
@@ -77,6 +78,14 @@ class Route:
             except Unavailable as error:
                 raise error if self._partition is None else _naming(self._partition, error) from error
         return [Stored(*answer) for answer in answers]
+
+    async def enqueue_keyed(self, level: Durability, tasks: Sequence[Keyed]) -> Sequence[Kept]:
+        """The same for tasks that have keys."""
+        with self._timed():
+            try:
+                return await self.storage.enqueue_keyed(tasks, self._policy.deadline_s, self._policy.assurance(level))
+            except Unavailable as error:
+                raise error if self._partition is None else _naming(self._partition, error) from error
 
     async def follow(self, level: Durability, parents: Sequence[tuple[bytes, bytes]]) -> Sequence[Followed]:
         """Note who depends on tasks of this partition; dependents of those that are gone are told so."""
@@ -201,6 +210,22 @@ class Routes:
         look_ms = round((LOOK_AFTER_S + 2 * self._policy.deadline_s) * 1000)
         calls = {one: partial(self.at(one).enqueue_linked, level, look_ms, some) for one, some in tasks.items()}
         return await _all_of(calls)
+
+    async def enqueue_keyed(
+        self, level: Durability, tasks: Mapping[int, Sequence[Keyed]]
+    ) -> tuple[dict[int, Sequence[Kept]], dict[int, SecureQueueError]]:
+        """The same for tasks that have keys, each in the partition of its key."""
+        return await _all_of({one: partial(self.at(one).enqueue_keyed, level, some) for one, some in tasks.items()})
+
+    async def of_key(self, checksums: Collection[int]) -> int:
+        """The partition of a call's keys; raises ``ConfigurationError`` if they do not have one together."""
+        spread = (await self._register_once()).key_partitions
+        found = {checksum % spread for checksum in checksums}
+        if spread > 1 and len(checksums) > 1:
+            raise ConfigurationError(
+                "in a queue with several partitions a call has one key: say the same for unique_key= and for its line"
+            )
+        return found.pop()
 
     async def follow(
         self, level: Durability, parents: Mapping[int, Sequence[tuple[bytes, bytes]]]

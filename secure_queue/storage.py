@@ -16,6 +16,7 @@ from typing import NamedTuple, Protocol
 from secure_queue.durability import AT_PRIMARY, Assurance, Durability
 from secure_queue.evidence import Evidence, Scannable
 from secure_queue.handover import HandoverStorage
+from secure_queue.keyed import KeyedStorage
 from secure_queue.names import printable
 from secure_queue.reports import ReportStorage
 from secure_queue.timetable import TimetableStorage
@@ -139,9 +140,11 @@ class Counts:
     dead: int
     quarantined: int
     workers: int
+    in_lines: int = 0
+    """Tasks that stand in the line of their key; the first ones of each line are counted where they lie, too."""
 
 
-class Storage(TimetableStorage, ReportStorage, HandoverStorage, Protocol):
+class Storage(TimetableStorage, ReportStorage, HandoverStorage, KeyedStorage, Protocol):
     """The verbs of one partition. ``RedisStorage`` implements them by one script each."""
 
     @property

@@ -8,11 +8,12 @@ from typing import Any, TypedDict
 
 from secure_queue import names
 from secure_queue.errors import ConfigurationError
+from secure_queue.key_options import KeyOptions, keying_of_task
 from secure_queue.retry import DEFAULT_POLICY, Backoff
 from secure_queue.settings import TaskSettings, exception_classes, positive_seconds
 
 
-class TaskOptions(TypedDict, total=False):
+class PlainOptions(TypedDict, total=False):
     """What ``task``, ``stub``, ``cron`` and ``every`` take; durations in seconds or as timedeltas."""
 
     name: str | None
@@ -30,6 +31,10 @@ class TaskOptions(TypedDict, total=False):
     middleware: Sequence[Callable[..., Any]] | Callable[..., Any]
     before_process: Sequence[Callable[..., Any]] | Callable[..., Any]
     after_process: Sequence[Callable[..., Any]] | Callable[..., Any]
+
+
+class TaskOptions(PlainOptions, KeyOptions, total=False):
+    """What ``task`` and ``stub`` take."""
 
 
 def task_settings(name: str, options: TaskOptions, default_expire_s: float | None) -> TaskSettings:
@@ -51,6 +56,7 @@ def task_settings(name: str, options: TaskOptions, default_expire_s: float | Non
         no_retry_on=exception_classes("no_retry_on", options.get("no_retry_on", ())),
         encrypt=options.get("encrypt"),
         compress=options.get("compress"),
+        keying=keying_of_task(options),
     )
 
 

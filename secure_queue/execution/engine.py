@@ -19,6 +19,7 @@ from anyio.abc import TaskGroup
 from secure_queue.clock import monotonic
 from secure_queue.declare_schedules import Declared
 from secure_queue.durability import AT_PRIMARY, Assurance
+from secure_queue.execution.alone import Alone
 from secure_queue.execution.dependents import TIDY_S, Dependents
 from secure_queue.execution.executor import Executor, Registry
 from secure_queue.execution.finished import Finished
@@ -87,7 +88,8 @@ class Engine:
         replays = Replays(storages, codec, self._settling, refusals, finished)
         self._dependents = Dependents(storages, codec, self.desk, outboxes, self._settling)
         parts = self._settling, refusals, replays, self._threads, self.reporting, self._dependents
-        self._executor = Executor(codec, registry, settings, self.desk, *parts)
+        alone = Alone(storages, self._settling, queue.queue_name)
+        self._executor = Executor(codec, registry, settings, self.desk, *parts, alone)
         self._heartbeat = Heartbeat(open_storages, self.desk, round(settings.idle_timeout_s * 1000))
         drained = partial(self.ask, DRAIN) if burst else None
         self._lanes = Lanes(

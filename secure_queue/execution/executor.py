@@ -15,6 +15,7 @@ from anyio import current_effective_deadline, get_cancelled_exc_class
 from secure_queue.clock import monotonic, now_ms
 from secure_queue.edges import Edge
 from secure_queue.errors import Rejected
+from secure_queue.execution.alone import Alone
 from secure_queue.execution.dependents import Call, Dependents, Inherit
 from secure_queue.execution.refusal import Refusals
 from secure_queue.execution.replays import Replays
@@ -67,6 +68,7 @@ class Executor:
         threads: Threads,
         reporting: Reporting,
         dependents: Dependents,
+        alone: Alone,
     ) -> None:
         self._codec = codec
         self._registry = registry
@@ -78,6 +80,7 @@ class Executor:
         self._threads = threads
         self._reporting = reporting
         self._dependents = dependents
+        self._alone = alone
 
     async def execute(self, run: Run) -> None:
         """Run one claimed task and settle it.
@@ -110,7 +113,7 @@ class Executor:
             replayed = self._replays.is_suspect(run, opened) and await self._replays.settle(run, opened)
             task = None if replayed else self._ready_task(run, opened, head)
             if task is not None:
-                await self._way(head)(run, opened, task, args, kwargs)
+                await self._way(run, head)(run, opened, task, args, kwargs)
 
     def _ready_task(self, run: Run, opened: Opened, head: TaskHead | None) -> RegisteredTask[..., Any, Any] | None:
         """The function to run now; None if it is too early, too late or nobody here knows it, and then that is settled."""
@@ -150,10 +153,17 @@ class Executor:
         finally:
             self._desk.end(run)
 
-    def _way(self, head: TaskHead | None) -> Callable[..., Awaitable[None]]:
-        if head is None or head.lineage is None or not head.lineage.edges:
-            return self._run
-        return partial(self._run_dependent, head.lineage.edges)
+    def _way(self, run: Run, head: TaskHead | None) -> Callable[..., Awaitable[None]]:
+        if head is not None and head.lineage is not None and head.lineage.edges:
+            return partial(self._run_dependent, head.lineage.edges)
+        return self._run_alone if run.settings.keying.alone else self._run
+
+    async def _run_alone(
+        self, run: Run, opened: Opened, task: RegisteredTask[..., Any, Any], args: list[Any], kwargs: dict[str, Any]
+    ) -> None:
+        """The same for a task of which one runs at a time, if none does."""
+        if await self._alone.may_run(run, args, kwargs):
+            await self._run(run, opened, task, args, kwargs)
 
     async def _run_dependent(
         self,
@@ -169,7 +179,7 @@ class Executor:
             case Call(first):
                 args = [*first, *args]
                 run.arguments = args, kwargs
-                await self._run(run, opened, task, args, kwargs)
+                await self._way(run, None)(run, opened, task, args, kwargs)
             case Inherit(value, encrypted):
                 if encrypted:
                     run.settings = replace(run.settings, encrypt=True)

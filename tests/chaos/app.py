@@ -23,6 +23,7 @@ from anyio.lowlevel import checkpoint
 from secure_queue import SecureQueueError, Task, Worker
 from secure_queue.tasks import current_run
 from tests.chaos.ledger import Ledger
+from tests.chaos.verdict import line_of
 
 QUEUE = "chaos"
 SECRET = "vJq3bXw0-kT9dPzR5mYc1uN7hLs2aGf8eQx4oViW6Z0"
@@ -56,7 +57,7 @@ async def serve(worker: Worker[None], ledger: Ledger) -> None:
 class Producer:
     """Enqueues *count* tasks, one every 1/*rate* seconds, each to run after *delay* seconds.
 
-    Every *keyed*-th one has an id of its own; 0: none.
+    Every *keyed*-th one has an id of its own; 0: none. The others stand in the lines of *ordered* keys in turn.
     """
 
     def __init__(
@@ -68,6 +69,7 @@ class Producer:
         count: int,
         delay: float,
         keyed: int,
+        ordered: int,
     ) -> None:
         self._make = make
         self._worker = make()
@@ -76,6 +78,7 @@ class Producer:
         self._count = count
         self._delay = delay
         self._keyed = keyed
+        self._ordered = ordered
         self._random = random.Random(26)
 
     async def run(self) -> None:
@@ -114,6 +117,9 @@ class Producer:
         task = self._worker.registry["work"].enqueue(number)
         if self._keyed and number % self._keyed == 0:
             task.id = f"order:{number}"
+        line = line_of(number, self._keyed, self._ordered)
+        if line is not None:
+            task.start(order_by=f"line {line}")
         return task.start(delay=self._delay) if self._delay else task
 
     async def _call(self, number: int) -> None:

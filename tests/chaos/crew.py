@@ -22,12 +22,16 @@ BACKENDS = ("asyncio", "trio")
 
 @dataclass(frozen=True, slots=True)
 class Load:
-    """*count* enqueues, *rate* a second, each due after *delay* seconds; every *keyed*-th has an id of its own."""
+    """*count* enqueues, *rate* a second, each due after *delay* seconds; every *keyed*-th has an id of its own.
+
+    The others stand in the lines of *ordered* keys in turn; 0: in none.
+    """
 
     rate: float = 100.0
     count: int = 1000
     delay: float = 0.0
     keyed: int = 0
+    ordered: int = 0
 
 
 class Member:

@@ -148,7 +148,8 @@ def _spread() -> Iterator[Case]:
         lost = server_faults.shard_lost(partition, 15)
         for case in _row(27, "shard lost", "cluster", lost, promise, outlasting):
             yield replace(case, options={"partitions": 6}, strike_at=0.16)
-    for case in _row(31, "partitions under load", "cluster", client_faults.partitions_changed((8, 4), 2), CALM, keyed):
+    changed, ordered = client_faults.partitions_changed((8, 4), 2), replace(keyed, ordered=24)
+    for case in _row(31, "partitions under load", "cluster", changed, CALM, ordered):
         yield replace(case, options={"partitions": 4})
 
 

@@ -1,5 +1,5 @@
 -- quarantine: moves a payload that did not open out of the way, with the reason; old evidence goes when there is too much.
--- KEYS  1 meta (hash)   2 leases (zset)   3 quarantine (stream)   4 bucket (hash)   5 aborts (hash)
+-- KEYS  1 meta (hash)   2 leases (zset)   3 quarantine (stream)   4 bucket (hash)   5 aborts (hash)   6 lines (zset)   7 wake (zset)   then for each priority: ready (list), highest first
 -- ARGV  1 id   2 lease token, empty if none is held   3 reason   4 SHA-256 of the payload if the caller has it   5 most bytes kept of a payload   6 how many entries are kept   7 how many bytes are kept   8 ms that they are kept
 -- Returns "moved" | "lost" | "full" (somebody has used up the ids of the stream: it must be moved aside first)
 local id, token, quarantine, bucket = ARGV[1], ARGV[2], KEYS[3], KEYS[4]
@@ -9,7 +9,8 @@ expect('zset', KEYS[2])
 expect('hash', KEYS[5])
 expect('stream', quarantine)
 local now = queue_time(KEYS[1])
-local stored = redis.call('HMGET', bucket, id, RUN .. id)
+local stored = redis.call('HMGET', bucket, id, RUN .. id, LINE .. id)
+if stored[3] then expect_lines(KEYS[6], KEYS[7], 8) end
 local _, _, holder = parse_run(stored[2])
 if token ~= '' and holder ~= token then return 'lost' end
 if token == '' and stored[1] then return 'lost' end       -- it was missing, and has come meanwhile
@@ -20,6 +21,7 @@ local fields = {'id', id, 'reason', ARGV[3], 'size', #payload, 'sha256', ARGV[4]
 local added = redis.pcall('XADD', quarantine, '*', unpack(fields))
 if added['err'] then return 'full' end
 redis.call('HDEL', bucket, id, RUN .. id, WAITERS .. id, DEATH .. id, CHILDREN .. id)
+if stored[3] then step_out(KEYS[6], KEYS[7], 8, bucket, id) end
 redis.call('ZREM', KEYS[2], id)
 redis.call('HDEL', KEYS[5], id)
 
