@@ -11,6 +11,8 @@ import hashlib
 import re
 from collections.abc import Callable, Collection, Iterator, Sequence
 
+from secure_queue.errors import ConfigurationError
+
 MOST_PARTITIONS = 64
 """More than any cluster of a queue's size has primaries; what the register says beyond it is a forgery or a fault."""
 WAITERS = 2
@@ -42,6 +44,15 @@ def partition_of(task_id: str, key_partitions: int) -> int:
     """Where a task is kept: a generated id says it, an id of one's own is one of *key_partitions* by its checksum."""
     named = named_partition(task_id)
     return binascii.crc_hqx(task_id.encode(), 0) % key_partitions if named is None else named
+
+
+def partition_of_keys(checksums: Collection[int], key_partitions: int) -> int:
+    """Where the tasks of a call's keys are kept, so that one server decides; raises ``ConfigurationError``."""
+    if key_partitions > 1 and len(checksums) > 1:
+        raise ConfigurationError(
+            "in a queue with several partitions a call has one key: say the same for unique_key= and for its line"
+        )
+    return next(iter(checksums)) % key_partitions
 
 
 def is_misplaced(task_id: str, partition: int) -> bool:

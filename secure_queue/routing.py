@@ -23,7 +23,7 @@ from secure_queue.errors import ConfigurationError, PartitionUnavailable, Secure
 from secure_queue.handover import Description, Followed, Linked
 from secure_queue.inbox import Inbox
 from secure_queue.keyed import Kept, Keyed
-from secure_queue.partitions import named_partition, partition_of, still_needed
+from secure_queue.partitions import named_partition, partition_of, partition_of_keys, still_needed
 from secure_queue.storage import Counts, NewTask, Register, Storage, Storages, Stored
 from secure_queue.timetable import TimetableStorage
 
@@ -47,6 +47,7 @@ class Route:
         self._policy = policy
         self._partition = partition  # None: there is one, and its number says nothing
         self._singles = {level: Coalescer(partial(self.enqueue, level), limit=BATCH) for level in policy.reach.possible}
+        self._keyed = {level: Coalescer(partial(self._keep, level), limit=BATCH) for level in policy.reach.possible}
         self.inbox = Inbox(storage, os.urandom(8).hex())
         self._under_way: dict[object, float] = {}
         self._wanted = anyio.Event()
@@ -56,6 +57,8 @@ class Route:
         async with anyio.create_task_group() as group:
             for singles in self._singles.values():
                 group.start_soon(singles.run)
+            for keyed in self._keyed.values():
+                group.start_soon(keyed.run)
             group.start_soon(self.inbox.looks.run)
             group.start_soon(self.inbox.run)
             group.start_soon(self._see_whether_it_is_well_again)
@@ -70,20 +73,25 @@ class Route:
 
     async def enqueue_linked(self, level: Durability, look_ms: int, tasks: Sequence[Linked]) -> Sequence[Stored]:
         """The same for tasks of a workflow."""
-        with self._timed():
-            try:
-                answers = await self.storage.enqueue_linked(
-                    tasks, look_ms, self._policy.deadline_s, self._policy.assurance(level)
-                )
-            except Unavailable as error:
-                raise error if self._partition is None else _naming(self._partition, error) from error
+        deadline_s, assurance = self._policy.deadline_s, self._policy.assurance(level)
+        answers = await self._confirmed(self.storage.enqueue_linked(tasks, look_ms, deadline_s, assurance))
         return [Stored(*answer) for answer in answers]
 
     async def enqueue_keyed(self, level: Durability, tasks: Sequence[Keyed]) -> Sequence[Kept]:
-        """The same for tasks that have keys."""
+        """The same for tasks that have keys; a single one goes with those of others, in the order of the calls."""
+        if len(tasks) == 1:
+            return [await self._keyed[level].ask(tasks[0])]
+        return await self._keep(level, tasks)
+
+    async def _keep(self, level: Durability, tasks: Sequence[Keyed]) -> Sequence[Kept]:
+        deadline_s, assurance = self._policy.deadline_s, self._policy.assurance(level)
+        return await self._confirmed(self.storage.enqueue_keyed(tasks, deadline_s, assurance))
+
+    async def _confirmed(self, call: Awaitable[T]) -> T:
+        """What *call* answers, measured, and with the partition in its error."""
         with self._timed():
             try:
-                return await self.storage.enqueue_keyed(tasks, self._policy.deadline_s, self._policy.assurance(level))
+                return await call
             except Unavailable as error:
                 raise error if self._partition is None else _naming(self._partition, error) from error
 
@@ -219,13 +227,7 @@ class Routes:
 
     async def of_key(self, checksums: Collection[int]) -> int:
         """The partition of a call's keys; raises ``ConfigurationError`` if they do not have one together."""
-        spread = (await self._register_once()).key_partitions
-        found = {checksum % spread for checksum in checksums}
-        if spread > 1 and len(checksums) > 1:
-            raise ConfigurationError(
-                "in a queue with several partitions a call has one key: say the same for unique_key= and for its line"
-            )
-        return found.pop()
+        return partition_of_keys(checksums, (await self._register_once()).key_partitions)
 
     async def follow(
         self, level: Durability, parents: Mapping[int, Sequence[tuple[bytes, bytes]]]

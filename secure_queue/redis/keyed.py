@@ -4,17 +4,16 @@ from __future__ import annotations
 
 from abc import abstractmethod
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from typing import Final, cast
 
 from secure_queue.durability import AT_PRIMARY, Assurance, Durability
 from secure_queue.keyed import Kept, Keyed
+from secure_queue.redis.batches import batches
 from secure_queue.redis.keys import QueueKeys
 from secure_queue.redis.link import Argument, Reply
 from secure_queue.redis.replay import Replay
 
-BATCH: Final = 200
-BATCH_BYTES: Final = 4 << 20
 ENTER_DEADLINE_S: Final = 20.0
 _STORED: Final = b"1"
 
@@ -38,7 +37,7 @@ class RedisKeyed:
         self, tasks: Sequence[Keyed], deadline: float, assurance: Assurance = AT_PRIMARY
     ) -> list[Kept]:
         found: list[Kept] = []
-        for batch in _in_batches(tasks):
+        for batch in batches(tasks, lambda task: len(task.sealed)):
             keys, args = self._packed(batch)
             reply, level = await self._run_assured("enqueue_keyed", keys, args, deadline, assurance)
             words = cast("list[bytes]", reply)
@@ -67,15 +66,3 @@ class RedisKeyed:
         if reply.startswith(b"="):
             return reply[1:]
         return task_id if reply == b"lost" else None
-
-
-def _in_batches(tasks: Sequence[Keyed]) -> Iterator[Sequence[Keyed]]:
-    """Cut *tasks* so that no call carries more than some hundred of them, or more than some megabytes."""
-    first, size = 0, 0
-    for place, task in enumerate(tasks):
-        if place > first and (place - first >= BATCH or size + len(task.sealed) > BATCH_BYTES):
-            yield tasks[first:place]
-            first, size = place, 0
-        size += len(task.sealed)
-    if tasks:
-        yield tasks[first:]

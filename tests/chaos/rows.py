@@ -163,7 +163,7 @@ def _single() -> Iterator[Case]:
 def _clients() -> Iterator[Case]:
     """Connections, workers and calls break."""
     yield from _row(18, "connections killed", EVERYWHERE, server_faults.connections_killed(), CALM)
-    yield from _row(19, "worker killed", EVERYWHERE, client_faults.worker_killed(), CALM)
+    yield from _row(19, "worker killed", EVERYWHERE, client_faults.worker_killed(), CALM, Load(ordered=24))
     yield from _row(20, "zombie worker", EVERYWHERE, client_faults.worker_hangs(8), CALM)
     yield from _row(21, "script cache lost", EVERYWHERE, server_faults.scripts_forgotten(), CALM)
     exact = Promise(5, 5, duplicates=0)
