@@ -200,7 +200,7 @@ class RedisStorage(RedisTimetable, RedisReporting, RedisHandover, RedisKeyed):
     async def tick(self, worker: str, *, gone_after_ms: int, keep_dead_ms: int, keep_dead: int) -> Tick:
         own = self.keys
         keys = [own.meta, own.leases, own.wake, own.results, own.dead, own.aborts, own.workers, *own.buckets, *own.both]
-        keys += (own.lines, own.unique, own.outbox)
+        keys += (own.lines, own.unique, own.finished, own.outbox)
         generation = os.urandom(16).hex()  # for a dataset that has none
         args: list[Argument] = [worker, gone_after_ms, keep_dead_ms, keep_dead, generation, *own.priorities]
         reply = cast("list[Any]", await self._run("tick", keys, args, self._deadline_s))

@@ -215,10 +215,12 @@ async def test_keys_that_do_not_count_any_more_are_swept(storage: RedisStorage, 
     for number in range(20):
         await keep(storage, b"%d" % number, unique=b"%032d" % number, scope="unfinished")
     await keep(storage, b"for a time", unique=KEY[:-1] + b"x", window_ms=LONG)
+    await link.command("ZADD", storage.keys.finished, 1, "long ago")
     claims = await take(storage, 21)
     await storage.complete([end(claim.untrusted_id) for claim in claims if claim.untrusted_id != b"7"])
     await look_after(storage, link)
     found = await link.command("HKEYS", storage.keys.unique)
+    assert await link.command("EXISTS", storage.keys.finished) == 0
     assert sorted(found) == [b"%032d" % 7, KEY[:-1] + b"x"]  # type: ignore[type-var,arg-type]
 
 
