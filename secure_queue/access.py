@@ -9,6 +9,7 @@ from datetime import timedelta
 from typing import Any, TypeVar
 
 from secure_queue import names
+from secure_queue.admission import Admission
 from secure_queue.client import Client
 from secure_queue.composition import Composition
 from secure_queue.cron import Cron, Every, as_rule
@@ -17,6 +18,7 @@ from secure_queue.errors import ConfigurationError, SecureQueueError
 from secure_queue.following import Following
 from secure_queue.frames import followed_without_frames, without_frames
 from secure_queue.groups import Group
+from secure_queue.keying import NO_KEYS
 from secure_queue.linking import Linking, family
 from secure_queue.listing import BrokenTask, list_tasks
 from secure_queue.plans import plan
@@ -73,13 +75,16 @@ class Access(Composition):
         tasks, linked = _family(tasks)
         if self.surroundings.carried or self._before_enqueue:
             await self._prepare(tasks)
-        self._check(tasks)
+        keyed = self._checked(tasks, linked)
         client = self._client()
         try:
             for task in tasks:
                 if task.plan is not None:
                     await Scheduling(client).store(task, task.plan)
             once = [task for task in tasks if task.plan is None]
+            if keyed:
+                await Admission(client).enqueue(keyed)
+                once = [task for task in once if not task.settings.keying.decides_enqueue]
             if linked:
                 await Linking(client).enqueue(once)
             elif once:
@@ -97,12 +102,21 @@ class Access(Composition):
             for hook in self._before_enqueue:
                 await called(hook, task)
 
-    def _check(self, tasks: list[Task[Any]]) -> None:
+    def _checked(self, tasks: list[Task[Any]], linked: bool) -> list[Task[Any]]:
+        """Those that must be enqueued by their keys; raises ``ConfigurationError`` for what cannot be."""
+        keyed = []
         for task in tasks:
             if task.priority is not None and task.priority not in self._priorities():
                 raise ConfigurationError(f"no priority {task.priority!r} in this worker's priorities=; add it there")
             if task.plan is not None and task.links:
                 raise ConfigurationError("a schedule cannot depend on tasks; let the task that it runs enqueue them")
+            if task.settings.keying is not NO_KEYS and task.settings.keying.decides_enqueue:
+                keyed.append(task)
+        if keyed and (linked or any(task.plan is not None for task in keyed)):
+            raise ConfigurationError(
+                "a task with a key is neither repeated by a schedule nor part of a workflow; let a task of that enqueue it"
+            )
+        return keyed
 
     def group(self, tasks: Iterable[Task[R]], *, on: str = "success") -> Group[R]:
         """Handles that belong together; ``await`` enqueues them, ``.then(callback)`` runs it with the list of results.

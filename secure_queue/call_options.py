@@ -5,17 +5,17 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from datetime import timedelta
-from typing import TypedDict
 
 from secure_queue import names
 from secure_queue.errors import ConfigurationError
+from secure_queue.key_options import KeyOptions, keying_of_call
 from secure_queue.settings import TaskSettings, positive_seconds
 
 MOST_HEADERS = 64
 MOST_HEADER_BYTES = 32_768
 
 
-class CallWishes(TypedDict, total=False):
+class CallWishes(KeyOptions, total=False):
     """What ``.start(...)`` takes beside times and priority; None is "as the task says"."""
 
     max_tries: int | None
@@ -55,6 +55,7 @@ def with_wishes(settings: TaskSettings, options: CallOptions, wishes: CallWishes
         settings,
         encrypt=given.get("encrypt", settings.encrypt),  # type: ignore[arg-type]  # as its TypedDict says
         compress=given.get("compress", settings.compress),  # type: ignore[arg-type]
+        keying=keying_of_call(settings.keying, wishes),
     ), CallOptions(
         options.max_tries if max_tries is None else max_tries,
         round(_seconds("timeout", given) * 1000) if "timeout" in given else options.timeout_ms,

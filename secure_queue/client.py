@@ -54,6 +54,7 @@ class Client:
         self.routes = routes
         self.codec = codec
         self._queue = queue
+        self.queue_name = queue.queue_name
         self._known_errors = known_errors
 
     async def storage_of(self, task_id: str) -> Storage:
@@ -310,6 +311,7 @@ def _together(counts: Sequence[Counts]) -> Counts:
         sum(one.dead for one in counts),
         sum(one.quarantined for one in counts),
         max(one.workers for one in counts),
+        sum(one.in_lines for one in counts),
     )
 
 

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable
+from dataclasses import replace
 from typing import Any, NoReturn, ParamSpec, Protocol, TypeAlias, TypeVar, Unpack, cast, overload
 
 from secure_queue.errors import ConfigurationError, SecureQueueError
+from secure_queue.key_options import for_function
 from secure_queue.surround import SurroundingDeclarations, own_surroundings, plan_of
 from secure_queue.task_options import TaskOptions, task_settings
 from secure_queue.tasks import Home, RegisteredTask, Task, running_worker
@@ -53,7 +55,9 @@ class Declarations(SurroundingDeclarations, Home):
         ``retry_policy(tries)`` seconds, timeouts only with ``retry_timeouts``. ``silent`` keeps the task out of the log.
         ``encrypt`` hides arguments and results from whoever reads Redis, ``compress`` makes large ones smaller (None: as
         the worker object does). ``limits`` hold over all workers together. ``middleware``, ``before_process`` and
-        ``after_process`` are those of the worker object, for this task alone. Raises ``ConfigurationError`` for options out
+        ``after_process`` are those of the worker object, for this task alone. ``unique``, ``unique_key``, ``unique_for``,
+        ``on_conflict``, ``debounce``, ``debounce_max``, ``throttle``, ``order_by`` and ``fair_by`` are told in
+        docs/control.md, as ``limits`` are. Raises ``ConfigurationError`` for options out
         of range and for a second function of the same name.
         """
         return self._decorator(self.adopt, fn, cast("TaskOptions", options))
@@ -70,7 +74,8 @@ class Declarations(SurroundingDeclarations, Home):
     def stub(self, fn: Callable[..., Any] | None = None, /, **options: Any) -> Any:
         """Declare the signature of a task whose code is elsewhere: it can be enqueued here, and is never run here.
 
-        Of the options of ``task`` those count that its sender decides: ``name``, ``expire``, ``encrypt``, ``compress``.
+        Of the options of ``task`` those count that its sender decides: ``name``, ``expire``, ``encrypt``, ``compress``, and
+        those about keys but for ``unique=True``.
         """
         return self._decorator(self._as_stub, fn, cast("TaskOptions", options))
 
@@ -82,6 +87,7 @@ class Declarations(SurroundingDeclarations, Home):
 
         def register(function: Callable[..., Any]) -> AnyTask:
             settings = task_settings(options.get("name") or name_of(function), options, self.default_expire_s)
+            settings = replace(settings, keying=for_function(settings.keying, function))
             return keep(RegisteredTask(function, settings, self, layers))
 
         task_settings("unnamed", options, None)  # a mistake is told where it is, not where the function begins

@@ -15,7 +15,7 @@ from secure_queue.errors import ConfigurationError
 from secure_queue.plans import Plan, plan
 from secure_queue.schedule_records import Repeated
 from secure_queue.settings import lifetime_of
-from secure_queue.task_options import TaskOptions
+from secure_queue.task_options import PlainOptions
 from secure_queue.tasks import RegisteredTask
 
 Schedulable: TypeAlias = Callable[..., Any] | AnyTask | str
@@ -52,7 +52,7 @@ class ScheduleDeclarations(PathDeclarations):
         max_schedule_drift: float | timedelta = 60,
         unique: bool = True,
         run_at_startup: bool = False,
-        **options: Unpack[TaskOptions],
+        **options: Unpack[PlainOptions],
     ) -> ScheduleDecorator:
         """Register a function as a task (or take a registered one, or a path) and run it whenever *expression* fires.
 
@@ -77,7 +77,7 @@ class ScheduleDeclarations(PathDeclarations):
         max_schedule_drift: float | timedelta = 60,
         unique: bool = True,
         run_at_startup: bool = False,
-        **options: Unpack[TaskOptions],
+        **options: Unpack[PlainOptions],
     ) -> ScheduleDecorator:
         """``cron`` with a fixed interval of 1 second to 366 days, counted from the epoch."""
         made = _plan(Every(interval), misfire, max_schedule_drift, unique=unique, at_startup=run_at_startup)
@@ -89,10 +89,14 @@ class ScheduleDeclarations(PathDeclarations):
         args: tuple[Any, ...],
         kwargs: Mapping[str, Any] | None,
         schedule_id: str | None,
-        options: TaskOptions,
+        options: PlainOptions,
     ) -> ScheduleDecorator:
         def register(function: Schedulable) -> AnyTask:
             task = self._as_task(function, options)
+            if task.settings.keying.decides_enqueue:
+                raise ConfigurationError(
+                    f"a schedule fires {task.fn_name!r} without its keys; let a task that it runs enqueue it"
+                )
             name = task.fn_name if schedule_id is None else names.task_id(schedule_id)
             repeated = Repeated(
                 name, task.fn_name, made, None, lifetime_of(task.settings), encrypt=task.settings.encrypt
@@ -112,7 +116,7 @@ class ScheduleDeclarations(PathDeclarations):
             if isinstance(includer, ScheduleDeclarations):
                 includer.adopt_schedule(declared, override=override)
 
-    def _as_task(self, function: Schedulable, options: TaskOptions) -> AnyTask:
+    def _as_task(self, function: Schedulable, options: PlainOptions) -> AnyTask:
         if isinstance(function, str):
             return self.add(function, **options)
         if not isinstance(function, RegisteredTask):

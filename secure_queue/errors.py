@@ -14,6 +14,7 @@
     │   └── EmbeddedServerError   the private redis-server could not be found, started or joined
     ├── TaskError                 one task, seen by its caller
     │   ├── TaskNotFound          no such task is stored: never enqueued, or its result has expired
+    │   ├── DuplicateTask         another task of the same key counts; carries its id
     │   ├── ResultTimeout         the result did not arrive in time; the task goes on
     │   ├── ResultUnavailable     the task has finished, but its result was not kept
     │   ├── StreamBroken          the parts of a result are not those of one run, or some are missing
@@ -101,6 +102,14 @@ class TaskError(SecureQueueError):
 
 class TaskNotFound(TaskError):
     """No such task is stored: it was never enqueued, or its result has expired."""
+
+
+class DuplicateTask(TaskError):
+    """Another task of the same key counts, so this one was not enqueued (``on_conflict="raise"``); ``task_id`` is its id."""
+
+    def __init__(self, task_id: str) -> None:
+        super().__init__(f"task {task_id} has the same key; wait for that one, or enqueue again when it has ended")
+        self.task_id = task_id
 
 
 class ResultTimeout(TaskError, TimeoutError):

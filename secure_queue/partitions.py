@@ -11,6 +11,8 @@ import hashlib
 import re
 from collections.abc import Callable, Collection, Iterator, Sequence
 
+from secure_queue.errors import ConfigurationError
+
 MOST_PARTITIONS = 64
 """More than any cluster of a queue's size has primaries; what the register says beyond it is a forgery or a fault."""
 WAITERS = 2
@@ -47,6 +49,15 @@ def partition_of(task_id: str, key_partitions: int) -> int:
 def home_of(digest: bytes, key_partitions: int) -> int:
     """Where a limit is kept: in one of *key_partitions*, by the checksum of its digest."""
     return binascii.crc_hqx(digest, 0) % key_partitions
+
+
+def partition_of_keys(checksums: Collection[int], key_partitions: int) -> int:
+    """Where the tasks of a call's keys are kept, so that one server decides; raises ``ConfigurationError``."""
+    if key_partitions > 1 and len(checksums) > 1:
+        raise ConfigurationError(
+            "in a queue with several partitions a call has one key: say the same for unique_key= and for its line"
+        )
+    return next(iter(checksums)) % key_partitions
 
 
 def is_misplaced(task_id: str, partition: int) -> bool:

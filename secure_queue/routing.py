@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import logging
 import os
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Mapping, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Collection, Iterator, Mapping, Sequence
 from contextlib import asynccontextmanager, contextmanager
 from functools import partial
 from typing import TypeVar
@@ -22,7 +22,8 @@ from secure_queue.durability import Durability, DurabilityPolicy
 from secure_queue.errors import ConfigurationError, PartitionUnavailable, SecureQueueError, Unavailable
 from secure_queue.handover import Description, Followed, Linked
 from secure_queue.inbox import Inbox
-from secure_queue.partitions import named_partition, partition_of, still_needed
+from secure_queue.keyed import Kept, Keyed
+from secure_queue.partitions import named_partition, partition_of, partition_of_keys, still_needed
 from secure_queue.storage import Counts, NewTask, Register, Storage, Storages, Stored
 from secure_queue.timetable import TimetableStorage
 
@@ -46,6 +47,7 @@ class Route:
         self._policy = policy
         self._partition = partition  # None: there is one, and its number says nothing
         self._singles = {level: Coalescer(partial(self.enqueue, level), limit=BATCH) for level in policy.reach.possible}
+        self._keyed = {level: Coalescer(partial(self._keep, level), limit=BATCH) for level in policy.reach.possible}
         self.inbox = Inbox(storage, os.urandom(8).hex())
         self._under_way: dict[object, float] = {}
         self._wanted = anyio.Event()
@@ -55,6 +57,8 @@ class Route:
         async with anyio.create_task_group() as group:
             for singles in self._singles.values():
                 group.start_soon(singles.run)
+            for keyed in self._keyed.values():
+                group.start_soon(keyed.run)
             group.start_soon(self.inbox.looks.run)
             group.start_soon(self.inbox.run)
             group.start_soon(self._see_whether_it_is_well_again)
@@ -69,14 +73,27 @@ class Route:
 
     async def enqueue_linked(self, level: Durability, look_ms: int, tasks: Sequence[Linked]) -> Sequence[Stored]:
         """The same for tasks of a workflow."""
+        deadline_s, assurance = self._policy.deadline_s, self._policy.assurance(level)
+        answers = await self._confirmed(self.storage.enqueue_linked(tasks, look_ms, deadline_s, assurance))
+        return [Stored(*answer) for answer in answers]
+
+    async def enqueue_keyed(self, level: Durability, tasks: Sequence[Keyed]) -> Sequence[Kept]:
+        """The same for tasks that have keys; a single one goes with those of others, in the order of the calls."""
+        if len(tasks) == 1:
+            return [await self._keyed[level].ask(tasks[0])]
+        return await self._keep(level, tasks)
+
+    async def _keep(self, level: Durability, tasks: Sequence[Keyed]) -> Sequence[Kept]:
+        deadline_s, assurance = self._policy.deadline_s, self._policy.assurance(level)
+        return await self._confirmed(self.storage.enqueue_keyed(tasks, deadline_s, assurance))
+
+    async def _confirmed(self, call: Awaitable[T]) -> T:
+        """What *call* answers, measured, and with the partition in its error."""
         with self._timed():
             try:
-                answers = await self.storage.enqueue_linked(
-                    tasks, look_ms, self._policy.deadline_s, self._policy.assurance(level)
-                )
+                return await call
             except Unavailable as error:
                 raise error if self._partition is None else _naming(self._partition, error) from error
-        return [Stored(*answer) for answer in answers]
 
     async def follow(self, level: Durability, parents: Sequence[tuple[bytes, bytes]]) -> Sequence[Followed]:
         """Note who depends on tasks of this partition; dependents of those that are gone are told so."""
@@ -201,6 +218,16 @@ class Routes:
         look_ms = round((LOOK_AFTER_S + 2 * self._policy.deadline_s) * 1000)
         calls = {one: partial(self.at(one).enqueue_linked, level, look_ms, some) for one, some in tasks.items()}
         return await _all_of(calls)
+
+    async def enqueue_keyed(
+        self, level: Durability, tasks: Mapping[int, Sequence[Keyed]]
+    ) -> tuple[dict[int, Sequence[Kept]], dict[int, SecureQueueError]]:
+        """The same for tasks that have keys, each in the partition of its key."""
+        return await _all_of({one: partial(self.at(one).enqueue_keyed, level, some) for one, some in tasks.items()})
+
+    async def of_key(self, checksums: Collection[int]) -> int:
+        """The partition of a call's keys; raises ``ConfigurationError`` if they do not have one together."""
+        return partition_of_keys(checksums, (await self._register_once()).key_partitions)
 
     async def follow(
         self, level: Durability, parents: Mapping[int, Sequence[tuple[bytes, bytes]]]

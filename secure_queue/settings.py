@@ -11,6 +11,7 @@ from typing import cast
 
 from secure_queue import names
 from secure_queue.errors import ConfigurationError
+from secure_queue.keying import NO_KEYS, Keying
 from secure_queue.limits import Limit
 from secure_queue.partitions import MOST_PARTITIONS
 from secure_queue.retry import DEFAULT_POLICY, Backoff, seconds
@@ -104,6 +105,7 @@ class TaskSettings:
     """Whether arguments and results are encrypted; None: as the worker object does."""
     compress: bool | None = None
     limits: tuple[Limit, ...] = ()
+    keying: Keying = NO_KEYS
 
     @property
     def ttl_ms(self) -> int:

@@ -16,6 +16,7 @@ from typing import NamedTuple, Protocol
 from secure_queue.durability import AT_PRIMARY, Assurance, Durability
 from secure_queue.evidence import Evidence, Scannable
 from secure_queue.handover import HandoverStorage
+from secure_queue.keyed import KeyedStorage
 from secure_queue.limiting import LimitStorage
 from secure_queue.names import printable
 from secure_queue.pausing import PauseStorage
@@ -154,9 +155,11 @@ class Counts:
     dead: int
     quarantined: int
     workers: int
+    in_lines: int = 0
+    """Tasks that stand in the line of their key; the first ones of each line are counted where they lie, too."""
 
 
-class Storage(TimetableStorage, ReportStorage, HandoverStorage, LimitStorage, PauseStorage, Protocol):
+class Storage(TimetableStorage, ReportStorage, HandoverStorage, LimitStorage, PauseStorage, KeyedStorage, Protocol):
     """The verbs of one partition. ``RedisStorage`` implements them by one script each."""
 
     @property

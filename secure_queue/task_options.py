@@ -8,12 +8,13 @@ from typing import Any, TypedDict
 
 from secure_queue import names
 from secure_queue.errors import ConfigurationError
+from secure_queue.key_options import KeyOptions, keying_of_task
 from secure_queue.limits import Limit, limits_of
 from secure_queue.retry import DEFAULT_POLICY, Backoff
 from secure_queue.settings import TaskSettings, exception_classes, positive_seconds
 
 
-class TaskOptions(TypedDict, total=False):
+class PlainOptions(TypedDict, total=False):
     """What ``task``, ``stub``, ``cron`` and ``every`` take; durations in seconds or as timedeltas."""
 
     name: str | None
@@ -32,6 +33,10 @@ class TaskOptions(TypedDict, total=False):
     before_process: Sequence[Callable[..., Any]] | Callable[..., Any]
     after_process: Sequence[Callable[..., Any]] | Callable[..., Any]
     limits: Sequence[Limit] | Limit
+
+
+class TaskOptions(PlainOptions, KeyOptions, total=False):
+    """What ``task`` and ``stub`` take."""
 
 
 def task_settings(name: str, options: TaskOptions, default_expire_s: float | None) -> TaskSettings:
@@ -54,6 +59,7 @@ def task_settings(name: str, options: TaskOptions, default_expire_s: float | Non
         encrypt=options.get("encrypt"),
         compress=options.get("compress"),
         limits=limits_of(options.get("limits", ())),
+        keying=keying_of_task(options),
     )
 
 

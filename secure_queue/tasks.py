@@ -63,6 +63,7 @@ class Task(Generic[R]):
 
     ``existed`` is True after enqueueing if a task of this id was stored already: then that one stays as it is.
     ``durability`` is the level that was really met; before enqueueing it is None. ``wanted`` is the one asked for.
+    ``duplicate_of`` is the id of the task of the same key that counts in its place; ``id`` is that one too then.
     """
 
     fn_name: str
@@ -77,6 +78,7 @@ class Task(Generic[R]):
     plan: Plan | None = None
     wanted: Durability | None = field(default=None, repr=False)
     existed: bool | None = None
+    duplicate_of: str | None = None
     durability: Durability | None = None
     options: CallOptions = field(default=NOTHING_SAID, repr=False)
     links: tuple[Link, ...] = field(default=(), repr=False)
@@ -116,8 +118,9 @@ class Task(Generic[R]):
         of one's own. ``after`` are the handles or ids of tasks that must end first: by ``on`` with "success", with
         "failure", or at all ("end"); ``gone`` says whether it fails or runs if one of them is not stored any more.
         ``max_tries``, ``timeout``, ``ttl``, ``expire``, ``encrypt`` and ``compress`` take the place of the options of the
-        task; ``headers`` (text to text) travel along, see ``TaskContext``. Raises ``ConfigurationError`` for both times at
-        once, a negative delay, a naive datetime, a bad expression, level or policy, and whatever is out of range.
+        task, and so do its options about keys (docs/control.md), for which a text is the key itself; ``headers`` (text to
+        text) travel along, see ``TaskContext``. Raises ``ConfigurationError`` for both times at once, a negative delay, a
+        naive datetime, a bad expression, level or policy, and whatever is out of range.
         """
         if self.existed is not None:
             raise ConfigurationError("this handle is enqueued already; make another one with enqueue(…)")

@@ -21,6 +21,7 @@ _BESIDE_A_TASK: Final = {
     b"!w": "a list of waiting clients",
     _DEATH: "a failure",
     b"!c": "a list of dependents",
+    b"!k": "a place in a line",
 }
 _BESIDE_PARTS: Final = (b"run", b"bytes")
 _ONE_KIND: Final = {Structure.ABORTS: Kind.ABORT_MARK, Structure.SCHEDULES: Kind.SCHEDULE}

@@ -41,6 +41,7 @@ def _rows(counts: Counts) -> list[tuple[str, int]]:
         *((f"ready ({priority})", number) for priority, number in counts.ready.items()),
         *((f"scheduled ({priority})", number) for priority, number in counts.due.items()),
         ("running", counts.running),
+        ("in lines", counts.in_lines),
         ("results kept", counts.results),
         ("dead letters", counts.dead),
         ("put aside", counts.quarantined),

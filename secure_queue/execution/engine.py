@@ -21,6 +21,7 @@ from secure_queue.declare_schedules import Declared
 from secure_queue.durability import AT_PRIMARY, Assurance
 from secure_queue.execution.admission import LOOK_S as PAUSES_S
 from secure_queue.execution.admission import Admission
+from secure_queue.execution.alone import Alone
 from secure_queue.execution.dependents import TIDY_S, Dependents
 from secure_queue.execution.executor import Executor, Registry
 from secure_queue.execution.finished import Finished
@@ -90,7 +91,8 @@ class Engine:
         self._dependents = Dependents(storages, codec, self.desk, outboxes, self._settling)
         self._admission = Admission(storages, outboxes, self.desk, self._settling, queue, settings)
         parts = self._settling, refusals, replays, self._threads, self.reporting, self._dependents, self._admission
-        self._executor = Executor(codec, registry, settings, self.desk, *parts)
+        alone = Alone(storages, self._settling, queue.queue_name)
+        self._executor = Executor(codec, registry, settings, self.desk, *parts, alone)
         self._heartbeat = Heartbeat(open_storages, self.desk, round(settings.idle_timeout_s * 1000))
         drained = partial(self.ask, DRAIN) if burst else None
         self._lanes = Lanes(

@@ -16,6 +16,7 @@ from secure_queue.clock import monotonic, now_ms
 from secure_queue.edges import Edge
 from secure_queue.errors import RateLimited, Rejected
 from secure_queue.execution.admission import Admission
+from secure_queue.execution.alone import Alone
 from secure_queue.execution.dependents import Call, Dependents, Inherit
 from secure_queue.execution.refusal import Refusals
 from secure_queue.execution.replays import Replays
@@ -69,6 +70,7 @@ class Executor:
         reporting: Reporting,
         dependents: Dependents,
         admission: Admission,
+        alone: Alone,
     ) -> None:
         self._codec = codec
         self._registry = registry
@@ -81,6 +83,7 @@ class Executor:
         self._reporting = reporting
         self._dependents = dependents
         self._admission = admission
+        self._alone = alone
 
     async def execute(self, run: Run) -> None:
         """Run one claimed task and settle it.
@@ -159,9 +162,19 @@ class Executor:
         self._settling.settle(run, ending)
 
     def _way(self, run: Run, head: TaskHead | None) -> Callable[..., Awaitable[None]]:
-        if head is None or head.lineage is None or not head.lineage.edges:
-            return self._run_limited if run.settings.limits or self._admission.watches else self._run
-        return partial(self._run_dependent, head.lineage.edges)
+        if head is not None and head.lineage is not None and head.lineage.edges:
+            return partial(self._run_dependent, head.lineage.edges)
+        return self._run_alone if run.settings.keying.alone else self._within_limits(run)
+
+    def _within_limits(self, run: Run) -> Callable[..., Awaitable[None]]:
+        return self._run_limited if run.settings.limits or self._admission.watches else self._run
+
+    async def _run_alone(
+        self, run: Run, opened: Opened, task: RegisteredTask[..., Any, Any], args: list[Any], kwargs: dict[str, Any]
+    ) -> None:
+        """The same for a task of which one runs at a time, if none does."""
+        if await self._alone.may_run(run, args, kwargs):
+            await self._within_limits(run)(run, opened, task, args, kwargs)
 
     async def _run_limited(self, run: Run, *call: Any) -> None:
         """The same for a task that has limits, or when somebody has paused tasks."""

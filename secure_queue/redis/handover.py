@@ -5,17 +5,15 @@ from __future__ import annotations
 from abc import abstractmethod
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from itertools import islice
 from typing import Any, Final, TypeVar, cast
 
 from secure_queue.durability import AT_PRIMARY, Assurance, Durability
 from secure_queue.handover import Description, Followed, Handover, Linked, Outgoing, Question
+from secure_queue.redis.batches import BATCH, BATCH_BYTES, batches
 from secure_queue.redis.keys import QueueKeys
 from secure_queue.redis.link import Argument, Reply
 from secure_queue.redis.replay import Replay
 
-BATCH: Final = 200
-BATCH_BYTES: Final = 4 << 20
 HANDED_PER_STEP: Final = 50
 KEEP_MS: Final = 8 * 86_400_000
 DEADLINE_S: Final = 20.0
@@ -46,7 +44,7 @@ class RedisHandover:
         stored: dict[bytes, tuple[bool, Durability]] = {}
         for priority in dict.fromkeys(task.priority for task in tasks):
             alike = [task for task in tasks if task.priority == priority]
-            for batch in _batches(alike, lambda task: len(task.sealed) + len(task.children)):
+            for batch in batches(alike, lambda task: len(task.sealed) + len(task.children)):
                 answers = await self._enqueue_linked(batch, priority, look_ms, deadline, assurance)
                 stored |= zip([task.task_id for task in batch], answers, strict=True)
         return [stored[task.task_id] for task in tasks]
@@ -75,7 +73,7 @@ class RedisHandover:
         assurance: Assurance = AT_PRIMARY,
     ) -> list[Followed]:
         found: list[Followed] = []
-        for batch in _batches(parents, lambda parent: len(parent[1])):
+        for batch in batches(parents, lambda parent: len(parent[1])):
             keys = [self.keys.meta, self.keys.outbox]
             args: list[Argument] = [b"1" if tell else b"0"]
             for task_id, children in batch:
@@ -97,7 +95,7 @@ class RedisHandover:
         return [_outgoing(name, entry) for name, entry in zip(reply[::2], reply[1::2], strict=True)]
 
     async def deliver(self, handovers: Sequence[Handover], deadline: float, assurance: Assurance = AT_PRIMARY) -> None:
-        for batch in _batches(handovers, lambda one: len(one.untrusted)):
+        for batch in batches(handovers, lambda one: len(one.untrusted)):
             keys = [self.keys.meta, self.keys.wake, *self.keys.both]
             args: list[Argument] = [len(self.keys.priorities), KEEP_MS]
             for one in batch:
@@ -111,7 +109,7 @@ class RedisHandover:
     async def handed(self, questions: Sequence[Question]) -> list[tuple[int, Mapping[bytes, bytes]]]:
         counts: dict[int, int] = {}
         found: list[dict[bytes, bytes]] = [{} for _ in questions]
-        for batch in _batches(list(_parts(questions)), lambda part: len(part[1]) * BATCH_BYTES // HANDED_PER_STEP):
+        for batch in batches(list(_parts(questions)), lambda part: len(part[1]) * BATCH_BYTES // HANDED_PER_STEP):
             args: list[Argument] = [self._max_payload_bytes]
             for _, parents in batch:
                 args += (len(parents), *parents)
@@ -145,7 +143,7 @@ class RedisHandover:
         return [flag == ord("1") for flag in cast("bytes", reply)]
 
     async def keep_workflows(self, descriptions: Sequence[Description], deadline: float) -> None:
-        for batch in _batches(descriptions, lambda one: len(one.sealed)):
+        for batch in batches(descriptions, lambda one: len(one.sealed)):
             keys = [self.keys.workflow(one.workflow_id) for one in batch]
             args: list[Argument] = [part for one in batch for part in one[1:]]
             await self._run("keep_workflows", keys, args, deadline)
@@ -166,16 +164,3 @@ def _parts(questions: Sequence[Question]) -> Iterator[tuple[int, Sequence[bytes]
     for place, (_, parents) in enumerate(questions):
         for first in range(0, len(parents), HANDED_PER_STEP):
             yield place, parents[first : first + HANDED_PER_STEP]
-
-
-def _batches(items: Sequence[T], size_of: Callable[[T], int]) -> Iterator[Sequence[T]]:
-    """Cut *items* so that no call carries more than some hundred of them, or more than some megabytes."""
-    left = iter(items)
-    while batch := list(islice(left, 1)):
-        size = size_of(batch[0])
-        for item in left:
-            batch.append(item)
-            size += size_of(item)
-            if len(batch) >= BATCH or size >= BATCH_BYTES:
-                break
-        yield batch

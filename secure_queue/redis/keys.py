@@ -51,6 +51,8 @@ class QueueKeys:
         self.config = self.prefix + b"config"
         self.outbox = self.prefix + b"outbox"
         self.paused = self.prefix + b"paused"
+        self.unique = self.prefix + b"unique"
+        self.lines = self.prefix + b"lines"
         self.priorities = tuple(priorities)
         self.ready = {name: self.prefix + b"ready:" + name.encode() for name in priorities}
         self.due = {name: self.prefix + b"due:" + name.encode() for name in priorities}
@@ -136,9 +138,9 @@ class QueueKeys:
     def fixed(self) -> tuple[bytes, ...]:
         """Every key whose name depends on no task and no worker."""
         indexes = (self.meta, self.leases, self.wake, self.results, self.dead, self.workers, self.finished, self.config)
-        hashes = (self.aborts, self.schedules, self.fired, self.outbox, self.paused)
+        hashes = (self.aborts, self.schedules, self.fired, self.outbox, self.paused, self.unique)
         beside = (self.quarantine, self.presence, self.present, self.audit)
-        return (*self.buckets, *hashes, *beside, *self.both, *indexes)
+        return (*self.buckets, *hashes, *beside, *self.both, *indexes, self.lines)
 
     @cached_property
     def both(self) -> tuple[bytes, ...]:
@@ -161,6 +163,7 @@ _TYPES = {
     b"partial": b"hash",
     b"outbox": b"hash",
     b"paused": b"hash",
+    b"unique": b"hash",
     b"handed": b"hash",
     b"ready": b"list",
     b"claim": b"list",
@@ -168,6 +171,7 @@ _TYPES = {
     b"due": b"zset",
     b"leases": b"zset",
     b"wake": b"zset",
+    b"lines": b"zset",
     b"results": b"zset",
     b"dead": b"zset",
     b"workers": b"zset",

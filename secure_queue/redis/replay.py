@@ -32,7 +32,7 @@ _log = logging.getLogger("secure_queue.redis")
 
 Send = Callable[[str, Sequence[bytes], Sequence[Argument]], Awaitable[object]]
 
-SHAPES: Final = {"enqueue": (2, 3), "enqueue_linked": (3, 7)}
+SHAPES: Final = {"enqueue": (2, 3), "enqueue_linked": (3, 7), "enqueue_keyed": (1, 10)}
 """How many keys and arguments each task has of its own; the arguments begin with id, payload and time."""
 
 

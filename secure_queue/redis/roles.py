@@ -72,7 +72,7 @@ class Rights:
 
 _PRODUCER_KINDS: Final = (
     *("meta", "config", "wake", "ready", "due", "finished", "tasks", "result", "partial", "presence", "present"),
-    *("schedules", "fired", "handed", "outbox", "workflow"),
+    *("schedules", "fired", "handed", "outbox", "workflow", "unique", "lines"),
 )
 _WORKER_KINDS: Final = (
     *("workers", "leases", "results", "dead", "aborts", "claim", "quarantine", "misfit"),
@@ -83,13 +83,13 @@ _SIGNS_OF_USE: Final = ("leases", "results", "dead", "ready", "due")
 _PRODUCER_SCRIPTS: Final = frozenset(
     {
         *("enqueue", "watch", "partial", "announce", "register", "schedule"),
-        *("enqueue_linked", "follow", "keep_workflows", "whose"),
+        *("enqueue_linked", "follow", "keep_workflows", "whose", "enqueue_keyed"),
     }
 )
 _WORKER_SCRIPTS: Final = frozenset(
     {
         *("claim", "begin", "complete", "bury", "give_back", "renew", "tick", "quarantine", "repair", "forget_gone"),
-        *("timetable", "fire", "staff", "report"),
+        *("timetable", "fire", "staff", "report", "enter"),
         *("outgoing", "deliver", "sent", "handed", "sleep", "forget_handed"),
         *("admit", "leave", "hold", "book", "stall", "park", "hurry", "pause", "resume", "pauses"),
     }
@@ -131,7 +131,7 @@ RIGHTS: Final = {
         frozenset({"counts", "list_ids", "who", "pauses"}),
         frozenset({"info"}) | _ASKS_THE_REGISTER,
         (
-            *("meta", "config", "leases", "results", "dead", "quarantine", "workers", "ready", "due"),
+            *("meta", "config", "leases", "results", "dead", "quarantine", "workers", "ready", "due", "lines"),
             *("presence", "present", "paused"),
         ),
     ),

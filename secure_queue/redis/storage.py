@@ -15,9 +15,9 @@ from typing import Any, TypeVar, cast
 
 from secure_queue.durability import AT_PRIMARY, Assurance, Durability
 from secure_queue.names import printable
-from secure_queue.partitions import MOST_PARTITIONS
 from secure_queue.redis.evidence import RedisEvidence
 from secure_queue.redis.handover import RedisHandover
+from secure_queue.redis.keyed import RedisKeyed
 from secure_queue.redis.keys import QueueKeys
 from secure_queue.redis.limiting import RedisLimiting
 from secure_queue.redis.link import Argument, Link, Reply, WrongType, flags
@@ -36,7 +36,6 @@ from secure_queue.storage import (
     NewTask,
     Record,
     Refused,
-    Register,
     Standing,
     Stored,
     Tick,
@@ -51,11 +50,9 @@ BATCH, BATCH_BYTES = 500, 4 << 20
 ASIDE_MS = 30 * 86_400_000
 QUARANTINE_ENTRIES = 10_000
 QUARANTINE_BYTES = 256 << 20
-REGISTER_MS = 366 * 86_400_000
-"""After so long without anybody it is forgotten how many partitions a queue has."""
 
 
-class RedisStorage(RedisTimetable, RedisReporting, RedisHandover, RedisLimiting, RedisPausing):
+class RedisStorage(RedisTimetable, RedisReporting, RedisHandover, RedisLimiting, RedisPausing, RedisKeyed):
     """One partition of a queue behind a link."""
 
     def __init__(
@@ -141,8 +138,9 @@ class RedisStorage(RedisTimetable, RedisReporting, RedisHandover, RedisLimiting,
 
     def _claim_call(self, worker: str, token: bytes, count: int, lease_ms: int) -> tuple[list[bytes], list[Argument]]:
         own = self.keys
-        keys = [own.meta, own.leases, own.wake, own.last_claim(worker), *own.buckets, *own.ready.values(), own.results]
-        return [*keys, own.paused], [count, lease_ms, token, self._max_payload_bytes, self._ageing_ms, *own.priorities]
+        places = [*own.buckets, *own.ready.values(), own.lines, own.unique, own.results, own.paused]
+        keys = [own.meta, own.leases, own.wake, own.last_claim(worker), *places]
+        return keys, [count, lease_ms, token, self._max_payload_bytes, self._ageing_ms, *own.priorities]
 
     def _claimed(self, token: bytes, reply: Reply) -> tuple[bool, list[Claim]]:
         fields = iter(cast("list[Any]", reply))
@@ -167,12 +165,13 @@ class RedisStorage(RedisTimetable, RedisReporting, RedisHandover, RedisLimiting,
         return ended
 
     async def _end_batch(self, script: str, indexes: tuple[bytes, ...], ends: Sequence[End]) -> list[bool]:
-        keys = [self.keys.meta, self.keys.leases, self.keys.results, *indexes]
+        own = self.keys
+        keys = [own.meta, own.leases, own.results, *indexes, own.outbox, own.lines, own.wake]
         args: list[Argument] = []
         for end in ends:
-            keys += (self.keys.bucket(end.task_id), self.keys.result(end.task_id))
+            keys += (own.bucket(end.task_id), own.result(end.task_id))
             args += end
-        keys.append(self.keys.outbox)
+        keys += own.ready.values()
         reply = cast("bytes", await self._run(script, keys, args, self._settle_s))
         if _LEFT in reply:
             self._tell_of_outgoing()
@@ -205,7 +204,7 @@ class RedisStorage(RedisTimetable, RedisReporting, RedisHandover, RedisLimiting,
     async def tick(self, worker: str, *, gone_after_ms: int, keep_dead_ms: int, keep_dead: int) -> Tick:
         own = self.keys
         keys = [own.meta, own.leases, own.wake, own.results, own.dead, own.aborts, own.workers, *own.buckets, *own.both]
-        keys.append(own.outbox)
+        keys += (own.lines, own.unique, own.finished, own.outbox)
         generation = os.urandom(16).hex()  # for a dataset that has none
         args: list[Argument] = [worker, gone_after_ms, keep_dead_ms, keep_dead, generation, *own.priorities]
         reply = cast("list[Any]", await self._run("tick", keys, args, self._deadline_s))
@@ -215,13 +214,15 @@ class RedisStorage(RedisTimetable, RedisReporting, RedisHandover, RedisLimiting,
 
     async def abort(self, task_id: bytes, *, sealed: bytes, ttl_ms: int, mark: bytes) -> str:
         own = self.keys
-        places = [own.bucket(task_id), own.result(task_id), own.outbox, *own.due.values()]
+        places = [own.bucket(task_id), own.result(task_id), own.outbox, own.lines, own.wake, *own.both]
         keys = [own.meta, own.leases, own.results, own.aborts, own.dead, *places]
         return word(await self._run("abort", keys, [task_id, sealed, ttl_ms, mark], self._deadline_s))
 
     async def quarantine(self, cases: Sequence[Refused]) -> list[bool]:
         own = self.keys
-        keys = [own.meta, own.leases, own.quarantine, own.aborts, *(own.bucket(case.untrusted_id) for case in cases)]
+        buckets = [own.bucket(case.untrusted_id) for case in cases]
+        places = [own.lines, own.wake, *buckets, *own.ready.values()]
+        keys = [own.meta, own.leases, own.quarantine, own.aborts, *places]
         limits = (self._max_payload_bytes, QUARANTINE_ENTRIES, QUARANTINE_BYTES, ASIDE_MS)
         args: list[Argument] = [*limits, *(part for case in cases for part in case)]
         answers = cast("bytes", await self._run("quarantine", keys, args, self._settle_s))
@@ -265,34 +266,21 @@ class RedisStorage(RedisTimetable, RedisReporting, RedisHandover, RedisLimiting,
 
     async def counts(self) -> Counts:
         own = self.keys
-        keys = [own.leases, own.results, own.dead, own.quarantine, own.workers, *own.both]
+        keys = [own.leases, own.results, own.dead, own.quarantine, own.workers, own.lines, *own.both]
         reply = cast("list[int]", await self._run("counts", keys, [], self._deadline_s))
-        running, results, dead, quarantined, workers = reply[:5]
-        ready = dict(zip(own.priorities, reply[5::2], strict=True))
-        due = dict(zip(own.priorities, reply[6::2], strict=True))
-        return Counts(ready, due, running, results, dead, quarantined, workers)
+        ready = dict(zip(own.priorities, reply[6::2], strict=True))
+        due = dict(zip(own.priorities, reply[7::2], strict=True))
+        return Counts(ready, due, *reply[:6])
 
     async def revive(self, task_id: bytes, *, sealed: bytes, priority: str) -> bool:
         own = self.keys
-        places = [own.results, own.bucket(task_id), own.result(task_id), own.handed(task_id)]
+        places = [own.results, own.bucket(task_id), own.result(task_id), own.handed(task_id), own.lines]
         keys = [own.meta, own.dead, own.wake, own.ready[priority], *places]
         return word(await self._run("revive", keys, [task_id, sealed], self._deadline_s)) == "revived"
 
     async def forget(self, task_id: bytes) -> bool:
         keys = [self.keys.meta, self.keys.dead, self.keys.bucket(task_id)]
         return word(await self._run("forget", keys, [task_id], self._deadline_s)) == "deleted"
-
-    async def register(self, partitions: int, key_partitions: int | None) -> Register:
-        matters = partitions > 0 and not key_partitions  # what is fixed already does not follow from earlier use
-        args: list[Argument] = [partitions, key_partitions or 0, MOST_PARTITIONS, REGISTER_MS]
-        args.append(int(matters and await self._holds_something()))
-        reply = await self._run("register", [self.keys.config, self.keys.meta], args, self._deadline_s)
-        return Register(*cast("list[int]", reply))
-
-    async def _holds_something(self) -> bool:
-        """Asked without a script: a server lets nobody run one on keys that he may only read."""
-        own = self.keys
-        return cast("int", await self._link.command("EXISTS", own.leases, own.results, own.dead, *own.both)) > 0
 
     async def _run(self, script: str, keys: Sequence[bytes], args: Sequence[Argument], deadline: float) -> Reply:
         try:

@@ -1,4 +1,4 @@
-"""The verbs that keep schedules and the crew, on Redis: each packs its arguments, runs one script and reads its reply."""
+"""The verbs that keep schedules, the register and the crew, on Redis: each packs its arguments and runs one script."""
 
 from __future__ import annotations
 
@@ -9,18 +9,24 @@ from typing import Any, cast
 
 from secure_queue.durability import AT_PRIMARY, Assurance, Durability
 from secure_queue.names import printable
+from secure_queue.partitions import MOST_PARTITIONS
 from secure_queue.redis.keys import QueueKeys
-from secure_queue.redis.link import Argument, Reply
+from secure_queue.redis.link import Argument, Link, Reply
+from secure_queue.storage import Register
 from secure_queue.timetable import Fired, Firing, Timetable
 
 READ_DEADLINE_S = 20.0
 MOST_SCHEDULES, TIMETABLE_BYTES = 10_000, 16 << 20
+REGISTER_MS = 366 * 86_400_000
+"""After so long without anybody it is forgotten how many partitions a queue has."""
 
 
 class RedisTimetable:
-    """The part of ``RedisStorage`` that knows schedules, and the crew."""
+    """The part of ``RedisStorage`` that knows schedules, the register and the crew."""
 
     keys: QueueKeys
+    _link: Link
+    _deadline_s: float
     _max_payload_bytes: int
 
     @abstractmethod
@@ -61,6 +67,18 @@ class RedisTimetable:
 
     async def shrink(self, partitions: int, fewer: int) -> bool:
         return await self._run("shrink", [self.keys.config], [partitions, fewer], READ_DEADLINE_S) == 1
+
+    async def register(self, partitions: int, key_partitions: int | None) -> Register:
+        matters = partitions > 0 and not key_partitions  # what is fixed already does not follow from earlier use
+        args: list[Argument] = [partitions, key_partitions or 0, MOST_PARTITIONS, REGISTER_MS]
+        args.append(int(matters and await self._holds_something()))
+        reply = await self._run("register", [self.keys.config, self.keys.meta], args, self._deadline_s)
+        return Register(*cast("list[int]", reply))
+
+    async def _holds_something(self) -> bool:
+        """Asked without a script: a server lets nobody run one on keys that he may only read."""
+        own = self.keys
+        return cast("int", await self._link.command("EXISTS", own.leases, own.results, own.dead, *own.both)) > 0
 
     @property
     def _schedule_keys(self) -> list[bytes]:

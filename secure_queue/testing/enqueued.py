@@ -78,6 +78,8 @@ def _stored(script: str, args: Sequence[Argument], reply: Reply) -> list[bytes]:
     """The values among *args* that may be tasks and were really stored."""
     if script == "enqueue" and isinstance(reply, bytes):
         return [sealed for sealed, flag in zip(_bytes(args[1::3]), reply, strict=True) if flag == ord("1")]
+    if script == "enqueue_keyed" and isinstance(reply, list):
+        return [sealed for sealed, word in zip(_bytes(args[1::10]), reply, strict=True) if word == b"1"]
     if script == "fire" and reply != b"fired":
         return []
     return _bytes(args)

@@ -77,6 +77,9 @@ def worker_at(url: str, role: Role, queue: str, **options: Any) -> Worker[Any]:
     @worker.task(name="limited", limits=[ConcurrencyLimit(1), RateLimit(2, per=0.05)])
     async def limited() -> None: ...
 
+    @worker.task(name="alone", unique=True)
+    async def alone() -> None: ...
+
     @worker.task(name="hang")
     async def hang() -> None:
         await anyio.sleep_forever()
@@ -144,6 +147,14 @@ async def do_all_work(workers: dict[Role, Worker[Any]], keys: QueueKeys, raw: Ra
     tasks = [double.enqueue(number) for number in range(3)] + [double.enqueue(9).start(delay=0.2)]
     await producer.enqueue_many(tasks)
     assert [(await task.result(PATIENCE)).result for task in tasks] == [0, 2, 4, 18]
+
+    lined = [double.enqueue(number).start(order_by="key") for number in range(3)]
+    await producer.enqueue_many(lined)
+    assert [(await task.result(PATIENCE)).result for task in lined] == [0, 2, 4]
+    for number in (7, 8):
+        last = await double.enqueue(number).start(unique_key="key", on_conflict="replace", delay=0.2)
+    assert (await last.result(PATIENCE)).result == 16
+    assert (await (await producer.registry["alone"].enqueue()).result(PATIENCE)).success
 
     chain = await (double.enqueue(1) | double).start(after=[tasks[0], tasks[1].id])
     assert (await chain.result(PATIENCE)).result == 4

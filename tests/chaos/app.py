@@ -24,6 +24,7 @@ from secure_queue import SecureQueueError, Task, Worker
 from secure_queue.partitions import generated_id
 from secure_queue.tasks import current_run
 from tests.chaos.ledger import Ledger
+from tests.chaos.verdict import line_of
 
 QUEUE = "chaos"
 SECRET = "vJq3bXw0-kT9dPzR5mYc1uN7hLs2aGf8eQx4oViW6Z0"
@@ -63,7 +64,8 @@ async def serve(worker: Worker[None], ledger: Ledger) -> None:
 class Producer:
     """Enqueues *count* tasks, one every 1/*rate* seconds, each to run after *delay* seconds.
 
-    Every *keyed*-th one has an id of its own; 0: none. *linked* ones wait for another task in another partition.
+    Every *keyed*-th one has an id of its own; 0: none. *linked* ones wait for another task in another partition. The others
+    stand in the lines of *ordered* keys in turn.
     """
 
     def __init__(
@@ -76,6 +78,7 @@ class Producer:
         delay: float,
         keyed: int,
         linked: bool,
+        ordered: int,
     ) -> None:
         self._make = make
         self._worker = make()
@@ -85,6 +88,7 @@ class Producer:
         self._delay = delay
         self._keyed = keyed
         self._linked = linked
+        self._ordered = ordered
         self._random = random.Random(26)
 
     async def run(self) -> None:
@@ -125,6 +129,9 @@ class Producer:
         task = self._worker.registry["work"].enqueue(number)
         if self._keyed and number % self._keyed == 0:
             task.id = f"order:{number}"
+        line = line_of(number, self._keyed, self._ordered)
+        if line is not None:
+            task.start(order_by=f"line {line}")
         return task.start(delay=self._delay) if self._delay else task
 
     def _pair(self, number: int) -> Task[Any]:

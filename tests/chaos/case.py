@@ -196,5 +196,7 @@ def _evidence(case: Case, scene: Scene, fault: tuple[float, float], left: int) -
         linked=case.load.linked,
         deaths=sum(member.died for member in crew.everybody),
         left=left,
+        keyed=case.load.keyed,
+        ordered=case.load.ordered,
         silence=(scene.silence[0], scene.silence[1]) if scene.silence else (0.0, 0.0),
     )

@@ -24,6 +24,7 @@ BACKENDS = ("asyncio", "trio")
 class Load:
     """*count* enqueues, *rate* a second, each due after *delay* seconds; every *keyed*-th has an id of its own.
 
+    The others stand in the lines of *ordered* keys in turn; 0: in none.
     With *linked* each is of two tasks in partitions 0 and 1, the second of which waits for the first.
     """
 
@@ -32,6 +33,7 @@ class Load:
     delay: float = 0.0
     keyed: int = 0
     linked: bool = False
+    ordered: int = 0
 
 
 class Member:

@@ -143,7 +143,8 @@ def _spread() -> Iterator[Case]:
         lost = server_faults.shard_lost(partition, 15)
         for case in _row(27, "shard lost", "cluster", lost, promise, outlasting):
             yield replace(case, options={"partitions": 6}, strike_at=0.16)
-    for case in _row(31, "partitions under load", "cluster", client_faults.partitions_changed((8, 4), 2), CALM, keyed):
+    changed, ordered = client_faults.partitions_changed((8, 4), 2), replace(keyed, ordered=24)
+    for case in _row(31, "partitions under load", "cluster", changed, CALM, ordered):
         yield replace(case, options={"partitions": 4})
     for partition in (0, 1):
         killed = server_faults.primary_of_partition_killed(partition, 10)
@@ -162,7 +163,7 @@ def _single() -> Iterator[Case]:
 def _clients() -> Iterator[Case]:
     """Connections, workers and calls break."""
     yield from _row(18, "connections killed", EVERYWHERE, server_faults.connections_killed(), CALM)
-    yield from _row(19, "worker killed", EVERYWHERE, client_faults.worker_killed(), CALM)
+    yield from _row(19, "worker killed", EVERYWHERE, client_faults.worker_killed(), CALM, Load(ordered=24))
     yield from _row(20, "zombie worker", EVERYWHERE, client_faults.worker_hangs(8), CALM)
     yield from _row(21, "script cache lost", EVERYWHERE, server_faults.scripts_forgotten(), CALM)
     exact = Promise(5, 5, duplicates=0)

@@ -61,6 +61,15 @@ def test_what_ran_before_the_task_it_waits_for_is_early() -> None:
     assert judged([ack(1, 1)], runs).early == 0
 
 
+def test_a_task_that_runs_before_an_earlier_one_of_its_key_is_told() -> None:
+    acks = [ack(1, 1), ack(2, 2), ack(3, 3), ack(4, 3.005, took=0.1)]
+    runs = [run(2, 4), run(1, 5), run(4, 5), run(3, 6)]  # 4 began before 3 was acknowledged
+    verdict = judged(acks, runs, ordered=1)
+    assert verdict.disordered == 1
+    assert "1 tasks ran before earlier ones of their key" in broken(verdict, CALM)
+    assert judged(acks, runs, keyed=1, ordered=1).disordered == judged(acks, runs, ordered=9).disordered == 0
+
+
 def test_further_runs_are_told_apart_by_their_tries() -> None:
     verdict = judged([ack(1, 1), ack(2, 1)], [run(1, 1), run(2, 1)], [run(1, 2, tries=2), run(2, 3), run(2, 4)])
     assert (verdict.again, verdict.anew, verdict.duplicates) == (1, 2, 3)

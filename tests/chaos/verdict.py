@@ -38,6 +38,9 @@ class Evidence:
     """Worker processes that ended although nobody ended them, or not clean when they were told to."""
     left: int
     """Tasks that stood anywhere in the queue at the end."""
+    keyed: int = 0
+    ordered: int = 0
+    """See ``Load``."""
     silence: tuple[float, float] = (0.0, 0.0)
     """From when until when nobody could say who is primary."""
 
@@ -72,6 +75,8 @@ class Verdict:
     longest_call_s: float
     fault_s: float
     """How long the fault lasted."""
+    disordered: int = 0
+    """Tasks that ran before one of their key whose enqueue had returned before theirs began."""
 
     @property
     def duplicates(self) -> int:
@@ -133,6 +138,26 @@ def judge(evidence: Evidence) -> Verdict:
         run_gap_s=longest_rest([run.at for run in runs], due, evidence.struck_at, last_ack + evidence.delay_s),
         longest_call_s=max(calls, default=0.0),
         fault_s=evidence.mended_at - evidence.struck_at,
+        disordered=_disordered(acks, {task: some[0].at for task, some in by_task.items()}, evidence),
+    )
+
+
+def line_of(number: int, keyed: int, ordered: int) -> int | None:
+    """The key by which a task is kept in order, if it has one."""
+    has_own_id = keyed and number % keyed == 0
+    return number % ordered if ordered and not has_own_id else None
+
+
+def _disordered(acks: Mapping[str, Entry], ran: Mapping[str, float], evidence: Evidence) -> int:
+    lines: dict[int, list[tuple[float, float, float]]] = defaultdict(list)  # begun, acknowledged, run
+    for task, ack in acks.items():
+        line = line_of(int(task), evidence.keyed, evidence.ordered)
+        if line is not None and task in ran:
+            lines[line].append((ack.at - float(ack.facts[1]), ack.at, ran[task]))
+    return sum(
+        any(acked < begun and ran_before > run for _, acked, ran_before in tasks)
+        for tasks in lines.values()
+        for begun, _, run in tasks
     )
 
 
@@ -202,6 +227,7 @@ def broken(verdict: Verdict, promise: Promise) -> list[str]:
         f"{verdict.early} tasks ran before what they had to wait for": verdict.early,
         f"{verdict.deaths} worker processes ended": verdict.deaths,
         f"{verdict.left} tasks were left in the queue": verdict.left,
+        f"{verdict.disordered} tasks ran before earlier ones of their key": verdict.disordered,
         f"{verdict.unconfirmed} acknowledgements came while nobody could name the primary": verdict.unconfirmed,
         f"{verdict.unreturned} calls never ended": verdict.unreturned and not promise.unreturned,
         "nothing was acknowledged at all": not verdict.acked,

@@ -5,7 +5,8 @@ from __future__ import annotations
 import pytest
 
 from secure_queue.redis.link import Link
-from secure_queue.redis.storage import REGISTER_MS, RedisStorage
+from secure_queue.redis.storage import RedisStorage
+from secure_queue.redis.timetable import REGISTER_MS
 from secure_queue.storage import Register
 from tests.storage.verbs import put, tick
 

@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 
 from secure_queue.handover import Handover, Linked, Question
+from secure_queue.keyed import Keyed
 from secure_queue.limiting import Ask, Booking, Holder, Parked
 from secure_queue.redis.link import Argument, Link, Reply
 from secure_queue.redis.scripts import Script
@@ -44,6 +45,17 @@ async def in_line(storage: RedisStorage) -> None:
 async def parked(storage: RedisStorage) -> None:
     await running(storage)
     await storage.park("low", [Parked(A, TOKEN, LONG, "note"), Parked(B, TOKEN, LONG, "note")])
+
+
+def keyed(task_id: bytes) -> Keyed:
+    """One of its unique key, in a line with the other."""
+    return Keyed(task_id, b"sealed", 0, "low", task_id * 16, "queued", 0, False, 0, b"o" + b"1" * 32)
+
+
+async def lined(storage: RedisStorage) -> None:
+    """One that runs, and one behind it."""
+    await storage.enqueue_keyed([keyed(A), keyed(B)], PATIENCE)
+    await take(storage)
 
 
 async def buried(storage: RedisStorage) -> None:
@@ -83,6 +95,11 @@ VERBS: dict[str, tuple[Step, Step]] = {
     ),
     "claim": (queued, lambda s: s.claim("w", TOKEN, 10, LONG)),
     "complete": (running, lambda s: s.complete([end(A), end(B)])),
+    "complete in a line": (lined, lambda s: s.complete([end(A), end(B)])),
+    "abort in a line": (lined, lambda s: s.abort(B, sealed=b"aborted", ttl_ms=LONG, mark=b"mark")),
+    "quarantine in a line": (lined, lambda s: s.quarantine(A, TOKEN, "bad-signature")),
+    "enqueue_keyed": (nothing, lambda s: s.enqueue_keyed([keyed(A), keyed(B)], PATIENCE)),
+    "enter": (running, lambda s: s.enter(A, TOKEN, b"0" * 32)),
     "bury": (running, lambda s: s.bury([end(A), end(B)])),
     "retry": (running, lambda s: s.retry("low", [back(A), back(B, at_ms=-LONG)])),
     "release": (running, lambda s: s.release("low", [back(A), back(B, at_ms=-LONG)])),
@@ -182,15 +199,20 @@ async def misfits(storage: RedisStorage, link: Link) -> list[bytes]:
     return [key for key in found if isinstance(key, bytes)]
 
 
+_OF_LINES = ("lines", "wake", "ready:")  # read only for tasks that have a line
 IGNORES_THE_TYPE = {
     "enqueue_linked": ("result:",),
     "follow": ("result:",),  # read only for tasks that are not there
     "enqueue": ("result:",),  # whatever is there means that the id is taken
-    "complete": ("result:",),  # a result replaces whatever is there
-    "bury": ("result:",),
+    "complete": ("result:", *_OF_LINES[1:]),  # a result replaces whatever is there
+    "bury": ("result:", *_OF_LINES[1:]),
+    "complete in a line": ("result:",),
+    "abort in a line": ("leases",),
+    "enqueue_keyed": ("result:",),
+    "quarantine": _OF_LINES,
     "revive": ("result:",),
-    "abort": ("leases",),  # declared like in the other scripts that end a run, not read
-    "abort running": ("leases",),
+    "abort": ("leases", *_OF_LINES),  # declared like in the other scripts that end a run, not read
+    "abort running": ("leases", *_OF_LINES),
     "look_up": ("meta",),  # declared for one layout of all scripts, not read
     "watch": ("meta",),
 }

@@ -183,3 +183,33 @@ def test_a_clock_refuses_what_makes_no_sense(wrong: Any, why: str) -> None:
     with pytest.raises(ConfigurationError, match=why):
         wrong(clock)
     assert clock.now == datetime(2030, 1, 1, tzinfo=UTC)
+
+
+async def test_quiet_times_and_windows_follow_the_clock_and_lines_are_drained(shop: Shop) -> None:
+    did = list[tuple[str, int]]()
+
+    @shop.worker.task(debounce=60, debounce_max=150)
+    async def index(version: int) -> None:
+        did.append(("index", version))
+
+    @shop.worker.task(throttle=60)
+    async def refresh(number: int) -> None:
+        did.append(("refresh", number))
+
+    @shop.worker.task(order_by="account")
+    async def book(account: str, number: int) -> None:
+        did.append((account, number))
+
+    async with TestWorker(shop.worker, now=START) as queue:
+        for number in range(4):
+            await index.enqueue(number)
+            await refresh.enqueue(number)
+            await queue.advance(seconds=40)
+        # The index is made 150 s after the first call, and not 60 s after the last.
+        assert did == [("refresh", 0), ("refresh", 2), ("index", 3)]
+        assert (queue.clock.now - START).total_seconds() == 160
+        queue.assert_enqueued(refresh.enqueue(2), times=1)
+        queue.assert_enqueued(index.enqueue(2), times=1)
+        await shop.worker.enqueue_many([book.enqueue("a", number) for number in range(5)])
+        assert await queue.drain() == {"completed": 5}
+        assert did[3:] == [("a", number) for number in range(5)]

@@ -37,8 +37,10 @@ end
 
 -- In the bucket hash a task has the field <id> (sealed task) and beside it, under marks that no id can contain:
 -- run record, waiting clients, failure of a dead letter, mark of an entry that an aborted task left in a ready list,
--- the tasks that depend on it.
-local RUN, WAITERS, DEATH, GHOST, CHILDREN = '!r', '!w', '!d', '!g', '!c'
+-- the tasks that depend on it, its line and place there. The hash of unique keys has under a mark of its own, and the id of
+-- a task, the id of the call that has taken its place.
+local RUN, WAITERS, DEATH, GHOST, CHILDREN, LINE = '!r', '!w', '!d', '!g', '!c', '!k'
+local REPLACED = '!x'
 
 local MAX_ID = 16384        -- of an id that is longer (a genuine one has at most 128 bytes) only the beginning is told
 
@@ -65,9 +67,9 @@ local function expect(kind, ...)
   for _, key in ipairs({...}) do redis.call(SIZE_OF[kind], key) end
 end
 
-local function expect_buckets(first, step)
+local function expect_buckets(first, step, last)
   local seen = {}
-  for i = first, #KEYS, step do
+  for i = first, last or #KEYS, step do
     if not seen[KEYS[i]] then
       seen[KEYS[i]] = true
       redis.call('HLEN', KEYS[i])
@@ -96,6 +98,22 @@ local function line_up(wake, list, ready, set, due)
 end
 
 local MARK_MS = 100000       -- how long a repeated enqueue is known again; producers repeat for 20 s
+
+-- Remembers a task of which nothing else may be left, so that a late repetition of its enqueue is known.
+local function note_finished(finished, now, sealed)
+  redis.call('ZADD', finished, now + MARK_MS, redis.sha1hex(sealed))
+  redis.call('PEXPIRE', finished, MARK_MS)
+end
+
+-- Stores a new task: "1" if it is stored (now, or by this very call before), "0" if its id is known already; and whether it
+-- is new. A payload that is known as finished is a retry after a lost reply, so late that the task is done and its result gone.
+local function store_new(finished, bucket, result, id, sealed)
+  local repeated = finished and redis.call('ZSCORE', finished, redis.sha1hex(sealed))
+  if not repeated and redis.call('EXISTS', result) == 0 and redis.call('HSETNX', bucket, id, sealed) == 1 then
+    return '1', true
+  end
+  return (repeated or redis.call('HGET', bucket, id) == sealed) and '1' or '0', false
+end
 
 -- Stores a sealed result for *ttl* ms, negative for ever; without *ttl*, and then only for a while, "-" and the *mark* of
 -- one that is not kept.
@@ -195,4 +213,97 @@ local function take_out(meta, quarantine, entry)
   redis.call('HSET', meta, 'quarantined', math.max(0, counted - weight(found[2])))
   redis.call('XDEL', quarantine, entry)
   return true
+end
+
+-- Tasks of one key stand in a line: in the zset of all lines as "<line>:<place>:<priority>:<id>", so that they lie in the
+-- order of their places. The first of them, as many as the line is wide, are let go: they lie where any task may lie. Those
+-- behind them are nowhere but here. Beside the task stands "<line>:<place>:<priority>", with no place as long as its time
+-- has not come. A line of kind "o" keeps its tasks in order (one is left when its task has ended), one of kind "f" gives
+-- every key its turn (one is left when its task is claimed).
+local WIDTHS = {o = 1, f = 8}
+local MAX_PLACE = 9007199254740991
+
+local function parse_line(text)
+  local line, place, priority = string.match(text or '', '^([of]%x+):(%d*):([%w_.-]*)$')
+  return line, place, priority
+end
+
+-- The next place: never less than one before, also when the mark of the last one was lost, or is a forgery.
+local function next_place(meta, now)
+  local last = tonumber(redis.call('HGET', meta, 'place') or '') or 0
+  if last ~= last or last > (now + MAX_SKEW_MS) * 1000 then last = 0 end
+  local place = math.min(math.max(math.floor(last) + 1, now * 1000), MAX_PLACE)
+  redis.call('HSET', meta, 'place', string.format('%.0f', place))
+  return string.format('%016.0f', place)
+end
+
+-- The members of a line, as many as are let go and *more*.
+local function front_of(lines, line, more)
+  local width = WIDTHS[string.sub(line, 1, 1)]
+  return redis.call('ZRANGEBYLEX', lines, '[' .. line .. ':', '(' .. line .. ';', 'LIMIT', 0, width + more), width
+end
+
+local function holds(list, wanted)
+  for _, one in ipairs(list) do
+    if one == wanted then return true end
+  end
+  return false
+end
+
+-- Puts a task whose time has come at the end of its line; true if it is let go at once.
+local function join_line(lines, meta, now, bucket, id, line, priority)
+  local text = line .. ':' .. next_place(meta, now) .. ':' .. priority
+  redis.call('HSET', bucket, LINE .. id, text)
+  redis.call('ZADD', lines, 0, text .. ':' .. id)
+  return holds((front_of(lines, line, 0)), text .. ':' .. id)
+end
+
+-- The ready list of a priority among those of all, highest first; the lowest if nobody here knows it.
+local function list_of(lists, priority)
+  for _, list in ipairs(lists) do
+    if string.sub(list, -#priority - 1) == ':' .. priority then return list end
+  end
+  return lists[#lists]
+end
+
+-- Takes a member out of its line, and lets the next one go; false if it had not been let go itself.
+local function take_member(lines, wake, lists, line, member)
+  local front, width = front_of(lines, line, 1)
+  redis.call('ZREM', lines, member)
+  if not holds({unpack(front, 1, width)}, member) then return false end
+  if front[width + 1] then
+    local priority, id = string.match(front[width + 1], '^[^:]*:[^:]*:([^:]*):(.*)$')
+    redis.call('RPUSH', list_of(lists, priority), id)
+    wake_up(wake)
+  end
+  return true
+end
+
+-- The same for a task by what stands beside it; true for one that has no place in a line.
+local function leave_line(lines, wake, lists, id, text)
+  local line, place = parse_line(text)
+  if not line or place == '' then return true end
+  return take_member(lines, wake, lists, line, text .. ':' .. id)
+end
+
+-- What must be of its type before the first write of a script in which a task may leave its line.
+local function expect_lines(lines, wake, first_list)
+  expect('zset', lines, wake)
+  expect('list', unpack(KEYS, first_list))
+end
+
+-- Takes a task that runs no more out of its line, with the ready lists of all priorities behind the other keys from
+-- *first_list* on; its line and priority, if it had one.
+local function step_out(lines, wake, first_list, bucket, id)
+  local text = redis.call('HGET', bucket, LINE .. id)
+  local line, _, priority = parse_line(text)
+  if line then leave_line(lines, wake, {unpack(KEYS, first_list)}, id, text) end
+  if text then redis.call('HDEL', bucket, LINE .. id) end
+  return line, priority
+end
+
+-- Deletes a waiting task whose place another call has taken.
+local function drop_replaced(unique, bucket, id)
+  redis.call('HDEL', bucket, id, RUN .. id, WAITERS .. id, CHILDREN .. id, LINE .. id)
+  redis.call('HDEL', unique, REPLACED .. id)
 end

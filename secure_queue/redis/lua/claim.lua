@@ -1,12 +1,18 @@
 -- claim: hands out ready tasks, highest priority first, under a lease; a repeated request gets the same tasks again.
--- KEYS  1 meta (hash)   2 leases (zset)   3 wake (zset)   4 last claim of this worker (list)   5..68 buckets (hash)   69.. ready (list), highest first   last but one: results (zset)   last: paused (hash)
+-- KEYS  1 meta (hash)   2 leases (zset)   3 wake (zset)   4 last claim of this worker (list)   5..68 buckets (hash)   69.. ready (list), highest first   then: lines (zset), unique (hash), results (zset), paused (hash)
 -- ARGV  1 how many   2 lease in ms   3 token of this claim   4 largest payload in bytes   5 ms for which a task rises by one priority (0: none does)   6.. names of the priorities, highest first
 -- Returns {1 if more is ready, then for each task: id, sealed task (or its size if too large, or false), tries, priority, hints: 1 there seems to be a result of it, 2 the try before has really begun}
-local meta, leases, wake, last, results, paused = KEYS[1], KEYS[2], KEYS[3], KEYS[4], KEYS[#KEYS - 1], KEYS[#KEYS]
+local meta, leases, wake, last = unpack(KEYS, 1, 4)
+local lines, unique, results, paused = unpack(KEYS, #KEYS - 3)
 local left, lease, token, limit, ageing = tonumber(ARGV[1]), tonumber(ARGV[2]), ARGV[3], tonumber(ARGV[4]), tonumber(ARGV[5])
 local FIRST = 6       -- name of a priority; its list is KEYS[63 + FIRST]
 allow_when_full(meta)
 expect('zset', leases, wake, results)
+local keyed = redis.call('EXISTS', lines, unique) > 0       -- else no task has what those with a key have beside them
+if keyed then
+  expect('zset', lines)
+  expect('hash', unique)
+end
 
 local function read(id)
   return redis.call('HMGET', KEYS[5 + bucket_of(id)], id, RUN .. id, DEATH .. id)
@@ -78,7 +84,18 @@ local function portions()
 end
 local portion = ageing > 0 and left > 0 and portions()
 
-local taken, seen, runs, held, ghosts = {}, {}, {}, {}, {}
+local taken, seen, runs, held, ghosts, out, replaced = {}, {}, {}, {}, {}, {}, {}
+
+-- What a task with a key has beside it: its line, of which one that gives every key its turn is left now, and whether
+-- another call has taken its place.
+local function look_at_key(id)
+  local line = redis.call('HGET', KEYS[5 + bucket_of(id)], LINE .. id)
+  local other = redis.call('HGET', unique, REPLACED .. id)
+  if line and (other or string.sub(line, 1, 1) == 'f') then out[#out + 1] = {id, line} end
+  if other then replaced[#replaced + 1] = id end
+  return other
+end
+
 for p = FIRST, #ARGV do
   local ready = KEYS[63 + p]
   local most = is_open[p] and math.min(left, portion and portion[p] or left) or 0
@@ -98,12 +115,12 @@ for p = FIRST, #ARGV do
         ghosts[#ghosts + 1] = id
       elseif not stored[1] then
         hand_out(id, false, 0, ARGV[p])
-      elseif not is_held(holder) then
+      elseif is_held(holder) then
+        held[#held + 1] = id
+      elseif not (keyed and look_at_key(id)) then
         tries = math.min(tries + 1, MAX_TRIES)
         hand_out(id, stored[1], tries, ARGV[p], stored[3], begun ~= '')
         runs[#runs + 1] = {id, tries .. (begun ~= '' and '!!' or '') .. ':' .. ARGV[p] .. ':' .. token}
-      else
-        held[#held + 1] = id
       end
     end
   end
@@ -113,8 +130,17 @@ end
 
 call_in_chunks('HDEL', paused, over)
 for p = FIRST, #ARGV do
+  if taken[p] > 0 then redis.call('LTRIM', KEYS[63 + p], taken[p], -1) end
+end
+for _, one in ipairs(out) do
+  leave_line(lines, wake, {unpack(KEYS, 69, #KEYS - 4)}, one[1], one[2])
+  redis.call('HDEL', KEYS[5 + bucket_of(one[1])], LINE .. one[1])
+end
+for _, id in ipairs(replaced) do
+  drop_replaced(unique, KEYS[5 + bucket_of(id)], id)
+end
+for p = FIRST, #ARGV do
   local ready = KEYS[63 + p]
-  if taken[p] > 0 then redis.call('LTRIM', ready, taken[p], -1) end
   if reply[1] == 0 and is_open[p] and redis.call('EXISTS', ready) == 1 then reply[1] = 1 end
 end
 local deadlines, remembered = {}, {token}

@@ -1,26 +1,28 @@
 -- complete: ends running tasks with a sealed result; only the holder of the lease can.
--- KEYS  1 meta (hash)   2 leases (zset)   3 results (zset)   4 aborts (hash)   5 finished (zset)   then for each task: bucket (hash), result (string)   last: outbox (hash)
+-- KEYS  1 meta (hash)   2 leases (zset)   3 results (zset)   4 aborts (hash)   5 finished (zset)   6 outbox (hash)   7 lines (zset)   8 wake (zset)   then for each task: bucket (hash), result (string)   then for each priority: ready (list), highest first
 -- ARGV  for each task: id, lease token, lifetime of the result in ms (negative for ever) or the sealed mark of one that is not kept, sealed result
 -- Returns one character for each task: "1" ended, "2" ended and left in the outbox for its dependents, "0" the lease was lost
-local leases, results, finished, outbox = KEYS[2], KEYS[3], KEYS[5], KEYS[#KEYS]
+local leases, results, finished, outbox, lines, wake = KEYS[2], KEYS[3], KEYS[5], KEYS[6], KEYS[7], KEYS[8]
+local first_list = 9 + #ARGV / 2
 allow_when_full(KEYS[1])
 expect('zset', leases, results, finished)
-expect('hash', KEYS[4])
-expect_buckets(6, 2)       -- and with the same step the outbox behind them
+expect('hash', KEYS[4], outbox)
+expect_buckets(9, 2, first_list - 1)
+local any_lines = redis.call('EXISTS', lines) == 1
+if any_lines then expect_lines(lines, wake, first_list) end
 local now = queue_time(KEYS[1])
 
 -- A result that is kept for a shorter time than an enqueue may be repeated leaves the digest of its task behind.
 local function remember(sealed)
   redis.call('ZREMRANGEBYSCORE', finished, '-inf', now)
-  redis.call('ZADD', finished, now + MARK_MS, redis.sha1hex(sealed))
-  redis.call('PEXPIRE', finished, MARK_MS)
+  note_finished(finished, now, sealed)
 end
 
 local ended, index, longest, replies = {}, {}, 0, {}
 for i = 1, #ARGV / 4 do
   local id, token, keep, sealed = ARGV[4 * i - 3], ARGV[4 * i - 2], ARGV[4 * i - 1], ARGV[4 * i]
   local ttl = tonumber(keep)
-  local bucket, result = KEYS[2 * i + 4], KEYS[2 * i + 5]
+  local bucket, result = KEYS[2 * i + 7], KEYS[2 * i + 8]
   local stored = redis.call('HMGET', bucket, RUN .. id, WAITERS .. id, CHILDREN .. id)
   local _, _, holder = parse_run(stored[1])
   if holder == token then
@@ -28,6 +30,7 @@ for i = 1, #ARGV / 4 do
     store_result(result, sealed, ttl, keep)
     redis.call('HDEL', bucket, id, RUN .. id, WAITERS .. id, GHOST .. id)
     push_result(KEYS[1], stored[2], id, sealed)
+    if any_lines then step_out(lines, wake, first_list, bucket, id) end
     ended[#ended + 1] = id
     if ttl then
       index[#index + 1] = ttl < 0 and '+inf' or now + ttl

@@ -8,13 +8,13 @@ expect('list', KEYS[3])
 expect_buckets(6, 3)
 expect_buckets(8, 3)
 local now = queue_time(KEYS[1])
-local ready, due, replies = {}, {}, {}
+local ready, due, replies, is_new = {}, {}, {}, false
 for i = 1, #ARGV / 7 do
   local id, sealed, at, parents, children, keep, look = unpack(ARGV, 7 * i - 6, 7 * i)
   local bucket, result, handed = unpack(KEYS, 3 * i + 3, 3 * i + 5)
   at = tonumber(at)
-  local repeated = redis.call('ZSCORE', finished, redis.sha1hex(sealed))
-  if not repeated and redis.call('EXISTS', result) == 0 and redis.call('HSETNX', bucket, id, sealed) == 1 then
+  replies[i], is_new = store_new(finished, bucket, result, id, sealed)
+  if is_new then
     if children ~= '' then redis.call('HSET', bucket, CHILDREN .. id, children) end
     if tonumber(parents) > 0 then
       redis.call('HSET', handed, '', parents)
@@ -25,9 +25,6 @@ for i = 1, #ARGV / 7 do
     else
       due[#due + 1], due[#due + 2] = at < 0 and now - at or at, id
     end
-    replies[i] = '1'
-  else
-    replies[i] = (repeated or redis.call('HGET', bucket, id) == sealed) and '1' or '0'
   end
 end
 line_up(KEYS[2], KEYS[3], ready, KEYS[4], due)

@@ -6,5 +6,5 @@ local id = ARGV[1]
 allow_when_full(KEYS[1])
 expect('hash', KEYS[3])
 if redis.call('ZREM', KEYS[2], id) == 0 then return 'unknown' end
-redis.call('HDEL', KEYS[3], id, RUN .. id, DEATH .. id)
+redis.call('HDEL', KEYS[3], id, RUN .. id, DEATH .. id, LINE .. id)
 return 'deleted'

@@ -1,16 +1,19 @@
 -- quarantine: moves payloads that did not open out of the way, with the reasons; old evidence goes when there is too much.
--- KEYS  1 meta (hash)   2 leases (zset)   3 quarantine (stream)   4 aborts (hash)   then for each payload: bucket (hash)
+-- KEYS  1 meta (hash)   2 leases (zset)   3 quarantine (stream)   4 aborts (hash)   5 lines (zset)   6 wake (zset)   then for each payload: bucket (hash)   then for each priority: ready (list), highest first
 -- ARGV  1 most bytes kept of a payload   2 how many entries are kept   3 how many bytes are kept   4 ms that they are kept   then for each payload: id, lease token (empty if none is held), reason, SHA-256 of the payload if the caller has it
 -- Returns one character for each payload: "1" moved, "0" the lease was lost, "2" full (somebody has used up the ids of the stream: it must be moved aside first)
-local leases, quarantine, aborts = KEYS[2], KEYS[3], KEYS[4]
+local leases, quarantine, aborts, lines, wake = unpack(KEYS, 2, 6)
+local first_list = 6 + #ARGV / 4
 local most, most_entries, most_bytes, kept_ms = unpack(ARGV, 1, 4)
 most, most_entries, most_bytes, kept_ms = tonumber(most), tonumber(most_entries), tonumber(most_bytes), tonumber(kept_ms)
 allow_when_full(KEYS[1])
 expect('zset', leases)
 expect('hash', aborts)
 expect('stream', quarantine)
-expect_buckets(5, 1)
+expect_buckets(7, 1, first_list - 1)
 local now = queue_time(KEYS[1])
+local any_lines = redis.call('EXISTS', lines) == 1
+if any_lines then expect_lines(lines, wake, first_list) end
 local held = redis.call('XLEN', quarantine) > 0
 
 local function move(bucket, id, token, reason, digest)
@@ -24,14 +27,15 @@ local function move(bucket, id, token, reason, digest)
   local added = redis.pcall('XADD', quarantine, '*', unpack(fields))
   if added['err'] then return '2', 0 end
   redis.call('HDEL', bucket, id, RUN .. id, WAITERS .. id, DEATH .. id, CHILDREN .. id)
+  if any_lines then step_out(lines, wake, first_list, bucket, id) end
   redis.call('ZREM', leases, id)
   redis.call('HDEL', aborts, id)
   return '1', weight(fields)
 end
 
 local replies, added, moved = {}, 0, 0
-for i = 1, #KEYS - 4 do
-  local reply, bytes = move(KEYS[i + 4], unpack(ARGV, 4 * i + 1, 4 * i + 4))
+for i = 1, #ARGV / 4 - 1 do
+  local reply, bytes = move(KEYS[i + 6], unpack(ARGV, 4 * i + 1, 4 * i + 4))
   replies[i], added = reply, added + bytes
   if reply == '1' then moved = moved + 1 end
 end

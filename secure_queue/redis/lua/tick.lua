@@ -1,29 +1,46 @@
 -- tick: makes due tasks ready, takes back expired leases, trims what has had its time, and notes that a worker lives.
--- KEYS  1 meta (hash)   2 leases (zset)   3 wake (zset)   4 results (zset)   5 dead (zset)   6 aborts (hash)   7 workers (zset)   8..71 buckets (hash)   then for each priority: ready (list), due (zset)   last: outbox (hash)
+-- KEYS  1 meta (hash)   2 leases (zset)   3 wake (zset)   4 results (zset)   5 dead (zset)   6 aborts (hash)   7 workers (zset)   8..71 buckets (hash)   then for each priority: ready (list), due (zset)   last: lines (zset), unique (hash), finished (zset), outbox (hash)
 -- ARGV  1 worker   2 ms until it counts as gone   3 ms that dead letters are kept   4 how many dead letters are kept   5 a random mark for a dataset that has none   6.. names of the priorities
 -- Returns {ms until the next task is due or -1, tasks promoted, leases taken back, mark of the dataset, how much lies in the outbox, then for each abort: id, mark}
 local meta, leases, wake, results, dead, aborts, workers = unpack(KEYS, 1, 7)
-local BATCH, MAX_MARK = 500, 4096
+local lines, unique, finished, outbox = unpack(KEYS, #KEYS - 3)
+local BATCH, MAX_MARK, LOOK_MS, LINES, MAX_LINE, ROUNDS = 500, 4096, 1000, 50, 33, 8
 allow_when_full(meta)
-expect('zset', leases, wake, results, dead, workers)
-expect('hash', aborts, KEYS[#KEYS], unpack(KEYS, 8, 71))
+expect('zset', leases, wake, results, dead, workers, lines, finished)
+expect('hash', aborts, unique, outbox, unpack(KEYS, 8, 71))
 for p = 6, #ARGV do
   expect('list', KEYS[60 + 2 * p])
   expect('zset', KEYS[61 + 2 * p])
 end
 local now = queue_time(meta)
 
-local lists = {}
-for p = 6, #ARGV do lists[ARGV[p]] = KEYS[60 + 2 * p] end
-local default = KEYS[#KEYS - 2]     -- the lowest: where a priority that no worker here knows goes
+local lists = {}     -- highest first
+for p = 6, #ARGV do lists[#lists + 1] = KEYS[60 + 2 * p] end
+
+-- Whether a task whose time has come is ready: not if another call has taken its place, nor if it must wait in its line.
+local function is_ready(id)
+  local bucket = KEYS[8 + bucket_of(id)]
+  local text, other = redis.call('HGET', bucket, LINE .. id), redis.call('HGET', unique, REPLACED .. id)
+  if other then
+    leave_line(lines, wake, lists, id, text)
+    drop_replaced(unique, bucket, id)
+    return false
+  end
+  local line, place, priority = parse_line(text)
+  return not line or place ~= '' or join_line(lines, meta, now, bucket, id, line, priority)
+end
 
 local promoted, next_due = 0, -1
 for p = 6, #ARGV do
   local ready, due = KEYS[60 + 2 * p], KEYS[61 + 2 * p]
   local ids = redis.call('ZRANGEBYSCORE', due, '-inf', now, 'LIMIT', 0, BATCH)
-  call_in_chunks('RPUSH', ready, ids)
+  local now_ready = {}
+  for _, id in ipairs(ids) do
+    if is_ready(id) then now_ready[#now_ready + 1] = id end
+  end
+  call_in_chunks('RPUSH', ready, now_ready)
   call_in_chunks('ZREM', due, ids)
-  promoted = promoted + #ids
+  promoted = promoted + #now_ready
   local first = redis.call('ZRANGE', due, 0, 0, 'WITHSCORES')
   if first[2] then
     local left = bounded_ms(tonumber(first[2]) - now)
@@ -37,7 +54,7 @@ for _, id in ipairs(expired) do
   local bucket = KEYS[8 + bucket_of(id)]
   local tries, priority, holder, begun = parse_run(redis.call('HGET', bucket, RUN .. id))
   if is_held(holder) then
-    redis.call('RPUSH', lists[priority] or default, id)
+    redis.call('RPUSH', list_of(lists, priority), id)
     redis.call('HSET', bucket, RUN .. id, tries .. begun .. ':' .. priority .. ':')
     taken_back = taken_back + 1
   end
@@ -50,9 +67,79 @@ local old = redis.call('ZRANGEBYSCORE', dead, '-inf', now - tonumber(ARGV[3]), '
 local surplus = redis.call('ZCARD', dead) - tonumber(ARGV[4])
 if surplus > #old then old = redis.call('ZRANGE', dead, 0, math.min(surplus, BATCH) - 1) end
 for _, id in ipairs(old) do
-  redis.call('HDEL', KEYS[8 + bucket_of(id)], id, RUN .. id, DEATH .. id)
+  redis.call('HDEL', KEYS[8 + bucket_of(id)], id, RUN .. id, DEATH .. id, LINE .. id)
 end
 call_in_chunks('ZREM', dead, old)
+
+-- Lines in turn: a task at the front of one that is gone, or lies nowhere, must not close it for ever.
+local nothing_is_ready = redis.call('EXISTS', unpack(lists)) == 0
+local function is_stuck(id)
+  local _, _, holder = parse_run(redis.call('HGET', KEYS[8 + bucket_of(id)], RUN .. id))
+  if is_held(holder) or not nothing_is_ready then return false end
+  for p = 6, #ARGV do
+    if redis.call('ZSCORE', KEYS[61 + 2 * p], id) then return false end
+  end
+  return true
+end
+
+local function look_after(line)
+  for _, member in ipairs((front_of(lines, line, 0))) do
+    local priority, id = string.match(member, '^[^:]*:[^:]*:([^:]*):(.*)$')
+    local text = id and redis.call('HGET', KEYS[8 + bucket_of(id)], LINE .. id)
+    if not text or text .. ':' .. id ~= member or redis.call('HEXISTS', KEYS[8 + bucket_of(id)], id) == 0 then
+      take_member(lines, wake, lists, line, member)
+    elseif is_stuck(id) then
+      redis.call('RPUSH', list_of(lists, priority), id)
+      wake_up(wake)
+    end
+  end
+end
+
+local function look_after_some(from)
+  for _ = 1, LINES do
+    local first = redis.call('ZRANGEBYLEX', lines, from == '' and '-' or '[' .. from, '+', 'LIMIT', 0, 1)[1]
+    if not first then return '' end
+    local line = string.match(first, '^([of]%x+):')
+    if line and #line <= MAX_LINE then
+      look_after(line)
+      from = line .. ';'
+    else
+      redis.call('ZREM', lines, first)
+    end
+  end
+  return from
+end
+
+-- Some of the unique keys, whichever; more of them while many of them do not count any more.
+local function counts(field)
+  local entry = redis.call('HGET', unique, field) or ''
+  local till, _, id = string.match(entry, '^(%d+):(%d+):(.+)$')
+  if string.sub(field, 1, 2) == REPLACED then till, id = '0', string.sub(field, 3) end
+  if not id then return false end
+  local bucket = KEYS[8 + bucket_of(id)]
+  local stored = redis.call('HMGET', bucket, id, DEATH .. id)
+  return tonumber(till) > now or (stored[1] and not stored[2])
+end
+
+local function sweep_some()
+  local fields, stale = redis.call('HRANDFIELD', unique, BATCH) or {}, {}
+  for _, field in ipairs(fields) do
+    if not counts(field) then stale[#stale + 1] = field end
+  end
+  call_in_chunks('HDEL', unique, stale)
+  return #stale * 4 > #fields
+end
+
+-- Once a second, however many workers there are.
+local looked, from = string.match(redis.call('HGET', meta, 'looked') or '', '^(%d+):(.*)$')
+looked = tonumber(looked or 0)
+if redis.call('EXISTS', lines, unique) > 0 and (looked > now or looked + LOOK_MS <= now) then
+  redis.call('HSET', meta, 'looked', string.format('%.0f:', now) .. look_after_some(from or ''))
+  redis.call('ZREMRANGEBYSCORE', finished, '-inf', now)
+  for _ = 1, ROUNDS do
+    if not sweep_some() then break end
+  end
+end
 
 redis.call('ZADD', workers, now + tonumber(ARGV[2]), ARGV[1])
 redis.call('ZREMRANGEBYSCORE', workers, '-inf', now)
@@ -60,7 +147,7 @@ redis.call('PEXPIRE', workers, ARGV[2])
 
 redis.call('HSETNX', meta, 'gen', ARGV[5])
 local generation = string.sub(redis.call('HGET', meta, 'gen'), 1, 32)
-local reply = {next_due, promoted, taken_back, generation, redis.call('HLEN', KEYS[#KEYS])}
+local reply = {next_due, promoted, taken_back, generation, redis.call('HLEN', outbox)}
 -- Marks are told as long as their task is there; what else stands among them is junk, and would hide them some day.
 local marks = redis.call('HGETALL', aborts)
 for i = 1, #marks, 2 do

@@ -1,0 +1,68 @@
+"""The verbs that know keys, on Redis: each packs its arguments, runs one script and reads its reply."""
+
+from __future__ import annotations
+
+from abc import abstractmethod
+from collections import Counter
+from collections.abc import Sequence
+from typing import Final, cast
+
+from secure_queue.durability import AT_PRIMARY, Assurance, Durability
+from secure_queue.keyed import Kept, Keyed
+from secure_queue.redis.batches import batches
+from secure_queue.redis.keys import QueueKeys
+from secure_queue.redis.link import Argument, Reply
+from secure_queue.redis.replay import Replay
+
+ENTER_DEADLINE_S: Final = 20.0
+_STORED: Final = b"1"
+
+
+class RedisKeyed:
+    """The part of ``RedisStorage`` that knows keys."""
+
+    keys: QueueKeys
+    replay: Replay
+    _counters: Counter[str]
+
+    @abstractmethod
+    async def _run(self, script: str, keys: Sequence[bytes], args: Sequence[Argument], deadline: float) -> Reply: ...
+
+    @abstractmethod
+    async def _run_assured(
+        self, script: str, keys: Sequence[bytes], args: Sequence[Argument], deadline: float, assurance: Assurance
+    ) -> tuple[Reply, Durability]: ...
+
+    async def enqueue_keyed(
+        self, tasks: Sequence[Keyed], deadline: float, assurance: Assurance = AT_PRIMARY
+    ) -> list[Kept]:
+        found: list[Kept] = []
+        for batch in batches(tasks, lambda task: len(task.sealed)):
+            keys, args = self._packed(batch)
+            reply, level = await self._run_assured("enqueue_keyed", keys, args, deadline, assurance)
+            words = cast("list[bytes]", reply)
+            stored = [task for task, word in zip(batch, words, strict=True) if word == _STORED]
+            if stored:  # what another task stood in the way of must not come back in a replay
+                self.replay.keep("enqueue_keyed", *self._packed(stored))
+            if level is not assurance.level:
+                self._counters["degraded"] += len(stored)
+            found += [Kept(word == _STORED, word[1:] if word[:1] == b"=" else None, level) for word in words]
+        return found
+
+    def _packed(self, tasks: Sequence[Keyed]) -> tuple[list[bytes], list[Argument]]:
+        own = self.keys
+        keys = [own.meta, own.wake, own.finished, own.unique, own.lines, *own.buckets, *own.both]
+        args: list[Argument] = []
+        for task in tasks:
+            keys.append(own.result(task.task_id))
+            priority = own.priorities.index(task.priority) + 1
+            args += (*task[:3], priority, *task[4:7], int(task.replaces), *task[8:])
+        return keys, args
+
+    async def enter(self, task_id: bytes, token: bytes, digest: bytes) -> bytes | None:
+        own = self.keys
+        keys = [own.meta, own.unique, *own.buckets]
+        reply = cast("bytes", await self._run("enter", keys, [task_id, token, digest], ENTER_DEADLINE_S))
+        if reply.startswith(b"="):
+            return reply[1:]
+        return task_id if reply == b"lost" else None

@@ -1,0 +1,237 @@
+"""enqueue_keyed and enter: a key is there once, in the place of another one that waits, or in its line."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from secure_queue.keyed import Kept, Keyed
+from secure_queue.redis.link import Link
+from secure_queue.redis.storage import RedisStorage
+from secure_queue.storage import Standing
+from tests.servers import PATIENCE, eventually
+from tests.storage.verbs import (
+    LONG,
+    OTHER,
+    TOKEN,
+    back,
+    end,
+    ids_of,
+    put,
+    standing,
+    take,
+    tick,
+    tick_until,
+)
+
+pytestmark = pytest.mark.anyio
+
+KEY, LINE, FAIR = b"0" * 32, b"o" + b"1" * 32, b"f" + b"2" * 32
+SOON = 60
+PLAIN: dict[str, Any] = {
+    **{"at_ms": 0, "priority": "low", "unique": b"", "scope": "", "window_ms": 0},
+    **{"replaces": False, "patience_ms": 0, "line": b""},
+}
+
+
+def keyed(task_id: bytes, **options: Any) -> Keyed:
+    return Keyed(task_id, b"sealed " + task_id, **(PLAIN | options))
+
+
+async def keep(storage: RedisStorage, *ids: bytes, **options: Any) -> list[Kept]:
+    return await storage.enqueue_keyed([keyed(task_id, **options) for task_id in ids], PATIENCE)
+
+
+async def others(storage: RedisStorage, *ids: bytes, **options: Any) -> list[bytes | None]:
+    """Which tasks stand in the way of these."""
+    return [kept.untrusted_other for kept in await keep(storage, *ids, unique=KEY, **options)]
+
+
+async def claimed(storage: RedisStorage, token: bytes, count: int = 10, lease_ms: int = LONG) -> list[bytes]:
+    return ids_of(await take(storage, count, token=token, lease_ms=lease_ms))
+
+
+async def look_after(storage: RedisStorage, link: Link) -> None:
+    """One round of upkeep that looks after keys, which is done once a second."""
+    await link.command("HDEL", storage.keys.meta, "looked")
+    await tick(storage)
+
+
+async def test_one_that_waits_stands_in_the_way_until_it_is_claimed(storage: RedisStorage) -> None:
+    assert await others(storage, b"a", b"b", scope="queued") == [None, b"a"]
+    assert await standing(storage, b"b") is Standing.NOT_FOUND
+    assert await claimed(storage, TOKEN) == [b"a"]
+    assert await others(storage, b"c", scope="queued") == [None]
+    await storage.retry("low", [back(b"a")])  # what counts is who came last
+    assert await others(storage, b"d", scope="queued") == [b"c"]
+
+
+async def test_one_that_has_not_ended_stands_in_the_way_until_it_has(storage: RedisStorage) -> None:
+    assert await others(storage, b"a", scope="unfinished") == [None]
+    await claimed(storage, TOKEN)
+    assert await others(storage, b"b", scope="unfinished") == [b"a"]
+    await storage.bury([end(b"a")])
+    assert await others(storage, b"c", scope="unfinished") == [None]
+    await claimed(storage, OTHER)
+    await storage.complete([end(b"c", OTHER)])
+    assert await others(storage, b"d", scope="unfinished") == [None]
+
+
+async def test_for_its_time_one_stands_in_the_way_whatever_became_of_it(storage: RedisStorage) -> None:
+    assert await others(storage, b"a", window_ms=LONG) == [None]
+    await claimed(storage, TOKEN)
+    await storage.complete([end(b"a")])
+    assert await others(storage, b"b", window_ms=LONG) == [b"a"]
+    assert await others(storage, b"c", window_ms=SOON) == [b"a"]  # the time of the one that counts
+
+
+async def test_after_its_time_one_stands_in_nobodys_way(storage: RedisStorage) -> None:
+    assert await others(storage, b"a", window_ms=SOON) == [None]
+
+    async def is_over() -> bool:
+        return await others(storage, b"b", window_ms=SOON) == [None]
+
+    await eventually(is_over)
+
+
+async def test_a_call_that_is_repeated_says_the_same_again(storage: RedisStorage) -> None:
+    for _ in range(2):
+        assert [kept[:2] for kept in await keep(storage, b"a", unique=KEY, scope="unfinished", line=LINE)] == [
+            (True, None)
+        ]
+    assert await claimed(storage, TOKEN) == [b"a"]
+    await storage.complete([end(b"a", ttl_ms=1)])
+    assert [kept.new for kept in await keep(storage, b"a", unique=KEY, scope="unfinished")] == [True]
+    assert await claimed(storage, OTHER) == []
+    other = keyed(b"b")._replace(sealed=b"another")
+    await put(storage, b"b")
+    assert [kept[:2] for kept in await storage.enqueue_keyed([other], PATIENCE)] == [(False, None)]
+
+
+async def test_one_that_waits_is_replaced_and_one_that_runs_is_not(storage: RedisStorage, link: Link) -> None:
+    options = {"scope": "unfinished", "replaces": True}
+    assert await others(storage, b"ready", priority="high", **options) == [None]
+    assert await others(storage, b"due", at_ms=-LONG, **options) == [None]
+    assert await others(storage, b"last", **options) == [None]
+    assert [kept.new for kept in await keep(storage, b"ready", priority="high", unique=KEY, **options)] == [
+        True
+    ]  # late
+    await tick(storage)
+    assert await claimed(storage, TOKEN) == [b"last"]
+    assert await others(storage, b"more", **options) == [b"last"]
+    assert [await standing(storage, one) for one in (b"ready", b"due", b"more")] == [Standing.NOT_FOUND] * 3
+    assert await link.command("HKEYS", storage.keys.unique) == [KEY]
+
+
+async def test_calls_put_each_other_off_but_not_for_ever(storage: RedisStorage) -> None:
+    options = {"unique": KEY, "replaces": True, "patience_ms": 2 * LONG}
+    await keep(storage, b"a", at_ms=-LONG, **options)
+    await keep(storage, b"b", at_ms=-LONG, **options)
+    await tick(storage)
+    assert [await standing(storage, one) for one in (b"a", b"b")] == [Standing.NOT_FOUND, Standing.SCHEDULED]
+    first = (await storage.look_up(b"b")).due_ms
+    await keep(storage, b"c", at_ms=-5 * LONG, **options)
+    assert first < (await storage.look_up(b"c")).due_ms < first + 2 * LONG
+    await keep(storage, b"d", at_ms=-LONG, **(options | {"patience_ms": 1}))
+    await tick_until(storage, lambda found: found.promoted)
+    assert await claimed(storage, TOKEN) == [b"d"]
+
+
+async def test_of_a_line_one_is_let_go_when_the_one_before_has_ended(storage: RedisStorage, link: Link) -> None:
+    await keep(storage, b"a", b"b", b"c", b"d", b"e", line=LINE)
+    assert await claimed(storage, b"w.1") == [b"a"]
+    await storage.retry("low", [back(b"a", b"w.1")])
+    assert await claimed(storage, b"w.2") == [b"a"]  # it keeps its place
+    await storage.complete([end(b"a", b"w.2")])
+    assert await claimed(storage, b"w.3") == [b"b"]
+    assert await storage.abort(b"c", sealed=b"aborted", ttl_ms=LONG, mark=b"") == "aborted"  # out of its middle
+    await storage.bury([end(b"b", b"w.3")])
+    assert await claimed(storage, b"w.4") == [b"d"]
+    await storage.quarantine(b"d", b"w.4", "malformed")
+    assert await storage.abort(b"e", sealed=b"aborted", ttl_ms=LONG, mark=b"") == "aborted"  # at its front
+    await keep(storage, b"f", line=LINE)
+    assert await claimed(storage, b"w.5") == [b"f"]
+    await storage.complete([end(b"f", b"w.5")])
+    assert await link.command("EXISTS", storage.keys.lines) == 0
+    left = [name for key in storage.keys.buckets for name in await link.command("HKEYS", key)]  # type: ignore[union-attr]
+    assert sorted(left) == [b"!db", b"!kb", b"!rb", b"b"]
+
+
+async def test_a_line_stays_closed_while_the_lease_of_a_dead_worker_lasts(storage: RedisStorage) -> None:
+    await keep(storage, b"a", b"b", line=LINE)
+    assert await claimed(storage, TOKEN, lease_ms=SOON) == [b"a"]
+    assert await claimed(storage, OTHER) == []
+    await tick_until(storage, lambda found: found.taken_back)
+    assert await claimed(storage, b"w.2") == [b"a"]
+
+
+async def test_a_delayed_task_joins_its_line_when_its_time_has_come(storage: RedisStorage) -> None:
+    await keep(storage, b"late", at_ms=-SOON, line=LINE)
+    await keep(storage, b"a", line=LINE)
+    assert await claimed(storage, TOKEN) == [b"a"]
+    await tick_until(storage, lambda found: found.next_due_ms is None)
+    assert await claimed(storage, OTHER) == []
+    await storage.complete([end(b"a")])
+    assert await claimed(storage, b"w.2") == [b"late"]
+
+
+async def test_a_dead_letter_that_is_revived_joins_its_line_anew(storage: RedisStorage) -> None:
+    await keep(storage, b"a", b"b", line=LINE)
+    await claimed(storage, TOKEN)
+    await storage.bury([end(b"a")])
+    assert await storage.revive(b"a", sealed=b"fresh", priority="low")
+    assert await claimed(storage, OTHER) == [b"b"]
+    await storage.complete([end(b"b", OTHER)])
+    assert await claimed(storage, b"w.2") == [b"a"]
+
+
+async def test_of_each_fair_key_some_are_let_go_and_the_next_when_one_is_claimed(storage: RedisStorage) -> None:
+    many = [b"m%02d" % number for number in range(12)]
+    await keep(storage, *many, line=FAIR)
+    await keep(storage, b"few", line=b"f" + b"3" * 32, priority="low")
+    assert await claimed(storage, b"w.1", 20) == [*many[:8], b"few"]
+    assert await claimed(storage, b"w.2", 20) == many[8:]
+    await storage.complete([end(b"few", b"w.1")])
+
+
+async def test_a_line_whose_front_is_gone_or_lies_nowhere_goes_on(storage: RedisStorage, link: Link) -> None:
+    await keep(storage, b"a", b"b", b"c", line=LINE)
+    await link.command("HDEL", storage.keys.bucket(b"a"), b"a")
+    await look_after(storage, link)
+    missing, second = await take(storage)
+    assert (missing.untrusted_id, missing.untrusted, second.untrusted_id) == (b"a", None, b"b")
+    await storage.complete([end(b"b")])
+    await link.command("DEL", storage.keys.ready["low"])
+    await look_after(storage, link)
+    assert await claimed(storage, OTHER) == [b"c"]
+    await link.command("ZADD", storage.keys.lines, 0, "junk")
+    await storage.complete([end(b"c", OTHER)])
+    await look_after(storage, link)
+    assert await link.command("EXISTS", storage.keys.lines) == 0
+
+
+async def test_keys_that_do_not_count_any_more_are_swept(storage: RedisStorage, link: Link) -> None:
+    for number in range(20):
+        await keep(storage, b"%d" % number, unique=b"%032d" % number, scope="unfinished")
+    await keep(storage, b"for a time", unique=KEY[:-1] + b"x", window_ms=LONG)
+    await link.command("ZADD", storage.keys.finished, 1, "long ago")
+    claims = await take(storage, 21)
+    await storage.complete([end(claim.untrusted_id) for claim in claims if claim.untrusted_id != b"7"])
+    await look_after(storage, link)
+    found = await link.command("HKEYS", storage.keys.unique)
+    assert await link.command("EXISTS", storage.keys.finished) == 0
+    assert sorted(found) == [b"%032d" % 7, KEY[:-1] + b"x"]  # type: ignore[type-var,arg-type]
+
+
+async def test_one_run_sits_on_the_seat_of_a_key_as_long_as_it_goes_on(storage: RedisStorage) -> None:
+    await put(storage, b"a", b"b")
+    await claimed(storage, b"w.1", 1)
+    await claimed(storage, b"w.2", 1)
+    for _ in range(2):
+        assert await storage.enter(b"a", b"w.1", KEY) is None
+    assert await storage.enter(b"b", b"w.2", KEY) == b"a"
+    assert await storage.enter(b"b", b"w.2", KEY[::-1] + b"2") is None
+    assert await storage.enter(b"b", b"stale", KEY) == b"b"
+    await storage.release("low", [back(b"a", b"w.1")])
+    assert await storage.enter(b"b", b"w.2", KEY) is None
