@@ -2,6 +2,7 @@
 PYTHON ?= python3
 BIN := .venv/bin
 ARGS ?=
+export PYTHONDONTWRITEBYTECODE :=     # the suite starts some hundred processes; none of them is to compile the package again
 
 .PHONY: attack bench chaos check clean demo format fuzz lint soak test types unit
 

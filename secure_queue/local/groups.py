@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import shutil
 import tempfile
 from abc import ABC, abstractmethod
@@ -151,6 +152,19 @@ class SentinelGroup(Group):
         self.sentinels = [
             self._node(f"sentinel-{number}", watch, shared, is_sentinel=True) for number in range(sentinels)
         ]
+        self._acquaint(self.sentinels)
+
+    def _acquaint(self, sentinels: Sequence[Node]) -> None:
+        """Let them begin with what they would find out about each other and the replicas within two seconds."""
+        ids = {node: os.urandom(20).hex() for node in sentinels}
+        replicas = {f"sentinel known-replica {MASTER} {LOOPBACK} {node.port}": "" for node in self.servers[1:]}
+        for node, own in ids.items():
+            peers = {
+                f"sentinel known-sentinel {MASTER} {LOOPBACK} {other.port}": name
+                for other, name in ids.items()
+                if other is not node
+            }
+            node.knows({"sentinel myid": own, **replicas, **peers})
 
     @property
     def url(self) -> str:
@@ -191,7 +205,17 @@ class SentinelGroup(Group):
             wanted = len(self.sentinels) - 1, len(self.servers) - 1
             if (int(facts[b"num-other-sentinels"]), int(facts[b"num-slaves"])) != wanted:
                 return False
+            if not await self._reaches_everybody(sentinel):
+                return False
         return await linked_replicas(await self.primary()) == len(self.servers) - 1
+
+    async def _reaches_everybody(self, sentinel: Node) -> bool:
+        """Whether it is connected to the others, and has asked each replica how it is."""
+        others = [as_dict(each) for each in await sentinel.command("SENTINEL", "SENTINELS", MASTER)]
+        replicas = [as_dict(each) for each in await sentinel.command("SENTINEL", "REPLICAS", MASTER)]
+        return all(each[b"flags"] == b"sentinel" for each in others) and all(
+            each[b"master-link-status"] == b"ok" for each in replicas
+        )
 
 
 class ClusterGroup(Group):

@@ -78,6 +78,10 @@ class Node:
         """Whether its folder holds what it has learned in an earlier life."""
         return self._file.exists()
 
+    def knows(self, options: Mapping[str, str]) -> None:
+        """More of its configuration, before its first start."""
+        self._options |= options
+
     @property
     def _file(self) -> Path:
         return self.folder / "server.conf"

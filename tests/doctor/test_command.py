@@ -3,32 +3,41 @@
 from __future__ import annotations
 
 import json
-import os
 import re
-import subprocess
-import sys
+from pathlib import Path
 
 import pytest
 
 from secure_queue.doctor.checks import ALL
 from tests.servers import Server, free_port
+from tests.system.shell import as_a_process, exit_code
 from tests.tour.blocks import ROOT, missing_targets
 
 SECRET = "Zx4kQ9vT1bLw7RmY2cNd8HsJ5gPf0aUe3oXiVqB6KtE"
 PAGE = ROOT / "docs" / "doctor.md"
 
 
-def doctor(*words: str, **environment: str) -> subprocess.CompletedProcess[str]:
-    clean = {name: value for name, value in os.environ.items() if not name.startswith("SECURE_QUEUE_")}
-    command = [sys.executable, "-W", "error", "-m", "secure_queue", "doctor", *words]
-    return subprocess.run(command, cwd=ROOT, env=clean | environment, text=True, capture_output=True, timeout=50)
+class Doctor:
+    """The command in this process; its exit code, what it printed, and what it told beside that."""
+
+    def __init__(self, folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
+        self._folder, self._capsys = folder, capsys
+
+    def __call__(self, *words: str, **environment: str) -> tuple[object, str, str]:
+        with as_a_process(self._folder, environment):
+            code = exit_code("doctor", *words)
+        return code, *self._capsys.readouterr()
 
 
-@pytest.mark.slow
-def test_a_url_is_enough_and_the_report_is_one_json_object(real_server: Server) -> None:
-    done = doctor(f"unix://{real_server.unix_path}", "--queue", "shop", "--json")
-    report = json.loads(done.stdout)
-    assert (done.returncode, done.stderr, report["exit_code"]) == (1, "", 1)  # that server has no append-only file
+@pytest.fixture
+def doctor(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> Doctor:
+    return Doctor(tmp_path, capsys)
+
+
+def test_a_url_is_enough_and_the_report_is_one_json_object(doctor: Doctor, real_server: Server) -> None:
+    code, out, err = doctor(f"unix://{real_server.unix_path}", "--queue", "shop", "--json")
+    report = json.loads(out)
+    assert (code, err, report["exit_code"]) == (1, "", 1)  # that server has no append-only file
     assert set(report) == {"deployment", "kind", "queue", "exit_code", "nodes", "answered", "levels", "findings"}
     assert (report["queue"], report["kind"], report["answered"]) == ("shop", "standalone", 1)
     by_check = {finding["check"]: finding for finding in report["findings"]}
@@ -38,21 +47,19 @@ def test_a_url_is_enough_and_the_report_is_one_json_object(real_server: Server) 
     assert by_check["keys"]["level"] == "unknown"  # no keys in the environment
 
 
-@pytest.mark.slow
-def test_a_worker_object_is_examined_with_its_keys_and_shown_as_a_table(server: Server) -> None:
-    done = doctor(
+def test_a_worker_object_is_examined_with_its_keys_and_shown_as_a_table(doctor: Doctor, server: Server) -> None:
+    code, out, err = doctor(
         "tests.system.cli_app:worker", SECURE_QUEUE_URL=f"unix://{server.unix_path}", SECURE_QUEUE_KEYS=SECRET
     )
-    assert (done.returncode, done.stderr) == (0, "")
-    assert "ok  keys: what is stored opens with the configured keys" in done.stdout
-    assert re.search(r"warn\s+│ memory", done.stdout)
+    assert (code, err) == (0, "")
+    assert "ok  keys: what is stored opens with the configured keys" in out
+    assert re.search(r"warn\s+│ memory", out)
 
 
-@pytest.mark.slow
-def test_what_cannot_be_checked_has_an_exit_code_of_its_own() -> None:
-    away = doctor(f"redis://127.0.0.1:{free_port()}")
-    assert away.returncode == 2
-    assert "0 of 1 nodes answer" in away.stdout
+def test_what_cannot_be_checked_has_an_exit_code_of_its_own(doctor: Doctor) -> None:
+    code, out, _ = doctor(f"redis://127.0.0.1:{free_port()}")
+    assert code == 2
+    assert "0 of 1 nodes answer" in out
 
 
 def test_the_page_explains_every_check_and_no_other() -> None:

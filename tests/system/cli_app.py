@@ -12,11 +12,13 @@ from secure_queue import Worker
 
 QUEUE = "SECURE_QUEUE_TEST_QUEUE"
 JOURNAL = "SECURE_QUEUE_TEST_JOURNAL"
+DEADLINE = "SECURE_QUEUE_TEST_DEADLINE"
 
 worker: Worker[None] = Worker(
     queue_name=os.environ.get(QUEUE, "cli"),
     idle_timeout=5,
     concurrency=4,
+    deadline=float(os.environ.get(DEADLINE, "20")),
     redact_failures=False,  # its dead letters must show what they are told
 )
 

@@ -1,147 +1,24 @@
-"""The command line as people and scripts use it: real processes, exit codes, and what they print."""
+"""The command line as people and scripts use it: what it does, what it prints, and how its processes end."""
 
 from __future__ import annotations
 
 import json
-import os
 import re
 import signal
 import subprocess
-import sys
-from collections.abc import Callable, Iterator
-from pathlib import Path
-from typing import Any
-from uuid import uuid4
 
-import anyio
 import psutil
 import pytest
 
 from secure_queue import TaskStatus, Worker
-from secure_queue.payload.keys import KeyEntry, KeyState, format_key, generate_key
-from tests.servers import Server, free_port, wait_until
+from secure_queue.payload.keys import generate_key
+from tests.servers import free_port, wait_until
 from tests.system.faults import Planter
-from tests.system.processes import ROOT
+from tests.system.shell import ACTIVE, DEADLINE, PATIENCE, REVOKED, TARGET, Shell
 
 pytestmark = pytest.mark.slow
 
-TARGET = "tests.system.cli_app:worker"
-QUEUE, JOURNAL = "SECURE_QUEUE_TEST_QUEUE", "SECURE_QUEUE_TEST_JOURNAL"  # what that application reads
-PATIENCE = 30.0
-ACTIVE, REVOKED, FOREIGN = generate_key("current"), generate_key("leaked"), generate_key("foreign")
-KEYS = f"{format_key(ACTIVE)},{format_key(KeyEntry('leaked', KeyState.REVOKED, REVOKED.material))}"
-
-
-class Shell:
-    """A shell with a queue of its own; every process that it starts is ended by its pid, whatever happens."""
-
-    def __init__(self, folder: Path, server: Server) -> None:
-        self.folder = folder
-        self.server = server
-        self.queue = f"cli-{uuid4().hex[:8]}"
-        self.journal = folder / "journal"
-        self.journal.touch()
-        self.processes: list[subprocess.Popen[str]] = []
-        self.environment = {name: value for name, value in os.environ.items() if not name.startswith("SECURE_QUEUE_")}
-        self.environment |= {
-            "PYTHONPATH": str(ROOT),
-            "SECURE_QUEUE_URL": f"unix://{server.unix_path}",
-            "SECURE_QUEUE_KEYS": KEYS,
-            QUEUE: self.queue,
-            JOURNAL: str(self.journal),
-        }
-
-    def start(self, *words: str, **options: Any) -> subprocess.Popen[str]:
-        """Start ``secure-queue`` with these words."""
-        command = [sys.executable, "-W", "error", "-m", "secure_queue", *words]
-        given = {"stdin": subprocess.DEVNULL, "stdout": subprocess.PIPE, "stderr": subprocess.PIPE} | options
-        process = subprocess.Popen(command, cwd=self.folder, env=self.environment, text=True, **given)
-        self.processes.append(process)
-        return process
-
-    def run(self, *words: str, code: int = 0, **options: Any) -> subprocess.CompletedProcess[str]:
-        """Run it to its end, and check the exit code and that no traceback was shown."""
-        process = self.start(*words, **options)
-        out, err = process.communicate(timeout=PATIENCE)
-        assert process.returncode == code, f"exit code {process.returncode}\n{out}\n{err}"
-        assert "Traceback" not in err
-        return subprocess.CompletedProcess(words, code, out, err)
-
-    def refuse(self, *words: str, code: int = 2) -> str:
-        """Run what must be refused in one line, and return that line."""
-        done = self.run(*words, code=code)
-        assert done.stdout == ""
-        assert done.stderr.count("\n") == 1, done.stderr
-        assert done.stderr.startswith("error: ")
-        return done.stderr
-
-    def lines(self, event: str) -> list[tuple[int, int]]:
-        """Number and pid of what the tasks have noted."""
-        words = [line.split() for line in self.journal.read_text().splitlines()]
-        return [(int(number), int(pid)) for what, number, pid in words if what == event]
-
-    def producer(self) -> Worker[None]:
-        """A worker object of the same queue in this process."""
-        worker: Worker[None] = Worker(
-            self.environment["SECURE_QUEUE_URL"], queue_name=self.queue, signing_secret=KEYS.split(",")
-        )
-
-        @worker.task(name="note", ttl=60)
-        async def note(number: int, seconds: float = 0.0) -> int:
-            return number
-
-        @worker.task(name="fail", max_tries=1)
-        async def fail(message: str) -> None: ...
-
-        @worker.task(name="fail_otherwise", max_tries=1)
-        async def fail_otherwise() -> None: ...
-
-        @worker.task(name="seats", ttl=60)
-        async def seats() -> int:
-            return 0
-
-        @worker.task(name="hang", ttl=60)
-        def hang(number: int) -> None: ...
-
-        return worker
-
-    def enqueue(self, name: str, *calls: tuple[object, ...]) -> list[str]:
-        """Enqueue one run for each tuple of arguments; return the ids."""
-
-        async def send() -> list[str]:
-            async with self.producer() as worker:
-                tasks = [worker.registry[name].enqueue(*arguments) for arguments in calls]
-                await worker.enqueue_many(tasks)
-                return [task.id for task in tasks]
-
-        return anyio.run(send)
-
-    def ask(self, question: Callable[[Worker[None]], Any]) -> Any:
-        async def answer() -> Any:
-            async with self.producer() as worker:
-                return await question(worker)
-
-        return anyio.run(answer)
-
-    def close(self) -> None:
-        for process in self.processes:
-            if process.poll() is None:
-                for child in psutil.Process(process.pid).children(recursive=True):
-                    child.kill()
-                process.kill()
-            process.wait(PATIENCE)
-            for stream in (process.stdin, process.stdout, process.stderr):
-                if stream is not None:
-                    stream.close()
-
-
-@pytest.fixture
-def shell(tmp_path: Path, real_server: Server) -> Iterator[Shell]:
-    shell = Shell(tmp_path, real_server)
-    try:
-        yield shell
-    finally:
-        shell.close()
+FOREIGN = generate_key("foreign")
 
 
 def children(process: subprocess.Popen[str]) -> list[psutil.Process]:
@@ -153,13 +30,13 @@ def children(process: subprocess.Popen[str]) -> list[psutil.Process]:
 
 def test_burst_drains_the_queue_and_ends(shell: Shell) -> None:
     shell.enqueue("note", *((number,) for number in range(50)))
-    shell.run("run", TARGET, "--burst", "--quiet")
+    shell.spawn("run", TARGET, "--burst", "--quiet")
     assert {number for number, _ in shell.lines("end")} == set(range(50))
 
 
 def test_burst_with_two_processes_drains_the_queue_and_ends(shell: Shell) -> None:
     shell.enqueue("note", *((number, 0.01) for number in range(400)))
-    shell.run("run", TARGET, "--burst", "--processes", "2", "--quiet")
+    shell.spawn("run", TARGET, "--burst", "--processes", "2", "--quiet")
     assert {number for number, _ in shell.lines("end")} == set(range(400))
 
 
@@ -267,7 +144,8 @@ def test_reload_starts_anew_when_the_code_changes(shell: Shell) -> None:
 
 def test_reload_without_watchfiles_says_what_to_install(shell: Shell) -> None:
     (shell.folder / "watchfiles.py").write_text("raise ImportError\n")
-    assert "pip install 'secure-queue[reload]'" in shell.refuse("run", TARGET, "--reload")
+    done = shell.spawn("run", TARGET, "--reload", code=2)
+    assert "pip install 'secure-queue[reload]'" in shell.refused(done)
 
 
 BAD_MODULES = {
@@ -322,6 +200,21 @@ def test_a_bad_target_is_one_clear_line(shell: Shell, target: str, told: str, op
 )
 def test_wrong_arguments_are_one_line(shell: Shell, words: tuple[str, ...], told: str) -> None:
     assert told in shell.refuse(*words)
+
+
+@pytest.mark.parametrize(
+    ("words", "code"),
+    [
+        (("status", TARGET), 0),
+        (("dlq", "show", TARGET, "nobody"), 1),
+        (("run", "nowhere:worker", "--burst", "--processes", "2"), 2),
+        (("run",), 2),
+    ],
+    ids=lambda value: "-".join(value) if isinstance(value, tuple) else None,
+)
+def test_a_process_ends_as_its_command_does(shell: Shell, words: tuple[str, ...], code: int) -> None:
+    here, process = shell.run(*words, code=code), shell.spawn(*words, code=code)
+    assert (here.stdout, here.stderr) == (process.stdout, process.stderr)
 
 
 # keys
@@ -404,15 +297,12 @@ def test_dead_letters_are_put_back_and_deleted(shell: Shell, graveyard: list[str
 
 def test_all_asks_first(shell: Shell, graveyard: list[str]) -> None:
     for answer in ("n\n", ""):
-        process = shell.start("dlq", "delete", TARGET, "--all", stdin=subprocess.PIPE)
-        _, err = process.communicate(answer, timeout=PATIENCE)
-        assert process.returncode == 1
-        assert "delete 4 dead letters?" in err
-        assert "nothing was done" in err
+        done = shell.run("dlq", "delete", TARGET, "--all", code=1, stdin=answer)
+        assert "delete 4 dead letters?" in done.stderr
+        assert "nothing was done" in done.stderr
     assert len(letters(shell)) == 4
-    process = shell.start("dlq", "delete", TARGET, "--all", stdin=subprocess.PIPE)
-    process.communicate("y\n", timeout=PATIENCE)
-    assert (process.returncode, letters(shell)) == (0, [])
+    shell.run("dlq", "delete", TARGET, "--all", stdin="y\n")
+    assert letters(shell) == []
 
 
 # audit and status
@@ -454,7 +344,7 @@ def test_the_audit_finds_each_planted_fault_and_ends_with_1(shell: Shell) -> Non
 
 
 def test_an_audit_that_cannot_be_made_ends_with_2(shell: Shell) -> None:
-    shell.environment["SECURE_QUEUE_URL"] = f"redis://127.0.0.1:{free_port()}"
+    shell.environment |= {"SECURE_QUEUE_URL": f"redis://127.0.0.1:{free_port()}", DEADLINE: "1"}
     done = shell.run("audit", TARGET, code=2)
     assert done.stdout == ""
     assert done.stderr.splitlines()[-1].startswith("error: no answer from 127.0.0.1")

@@ -10,14 +10,14 @@ from secure_queue.errors import KeyRingError, Rejected
 from secure_queue.payload.codec import Codec, Purpose
 from secure_queue.payload.key_files import load_key_ring
 from secure_queue.payload.serializers import MsgpackSerializer
-from tests.system.test_cli import Shell, shell  # noqa: F401 - the fixture
+from tests.system.shell import Shell
 from tests.unit.payload.samples import NOW_MS, seal_task
 
 pytestmark = pytest.mark.slow
 
 
 @pytest.fixture
-def plain(shell: Shell) -> Shell:  # noqa: F811 - the fixture
+def plain(shell: Shell) -> Shell:
     """A shell without keys in its environment."""
     del shell.environment["SECURE_QUEUE_KEYS"]
     return shell

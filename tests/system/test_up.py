@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 import shutil
 import signal
 import stat
@@ -21,6 +20,7 @@ import pytest
 from secure_queue import Worker
 from secure_queue.local.node import _free_port, speaks_tls
 from tests.servers import bundled_binary, server_binary, wait_until
+from tests.system.shell import as_a_process, exit_code
 from tests.worker.places import SECRET
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(180)]
@@ -34,13 +34,25 @@ def start(*words: object) -> subprocess.Popen[str]:
     return subprocess.Popen([*command, "--binary", str(server_binary())], stdout=pipe, stderr=pipe, text=True)
 
 
-def refusal(*words: object) -> str:
-    """The one line with which it is refused."""
-    process = start(*words)
-    out, err = process.communicate(timeout=PATIENCE)
-    assert (process.returncode, out) == (2, ""), out + err
-    assert err.count("\n") == 1 and err.startswith("error: "), err
-    return err
+class Refusals:
+    """The command in this process, where it must not start anything."""
+
+    def __init__(self, folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
+        self._folder, self._capsys = folder, capsys
+
+    def __call__(self, *words: object, binary: object = server_binary()) -> str:
+        """The one line with which it is refused."""
+        with as_a_process(self._folder, {}):
+            code = exit_code("up", *map(str, words), "--binary", str(binary))
+        out, err = self._capsys.readouterr()
+        assert (code, out) == (2, ""), out + err
+        assert err.count("\n") == 1 and err.startswith("error: "), err
+        return err
+
+
+@pytest.fixture
+def refusal(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> Refusals:
+    return Refusals(tmp_path, capsys)
 
 
 @contextmanager
@@ -86,7 +98,7 @@ def enqueue(url: str, *numbers: int) -> int:
     return anyio.run(send)
 
 
-def test_it_is_used_through_its_url_keeps_its_data_and_leaves_no_process(tmp_path: Path) -> None:
+def test_it_is_used_through_its_url_keeps_its_data_and_leaves_no_process(tmp_path: Path, refusal: Refusals) -> None:
     folder = tmp_path / "kept"
     with running("sentinel", "--folder", folder, "--users", "--port", ports(SENTINEL_NODES)) as (process, said):
         assert {node["role"] for node in said["nodes"]} == {"primary", "replica", "sentinel"}
@@ -131,7 +143,7 @@ def test_a_change_is_one_line_and_the_end_of_all_is_told(tmp_path: Path) -> None
         assert process.stderr is not None and "every process has ended" in process.stderr.read()
 
 
-def test_what_cannot_be_started_says_what_to_do(tmp_path: Path) -> None:
+def test_what_cannot_be_started_says_what_to_do(tmp_path: Path, refusal: Refusals) -> None:
     with running("standalone", "--port", ports(1)) as (_, said):
         taken = said["nodes"][0]["port"]
         assert f"port {taken} is taken by another process; choose others with --port" in refusal(
@@ -140,23 +152,15 @@ def test_what_cannot_be_started_says_what_to_do(tmp_path: Path) -> None:
     open_folder = tmp_path / "open"
     open_folder.mkdir(mode=0o755)
     assert f"chmod 700 {open_folder}" in refusal("standalone", "--folder", open_folder)
-    assert "is not an executable redis-server" in last_line(["standalone", "--binary", str(tmp_path)])
-    assert "server-0 does not answer" in last_line(
-        ["standalone", "--binary", shutil.which("true") or "true", "--port", ports(1)]
-    )
+    assert "is not an executable redis-server" in refusal("standalone", binary=tmp_path)
+    silent = Path(shutil.which("true") or "true")
+    assert "server-0 does not answer" in refusal("standalone", "--port", ports(1), binary=silent)
     assert "none/names.json cannot be written" in refusal("standalone", "--passwords", tmp_path / "none" / "names.json")
 
 
-def last_line(words: list[str]) -> str:
-    command = [sys.executable, "-m", "secure_queue", "up", *words]
-    done = subprocess.run(command, capture_output=True, text=True, timeout=PATIENCE, env=os.environ, check=False)
-    assert (done.returncode, done.stderr.count("\n")) == (2, 1), done.stderr
-    return done.stderr
-
-
-def test_tls_with_a_server_that_has_none_is_refused() -> None:
+def test_tls_with_a_server_that_has_none_is_refused(refusal: Refusals) -> None:
     assert not speaks_tls(bundled_binary())
-    said = last_line(["cluster", "--tls", "--binary", str(bundled_binary())])
+    said = refusal("cluster", "--tls", binary=bundled_binary())
     assert "was built without TLS" in said and "--binary" in said
 
 
