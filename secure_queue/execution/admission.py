@@ -31,6 +31,7 @@ from secure_queue.settings import QueueSettings, WorkerSettings
 from secure_queue.storage import Storages
 
 LOOK_S: Final = 1.0
+FIRST_LOOK_S: Final = 1.0
 PAUSE_MS: Final = 500
 QUEUE: Final = "the queue"
 """The scope of limits that all tasks share; no name of a task, for it has a blank and stands without a place."""
@@ -81,8 +82,13 @@ class Admission:
         """Whether there may be something in the way of tasks that have no limits of their own."""
 
     async def run(self, *, task_status: anyio.abc.TaskStatus[None] = anyio.TASK_STATUS_IGNORED) -> None:
-        """The background work, for ever."""
+        """The background work, for ever; begun when it is known what is paused, if the server tells it in time."""
         async with anyio.create_task_group() as self._group:
+            with anyio.move_on_after(FIRST_LOOK_S):
+                try:
+                    await self.look()
+                except SecureQueueError as error:
+                    _log.warning("it cannot be read now what is paused: %s", error)
             task_status.started()
             await anyio.sleep_forever()
 

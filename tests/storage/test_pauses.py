@@ -103,7 +103,7 @@ async def test_without_ageing_a_higher_priority_always_goes_first(storage: Redis
     assert ids_of(await take(storage, 1)) == [b"h1"]
 
 
-@pytest.mark.parametrize("seed", range(4))
+@pytest.mark.parametrize("seed", range(2))
 async def test_no_list_starves_and_each_stays_first_in_first_out(storage: RedisStorage, link: Link, seed: int) -> None:
     """While high priorities keep coming, every claim takes what the rule says: the oldest, a priority counts as some age."""
     luck, now, step = random.Random(seed), await now_of(link), 60_000
