@@ -8,11 +8,13 @@ from secure_queue.errors import (
     ConfigurationError,
     KeyRingError,
     PartitionUnavailable,
+    ProcessDied,
     Rejected,
     ResultTimeout,
     ResultUnavailable,
     Retry,
     SecureQueueError,
+    SoftTimeout,
     StreamBroken,
     TaskFailed,
     TaskNotFound,
@@ -25,6 +27,7 @@ from secure_queue.payload.serializers import MsgpackSerializer
 from secure_queue.retry import RetryPolicy
 from secure_queue.router import Router
 from secure_queue.scheduling import ScheduleInfo
+from secure_queue.serving import serve
 from secure_queue.surroundings import TaskOutcome
 from secure_queue.tasks import Task, TaskContext, TaskInfo, TaskResult, TaskStatus
 from secure_queue.worker import Worker
@@ -43,6 +46,7 @@ __all__ = [
     "KeyRingError",
     "MsgpackSerializer",
     "PartitionUnavailable",
+    "ProcessDied",
     "Rejected",
     "RestrictedPickle",
     "ResultTimeout",
@@ -52,6 +56,7 @@ __all__ = [
     "Router",
     "ScheduleInfo",
     "SecureQueueError",
+    "SoftTimeout",
     "StreamBroken",
     "StreaqRetry",
     "Task",
@@ -65,4 +70,5 @@ __all__ = [
     "Unavailable",
     "UnserializableValue",
     "Worker",
+    "serve",
 ]
