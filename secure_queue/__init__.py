@@ -8,12 +8,14 @@ from secure_queue.errors import (
     ConfigurationError,
     KeyRingError,
     PartitionUnavailable,
+    ProcessDied,
     RateLimited,
     Rejected,
     ResultTimeout,
     ResultUnavailable,
     Retry,
     SecureQueueError,
+    SoftTimeout,
     StreamBroken,
     TaskFailed,
     TaskNotFound,
@@ -27,6 +29,7 @@ from secure_queue.payload.serializers import MsgpackSerializer
 from secure_queue.retry import RetryPolicy
 from secure_queue.router import Router
 from secure_queue.scheduling import ScheduleInfo
+from secure_queue.serving import serve
 from secure_queue.surroundings import TaskOutcome
 from secure_queue.tasks import Task, TaskContext, TaskInfo, TaskResult, TaskStatus
 from secure_queue.worker import Worker
@@ -46,6 +49,7 @@ __all__ = [
     "KeyRingError",
     "MsgpackSerializer",
     "PartitionUnavailable",
+    "ProcessDied",
     "RateLimit",
     "RateLimited",
     "Rejected",
@@ -57,6 +61,7 @@ __all__ = [
     "Router",
     "ScheduleInfo",
     "SecureQueueError",
+    "SoftTimeout",
     "StreamBroken",
     "StreaqRetry",
     "Task",
@@ -70,4 +75,5 @@ __all__ = [
     "Unavailable",
     "UnserializableValue",
     "Worker",
+    "serve",
 ]

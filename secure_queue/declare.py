@@ -47,12 +47,13 @@ class Declarations(SurroundingDeclarations, Home):
     @overload
     def task(self, fn: None = None, /, **options: Unpack[TaskOptions]) -> TaskDecorator: ...
     def task(self, fn: Callable[..., Any] | None = None, /, **options: Any) -> Any:
-        """Register a function, async or sync (which then runs in a thread), as a task of this queue.
+        """Register a function, async or sync (which runs in a thread, or with ``process`` in a process), as a task.
 
         ``max_tries`` counts all tries (3; None: no limit). ``timeout`` limits one try, ``ttl`` is how long the result is
         kept (300; 0: not at all, None: for ever), no try starts later than ``expire`` after the task is due; all in
         seconds or as timedeltas. Ordinary exceptions in ``retry_on`` and not in ``no_retry_on`` are retried after
-        ``retry_policy(tries)`` seconds, timeouts only with ``retry_timeouts``. ``silent`` keeps the task out of the log.
+        ``retry_policy(tries)`` seconds, timeouts only with ``retry_timeouts``. At ``soft_timeout`` the task is told
+        (``soft_limit``), no further than to ``max_timeout`` it can ask for time. ``silent`` keeps it out of the log.
         ``encrypt`` hides arguments and results from whoever reads Redis, ``compress`` makes large ones smaller (None: as
         the worker object does). ``limits`` hold over all workers together. ``middleware``, ``before_process`` and
         ``after_process`` are those of the worker object, for this task alone. ``unique``, ``unique_key``, ``unique_for``,
@@ -102,9 +103,9 @@ class Declarations(SurroundingDeclarations, Home):
         """Take a task into the registry, here and wherever this is included; *override* lets it replace another."""
         if not override:
             self._must_be_new(task.fn_name)
+        task.plan = plan_of(task, self.dependency_overrides)
         self.elsewhere.pop(task.fn_name, None)
         self.registry[task.fn_name] = task
-        task.plan = plan_of(task, self.dependency_overrides)
         for includer in self.includers:
             includer.adopt(task.bound_to(includer), override=override)
         return task

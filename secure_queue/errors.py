@@ -7,6 +7,7 @@
     ├── PayloadError              a value or its bytes
     │   ├── Rejected              stored bytes did not open; carries a reason word and nothing else
     │   └── UnserializableValue   a value cannot be turned into bytes by the chosen serializer
+    │       └── CannotCross       a value or a function cannot be sent to the process of a task, or back
     ├── ServerError               the server behind the queue
     │   ├── Unavailable           an operation was not confirmed before its deadline; it may or may not have happened
     │   │   └── PartitionUnavailable   the same, said of one partition of a queue that has several
@@ -18,6 +19,8 @@
     │   ├── ResultTimeout         the result did not arrive in time; the task goes on
     │   ├── ResultUnavailable     the task has finished, but its result was not kept
     │   ├── StreamBroken          the parts of a result are not those of one run, or some are missing
+    │   ├── SoftTimeout           raised *inside* a task whose time is up, so that it can tidy up
+    │   ├── ProcessDied           the process that ran a task with ``process=True`` ended before the task did
     │   └── TaskFailed            the task failed in the worker; carries the remote type and message as text
     ├── Retry                     raised *by* a task to ask for another run
     └── RateLimited               raised *by* a task when what it calls wants no more for some time
@@ -67,6 +70,10 @@ class Rejected(PayloadError):
 
 class UnserializableValue(PayloadError):
     """A value cannot be serialized; register its type, choose another serializer, or convert it first."""
+
+
+class CannotCross(UnserializableValue):
+    """Something cannot be sent to the process of a task, or back: pass plain values, or run the task in a thread."""
 
 
 class ServerError(SecureQueueError):
@@ -122,6 +129,17 @@ class ResultUnavailable(TaskError):
 
 class StreamBroken(TaskError):
     """The parts of a result are not those of one run, or some are missing: begin again at the first one."""
+
+
+class SoftTimeout(TaskError, TimeoutError):
+    """Raised inside a task at its soft limit; save what there is, ask for more time, or let it fail as at a timeout."""
+
+    def __init__(self, message: str = "the task exceeded its soft timeout") -> None:
+        super().__init__(message)
+
+
+class ProcessDied(TaskError):
+    """The process that ran a task ended before the task did: it was killed, ran out of memory, or ended itself."""
 
 
 class TaskFailed(TaskError):

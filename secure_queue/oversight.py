@@ -27,7 +27,7 @@ from secure_queue.frames import opened_without_frames
 from secure_queue.keyring import LOOK_S, LiveKeys
 from secure_queue.payload.codec import Codec, Purpose, Sealed
 from secure_queue.payload.keys import KeyRing
-from secure_queue.presence import INTERVAL_S, Announcer, Process, living
+from secure_queue.presence import INTERVAL_S, WORKER, Announcer, Process, living
 from secure_queue.redis.host import Host
 from secure_queue.redis.partitioned import keys_of
 from secure_queue.redis.roles import PASSWORD, Dialect, Role, rule
@@ -57,6 +57,10 @@ class Oversight(ABC):
     @property
     @abstractmethod
     def id(self) -> str: ...
+
+    @property
+    @abstractmethod
+    def processed(self) -> int: ...
 
     async def audit(
         self, *, rate: float = 0, since_ms: int | None = None, on_finding: Callable[[Finding], object] | None = None
@@ -199,7 +203,8 @@ class Oversight(ABC):
         self, evidence: Evidence, role: str, tasks: Collection[str]
     ) -> list[Callable[[], Coroutine[Any, Any, None]]]:
         """What goes on beside an open worker: it says that it lives, and looks whether its key file has changed."""
-        announcer = Announcer(evidence, self._codec, self._live_keys, self.id, role, tasks)
+        processed = (lambda: self.processed) if role == WORKER else int
+        announcer = Announcer(evidence, self._codec, self._live_keys, self.id, role, tasks, processed)
         told = [partial(every, INTERVAL_S, announcer.tick)] if self.announces else []
         return [*told, partial(every, LOOK_S, self._look_at_keys)]
 

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import logging
 import os
-from collections.abc import Collection
+import socket
+from collections.abc import Callable, Collection
 from dataclasses import dataclass
-from typing import Final, Protocol
+from typing import Any, Final, Protocol
 
 from secure_queue.clock import now_ms
 from secure_queue.errors import KeyRingError, Rejected
@@ -19,9 +20,10 @@ from secure_queue.payload.serializers import MSGPACK_ID, pack_plain, unpack_plai
 INTERVAL_S: Final = 5.0
 GONE_AFTER_MS: Final = 15_000
 PRODUCER, WORKER = "producer", "worker"
+LONGEST_HOST: Final = 255
 _LIFETIME_S: Final = 60
 _FUNCTION: Final = "secure_queue.presence"
-_ROLE, _SINCE_MS, _KEYS, _TASKS = 1, 2, 3, 4
+_ROLE, _SINCE_MS, _KEYS, _HOST, _PROCESSED, _TASKS = 1, 2, 3, 4, 5, 6
 MOST_NAMES: Final = 8_000
 """Bytes of names of tasks; a process that knows more does not tell them."""
 
@@ -40,12 +42,20 @@ class Process:
     since_ms: int = 0
     keys: tuple[tuple[str, str], ...] = ()
     problem: str = ""
+    host: str = ""
+    processed: int = 0
+    """How many tries of tasks it has brought to their end."""
     tasks: tuple[str, ...] | None = None
     """The names of the tasks that it runs, as far as it tells them."""
 
     def state_of(self, key_id: str) -> str:
         """What the process may do with a key: active, verify, revoked, or nothing if it does not have it."""
         return dict(self.keys).get(key_id, "")
+
+
+def this_host() -> str:
+    """The name of this machine, or container, as its processes are announced."""
+    return socket.gethostname()[:LONGEST_HOST]
 
 
 class Holder(Protocol):
@@ -59,7 +69,14 @@ class Announcer:
     """Says of one process that it lives; ``tick`` belongs into a loop."""
 
     def __init__(
-        self, evidence: Evidence, codec: Codec, keys: Holder, worker_id: str, role: str, tasks: Collection[str] = ()
+        self,
+        evidence: Evidence,
+        codec: Codec,
+        keys: Holder,
+        worker_id: str,
+        role: str,
+        tasks: Collection[str] = (),
+        processed: Callable[[], int] = int,
     ) -> None:
         self._evidence = evidence
         self._codec = codec
@@ -67,6 +84,7 @@ class Announcer:
         self._name = f"{worker_id}.{os.urandom(4).hex()}"
         self._role = role
         self._tasks = tasks
+        self._processed = processed
         self._since_ms = now_ms()
         self._silent: KeyRing | None = None
 
@@ -92,7 +110,16 @@ class Announcer:
             self._name,
             _FUNCTION,
             b"",
-            pack_plain({_ROLE: self._role, _SINCE_MS: self._since_ms, _KEYS: keys, **self._told_tasks()}),
+            pack_plain(
+                {
+                    _ROLE: self._role,
+                    _SINCE_MS: self._since_ms,
+                    _KEYS: keys,
+                    _HOST: this_host(),
+                    _PROCESSED: self._processed(),
+                    **self._told_tasks(),
+                }
+            ),
             now_ms=now_ms(),
             jti=os.urandom(16),
             lifetime_s=_LIFETIME_S,
@@ -125,9 +152,21 @@ def _process(codec: Codec, untrusted_name: bytes, untrusted: bytes) -> Process:
 def _opened(name: str, untrusted: object) -> Process:
     match untrusted:
         case {1: str() as role, 2: int() as since_ms, 3: list() as keys, **more}:
-            pairs = tuple(_pair(key) for key in keys)
-            return Process(name, printable(role, 20), since_ms, pairs, tasks=_names(more.get(_TASKS)))
+            return Process(name, printable(role, 20), since_ms, tuple(_pair(key) for key in keys), **_more(more))
     raise Rejected("malformed")
+
+
+def _more(untrusted: dict[object, object]) -> dict[str, Any]:
+    """What older releases do not say."""
+    match untrusted:
+        case {4: str() as host, 5: int() as processed}:
+            return {
+                "host": printable(host, LONGEST_HOST),
+                "processed": processed,
+                "tasks": _names(untrusted.get(_TASKS)),
+            }
+        case _:
+            return {}
 
 
 def _names(untrusted: object) -> tuple[str, ...] | None:

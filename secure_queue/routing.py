@@ -55,10 +55,8 @@ class Route:
     async def run(self) -> None:
         """The background work, for ever."""
         async with anyio.create_task_group() as group:
-            for singles in self._singles.values():
-                group.start_soon(singles.run)
-            for keyed in self._keyed.values():
-                group.start_soon(keyed.run)
+            for together in (*self._singles.values(), *self._keyed.values()):
+                group.start_soon(together.run)
             group.start_soon(self.inbox.looks.run)
             group.start_soon(self.inbox.run)
             group.start_soon(self._see_whether_it_is_well_again)

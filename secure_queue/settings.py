@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import sys
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import timedelta
@@ -45,6 +46,16 @@ def environment() -> Environment:
     return Environment(*map(os.environ.get, (URL_VARIABLE, KEYS_VARIABLE, KEYS_FILE_VARIABLE, AUDIT_KEY_VARIABLE)))
 
 
+def environment_of_processes(throwaway_key: str) -> dict[str, str]:
+    """The environment for processes that run functions of tasks: without our keys, and without the way to the server.
+
+    A module that makes a ``Worker`` can still be imported there: *throwaway_key* stands in the place of the keys.
+    """
+    ours = (URL_VARIABLE, KEYS_VARIABLE, KEYS_FILE_VARIABLE, AUDIT_KEY_VARIABLE)
+    others = {name: value for name, value in os.environ.items() if name not in ours}
+    return {**others, URL_VARIABLE: DEFAULT_URL, KEYS_VARIABLE: throwaway_key}
+
+
 def default_keys_file() -> Path:
     """Where the command line keeps keys unless told otherwise: ``secure-queue-keys.toml`` in the current folder."""
     return Path(os.environ.get(KEYS_FILE_VARIABLE) or "secure-queue-keys.toml")
@@ -85,6 +96,7 @@ class WorkerSettings:
     keep_dead: int = 10_000
     limits: tuple[Limit, ...] = ()
     """Those of the whole queue."""
+    process_concurrency: int = 1
 
 
 @dataclass(frozen=True, slots=True)
@@ -106,6 +118,11 @@ class TaskSettings:
     compress: bool | None = None
     limits: tuple[Limit, ...] = ()
     keying: Keying = NO_KEYS
+    soft_timeout_s: float | None = None
+    max_timeout_s: float | None = None
+    """How long one try may become by asking for more time; None: ten times its limit."""
+    process: bool = False
+    """Whether a sync function runs in a process of its own instead of a thread."""
 
     @property
     def ttl_ms(self) -> int:
@@ -137,6 +154,7 @@ def worker_settings(
     prefetch: int | None,
     idle_timeout: float | timedelta,
     grace_period: float | timedelta,
+    process_concurrency: int | None = None,
     *,
     handle_signals: bool,
     redact_failures: bool = True,
@@ -158,6 +176,17 @@ def worker_settings(
         handle_signals=handle_signals,
         redact_failures=redact_failures,
         limits=limits,
+        process_concurrency=_whole_number(
+            "process_concurrency", process_concurrency or os.cpu_count() or 1, MOST_SEATS
+        ),
+    )
+
+
+def limits_of_a_run(most_tasks: int | None, most_mib: int | None) -> tuple[int | None, int | None]:
+    """Check after how many tasks, and with how many MiB of memory, a run ends; None: never."""
+    return (
+        None if most_tasks is None else _whole_number("messages_limit", most_tasks, sys.maxsize),
+        None if most_mib is None else _whole_number("memory_limit", most_mib, sys.maxsize),
     )
 
 

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from contextlib import nullcontext
 from typing import Any, TypeVar
 
 from secure_queue.dependencies import NOTHING, injecting, injection_of
+from secure_queue.importable import reference_of
 from secure_queue.surroundings import (
     AfterHook,
     BeforeHook,
@@ -91,14 +93,30 @@ def plan_of(
     """*task* with its dependencies and all that surrounds it; None if there is nothing of that kind."""
     layers = [layer for layer in task.layers if not layer.is_empty]
     injection = injection_of(task.fn)
-    if not layers and injection is NOTHING and not task.streams:
+    if task.settings.process:
+        reference_of(task.fn)  # says at once what a process cannot import
+    is_told = task.settings.soft_timeout_s is not None and (task.is_async or task.streams)
+    if not layers and injection is NOTHING and not (task.streams or is_told or task.settings.process):
         return None
     call_next = _calling(task.fn)
+    if is_told:
+        call_next = _told(call_next)
     if injection is not NOTHING:
         call_next = injecting(call_next, injection, overrides)
     for layer in reversed(layers):
         call_next = layer.around(call_next)
     return call_next
+
+
+def _told(call_next: CallNext) -> CallNext:
+    """An async function that has a soft limit."""
+
+    async def call(*args: Any, **kwargs: Any) -> Any:
+        limits = current_run.get().limits
+        with nullcontext() if limits is None else limits.block(outermost=True):
+            return await call_next(*args, **kwargs)
+
+    return call
 
 
 def _calling(function: Callable[..., Any]) -> CallNext:

@@ -20,6 +20,9 @@ class PlainOptions(TypedDict, total=False):
     name: str | None
     max_tries: int | None
     timeout: float | timedelta | None
+    soft_timeout: float | timedelta | None
+    max_timeout: float | timedelta | None
+    process: bool
     ttl: float | timedelta | None
     expire: float | timedelta | None
     retry_timeouts: bool
@@ -44,11 +47,14 @@ def task_settings(name: str, options: TaskOptions, default_expire_s: float | Non
     unknown = options.keys() - TaskOptions.__annotations__.keys()
     if unknown:
         raise TypeError(f"no such option of a task: {', '.join(sorted(unknown))}")
-    timeout, ttl, expire = options.get("timeout"), options.get("ttl", 300), options.get("expire")
+    ttl, expire = options.get("ttl", 300), options.get("expire")
+    timeout_s, soft_s, longest_s = _limits(options)
     return TaskSettings(
         name=names.function_name(name),
         max_tries=_tries(options.get("max_tries", 3)),
-        timeout_s=None if timeout is None else positive_seconds("timeout", timeout),
+        timeout_s=timeout_s,
+        soft_timeout_s=soft_s,
+        max_timeout_s=longest_s,
         ttl_s=None if ttl is None else positive_seconds("ttl", ttl, zero=True),
         expire_s=default_expire_s if expire is None else positive_seconds("expire", expire),
         retry_timeouts=options.get("retry_timeouts", False),
@@ -60,7 +66,23 @@ def task_settings(name: str, options: TaskOptions, default_expire_s: float | Non
         compress=options.get("compress"),
         limits=limits_of(options.get("limits", ())),
         keying=keying_of_task(options),
+        process=options.get("process", False),
     )
+
+
+def _limits(options: TaskOptions) -> tuple[float | None, float | None, float | None]:
+    """The hard limit, the soft one, and how far they can be put off."""
+    given = {name: options.get(name) for name in ("timeout", "soft_timeout", "max_timeout")}
+    hard, soft, longest = (
+        None if duration is None else positive_seconds(name, duration)  # type: ignore[arg-type]  # it checks the type
+        for name, duration in given.items()
+    )
+    if hard is not None and soft is not None and soft >= hard:
+        raise ConfigurationError("soft_timeout must be shorter than timeout, or nobody is told before the end")
+    last = soft if hard is None else hard
+    if longest is not None and (last is None or longest < last):
+        raise ConfigurationError("max_timeout says how far timeout can be put off; give that too, and not a longer one")
+    return hard, soft, longest
 
 
 def _tries(maximum: int | None) -> int | None:

@@ -18,10 +18,11 @@ from secure_queue.edges import Lineage, On, Passes, edge_policy
 from secure_queue.errors import ConfigurationError, SecureQueueError
 from secure_queue.plans import Plan, moment_ms, plan
 from secure_queue.reasons import Explanation
+from secure_queue.running import Timed, current_run
 from secure_queue.settings import TaskSettings, positive_seconds
 from secure_queue.task_facts import TaskContext, TaskInfo, TaskResult, TaskStatus
 
-__all__ = ["RegisteredTask", "Task", "TaskContext", "TaskInfo", "TaskResult", "TaskStatus"]
+__all__ = ["RegisteredTask", "Task", "TaskContext", "TaskInfo", "TaskResult", "TaskStatus", "current_run"]
 
 P = ParamSpec("P")
 R = TypeVar("R")
@@ -239,19 +240,6 @@ def _as_it_is(task: Task[R], args: tuple[Any, ...], kwargs: dict[str, Any]) -> T
     return task
 
 
-class RunningTask(Protocol):
-    """What can tell the context of a run; it is made only when a task asks for it."""
-
-    def context(self) -> TaskContext: ...
-
-    @property
-    def call(self) -> Callable[[Callable[..., Any], tuple[Any, ...], dict[str, Any]], Awaitable[Any]] | None:
-        """Calls a function as this run does, of a task that has surroundings."""
-
-
-current_run: ContextVar[RunningTask] = ContextVar("secure_queue_current_run")
-"""The run in whose flow of control the code is."""
-
 running_worker: ContextVar[Publisher | None] = ContextVar("secure_queue_running_worker", default=None)
 """The worker object that runs the current task; None outside of tasks."""
 
@@ -281,7 +269,7 @@ class Home(Publisher, Protocol):
     def entry(self, fn_name: str) -> RegisteredTask[..., Any, Any]: ...
 
 
-class RegisteredTask(Generic[P, R, C]):
+class RegisteredTask(Timed, Generic[P, R, C]):
     """A function known to a worker; calling it runs the plain function, ``enqueue`` puts a run into the queue.
 
     ``P`` are its parameters, ``R`` is its result, ``C`` what a plain call gives (for async functions a coroutine).

@@ -23,7 +23,7 @@ from secure_queue.background import beside, to_its_end
 from secure_queue.client import Client
 from secure_queue.clock import monotonic
 from secure_queue.composition import Composition
-from secure_queue.control import Control
+from secure_queue.control import Control, RunReport
 from secure_queue.cron import zone_name
 from secure_queue.declare import AnyTask
 from secure_queue.durability import durability_policy
@@ -52,6 +52,7 @@ from secure_queue.settings import (
     DEFAULT_URL,
     environment,
     exception_classes,
+    limits_of_a_run,
     positive_seconds,
     queue_settings,
     worker_settings,
@@ -87,6 +88,7 @@ class Worker(Control, Steering, Access, Generic[C]):
         cluster_nodes: Sequence[Node] | None = None,
         concurrency: int = 16,
         sync_concurrency: int | None = None,
+        process_concurrency: int | None = None,
         queue_name: str = "default",
         partitions: int = 1,
         priorities: Sequence[str] | None = None,
@@ -114,6 +116,8 @@ class Worker(Control, Steering, Access, Generic[C]):
         after_process: Hooks = (),
         startup: Hooks = (),
         shutdown: Hooks = (),
+        messages_limit: int | None = None,
+        memory_limit: int | None = None,
         durability: str | None = None,
         replicas: int | None = None,
         on_degraded: str | None = None,
@@ -136,17 +140,11 @@ class Worker(Control, Steering, Access, Generic[C]):
             default_url=found.url or DEFAULT_URL,
         )
         self._queue = queue_settings(queue_name, priorities, partitions, ageing)
+        sizes = concurrency, sync_concurrency, prefetch, idle_timeout, grace_period, process_concurrency
         self._settings = worker_settings(
-            id,
-            concurrency,
-            sync_concurrency,
-            prefetch,
-            idle_timeout,
-            grace_period,
-            handle_signals=handle_signals,
-            redact_failures=redact_failures,
-            limits=limits_of(limits),
+            id, *sizes, handle_signals=handle_signals, redact_failures=redact_failures, limits=limits_of(limits)
         )
+        self.messages_limit, self.memory_limit = limits_of_a_run(messages_limit, memory_limit)
         self._durability = durability_policy(
             reach_of(self._topology, replicas),
             durability=durability,
@@ -258,8 +256,8 @@ class Worker(Control, Steering, Access, Generic[C]):
 
     # The running side
 
-    async def run_async(self, *, task_status: TaskStatus[None] = TASK_STATUS_IGNORED) -> None:
-        """Run tasks until a signal, ``drain`` or ``stop``, or the end of a burst.
+    async def run_async(self, *, task_status: TaskStatus[None] = TASK_STATUS_IGNORED) -> RunReport:
+        """Run tasks until a signal, ``drain`` or ``stop``, a limit that was set, or the end of a burst.
 
         ``await group.start(worker.run_async)`` returns when the worker is ready, so that a ``stop`` after it is heard.
         When the surrounding task is cancelled, running tasks are cancelled and handed back first, so that nothing waits
@@ -267,12 +265,13 @@ class Worker(Control, Steering, Access, Generic[C]):
         """
         if self._is_running:
             raise SecureQueueError("this worker object runs tasks already; use another one, or a higher concurrency")
-        self._is_running = True
+        self._is_running, self._has_done_enough = True, False
         try:
             with self._live_keys.that_pass(self._codec.check_answers), ExitStack() as handlers:
                 await to_its_end(partial(self._run, handlers, task_status), self.stop)
         finally:
             self._is_running, self._asked = False, 0  # what was asked of this run is not asked of the next
+        return RunReport(self.processed, self._has_done_enough)
 
     async def _run(self, handlers: ExitStack, ready: TaskStatus[None], scope: anyio.CancelScope) -> None:
         self.import_tasks()
@@ -286,7 +285,7 @@ class Worker(Control, Steering, Access, Generic[C]):
                 self._codec,
                 self.registry,
                 self._queue,
-                self._settings,
+                self._run_settings(),
                 self.declared_schedules,
                 burst=self.burst,
                 signals=handlers.enter_context(received_signals(self._settings.handle_signals, self.reads_keys_again)),
@@ -294,6 +293,9 @@ class Worker(Control, Steering, Access, Generic[C]):
                 journal=self._journal(storages.at(0).evidence()),
                 when_stuck=self.when_stuck,
                 assurance=self._durability.assurance(None),
+                most_tasks=self.messages_limit,
+                most_mib=self.memory_limit,
+                share=self.share,
             )
             self._counters = engine.desk.counters
             engine.ask(self._asked)
@@ -301,8 +303,10 @@ class Worker(Control, Steering, Access, Generic[C]):
             try:
                 await to_its_end(partial(_shielded, engine), self.stop)  # also when the lifespan itself is cancelled
             finally:
-                self.left_behind = engine.left_behind
+                self.left_behind, self._has_done_enough = engine.left_behind, engine.has_done_enough
                 self._engine = None
+                if self.share is not None:
+                    self.share.leave()
 
     @asynccontextmanager
     async def _lived(self) -> AsyncIterator[None]:

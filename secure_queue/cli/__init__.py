@@ -14,6 +14,7 @@ import typer
 from secure_queue.cli.acl import acl
 from secure_queue.cli.audit import audit
 from secure_queue.cli.certs import certs
+from secure_queue.cli.check import check
 from secure_queue.cli.demo import demo
 from secure_queue.cli.dlq import dlq
 from secure_queue.cli.doctor import doctor
@@ -49,6 +50,7 @@ app.add_typer(keys, name="keys")
 app.add_typer(audit, name="audit")
 app.command()(doctor)
 app.command()(status)
+app.command()(check)
 app.command()(partitions)
 app.command()(graph)
 app.command()(explain)

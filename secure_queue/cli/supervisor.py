@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 import subprocess
 import sys
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Callable, Sequence
 from typing import Any
 
 import anyio
@@ -21,6 +21,8 @@ SETTLED_S = 60.0
 """A process that lived so long and then died is started again without a long pause."""
 CANNOT_RUN = 78
 """The exit code of a child whose target cannot be run (EX_CONFIG of sysexits.h); a task that ends its process may use 2."""
+RECYCLED = 75
+"""The exit code of a child that has done enough (EX_TEMPFAIL of sysexits.h): it is started anew at once."""
 _TERMINATED = -15
 
 Changes = AsyncIterator[Any]
@@ -41,7 +43,8 @@ def reloader() -> Changes:
 class Supervisor:
     """Runs ``secure-queue run`` with *words* in *count* processes; ``run`` returns the exit code.
 
-    With *keys_from_file* it passes a SIGHUP on to processes that look at their key file then.
+    *words_of* has more words for the process at each place. With *keys_from_file* it passes a SIGHUP on to processes that
+    look at their key file then.
     """
 
     def __init__(
@@ -52,8 +55,10 @@ class Supervisor:
         restart: bool,
         changes: Changes | None = None,
         keys_from_file: bool = False,
+        words_of: Callable[[int], Sequence[str]] = lambda place: (),
     ) -> None:
         self._command = [sys.executable, "-m", "secure_queue", "run", *words, "--tied"]
+        self._words_of = words_of
         self._count = count
         self._restart = restart
         self._changes = changes
@@ -73,8 +78,8 @@ class Supervisor:
             if self._changes is not None:
                 background.start_soon(self._watch, self._changes)
             async with anyio.create_task_group() as slots:
-                for _ in range(self._count):
-                    slots.start_soon(self._keep)
+                for place in range(self._count):
+                    slots.start_soon(self._keep, place)
             background.cancel_scope.cancel()
         return self._worst
 
@@ -100,15 +105,15 @@ class Supervisor:
             for child in self._children:
                 child.terminate()
 
-    async def _keep(self) -> None:
+    async def _keep(self, place: int) -> None:
         """Run one process after the other in this slot."""
         pause = FIRST_PAUSE_S
         while not self._asked.is_set():
             changed, started = self._changed, monotonic()
-            code = await self._run_child()
+            code = await self._run_child(place)
             if self._is_over(code, changed):
                 return
-            if changed.is_set():
+            if changed.is_set() or code == RECYCLED:
                 continue
             if monotonic() - started > SETTLED_S:
                 pause = FIRST_PAUSE_S
@@ -118,7 +123,10 @@ class Supervisor:
     def _is_over(self, code: int, changed: anyio.Event) -> bool:
         """Whether this slot stays empty; notes the exit code then."""
         if self._asked.is_set():
-            code = 0 if code == _TERMINATED else code  # it had not even begun
+            code = 0 if code in (_TERMINATED, RECYCLED) else code  # a terminated one had not even begun
+        elif code == RECYCLED:
+            _log.info("a worker process has done enough; starting a fresh one")
+            return False
         elif self._changes is not None or (self._restart and code != CANNOT_RUN):
             return False
         self._worst = max(self._worst, 2 if code == CANNOT_RUN else code if code >= 0 else 128 - code)
@@ -126,10 +134,14 @@ class Supervisor:
             self._end_children()
         return True
 
-    async def _run_child(self) -> int:
+    async def _run_child(self, place: int) -> int:
         """One process from its start to its end; a session of its own keeps the terminal's Ctrl-C from it."""
         async with await anyio.open_process(
-            self._command, stdin=subprocess.PIPE, stdout=None, stderr=None, start_new_session=True
+            [*self._command, *self._words_of(place)],
+            stdin=subprocess.PIPE,
+            stdout=None,
+            stderr=None,
+            start_new_session=True,
         ) as child:
             self._children.add(child)
             if self._asked.is_set():

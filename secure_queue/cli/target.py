@@ -41,14 +41,15 @@ def load_target(target: str) -> Worker[Any]:
     return found
 
 
-def ask(target: str, question: Callable[[Worker[Any]], Awaitable[R]]) -> R:
-    """Open the worker object as a producer does, and have *question* answered."""
+def ask(target: str, question: Callable[[Worker[Any]], Awaitable[R]], *, patience_s: float | None = None) -> R:
+    """Open the worker object as a producer does, and have *question* answered; ``TimeoutError`` if that takes longer."""
     worker = load_target(target)
     worker.announces = False
 
     async def answer() -> R:
-        async with worker:
-            return await question(worker)
+        with anyio.fail_after(patience_s):
+            async with worker:
+                return await question(worker)
 
     return anyio.run(answer, backend=worker.anyio_backend, backend_options=worker.anyio_kwargs)
 

@@ -6,7 +6,7 @@ Who runs follows from the leases, so nothing has to be let go, and the seat of a
 from __future__ import annotations
 
 import logging
-from typing import Any, Final
+from typing import Any, Final, cast
 
 from secure_queue.errors import SecureQueueError
 from secure_queue.execution.runs import Run
@@ -29,9 +29,10 @@ class Alone:
         self._settling = settling
         self._queue_name = queue_name
 
-    async def may_run(self, run: Run, args: list[Any], kwargs: dict[str, Any]) -> bool:
+    async def may_run(self, run: Run) -> bool:
         """Whether no other one of the key runs; False says that this one is settled."""
         claim, function = run.claim, run.genuine.function
+        args, kwargs = cast("tuple[list[Any], dict[str, Any]]", run.arguments)
         try:
             seat = seat_of(run.settings.keying, self._queue_name, function, args, kwargs)
         except Exception as error:  # of the application's choice of a key

@@ -29,6 +29,8 @@ from secure_queue.execution.heartbeat import Heartbeat
 from secure_queue.execution.journal import Journal
 from secure_queue.execution.lanes import Lanes
 from secure_queue.execution.outbox import Outbox
+from secure_queue.execution.processes import Processes
+from secure_queue.execution.recycling import Recycling
 from secure_queue.execution.refusal import Refusals
 from secure_queue.execution.replays import Replays
 from secure_queue.execution.reporting import Reporting
@@ -36,13 +38,15 @@ from secure_queue.execution.runs import Desk, Run
 from secure_queue.execution.scheduler import LOOK_S, Scheduler
 from secure_queue.execution.seat import Breath, Seat
 from secure_queue.execution.settling import Settling
+from secure_queue.execution.sharing import Share
 from secure_queue.execution.shutdown import Signals
 from secure_queue.execution.threads import Threads
 from secure_queue.execution.ticker import every
 from secure_queue.execution.verdict import ShutDown
 from secure_queue.names import printable
 from secure_queue.payload.codec import Codec
-from secure_queue.settings import QueueSettings, WorkerSettings
+from secure_queue.payload.keys import format_key, generate_key
+from secure_queue.settings import QueueSettings, WorkerSettings, environment_of_processes
 from secure_queue.storage import Storages
 
 PULSE_S = 0.25
@@ -73,12 +77,17 @@ class Engine:
         journal: Journal,
         when_stuck: Callable[[], None],
         assurance: Assurance = AT_PRIMARY,
+        most_tasks: int | None = None,
+        most_mib: int | None = None,
+        share: Share | None = None,
     ) -> None:
         self._settings = settings
         self._signals = signals
         self._on_hangup = on_hangup
         self._when_stuck = when_stuck
-        self.desk = Desk()
+        self.desk = Desk(settings.concurrency, most_tasks, share)
+        self.recycling = Recycling(self.desk, most_mib)
+        self.has_done_enough = False
         outboxes: dict[int, Outbox] = {}
         redact = settings.redact_failures
         self._settling = Settling(codec, self.desk, outboxes, settings.worker_id, redact=redact)
@@ -90,9 +99,10 @@ class Engine:
         replays = Replays(storages, codec, self._settling, refusals, finished)
         self._dependents = Dependents(storages, codec, self.desk, outboxes, self._settling)
         self._admission = Admission(storages, outboxes, self.desk, self._settling, queue, settings)
-        parts = self._settling, refusals, replays, self._threads, self.reporting, self._dependents, self._admission
-        alone = Alone(storages, self._settling, queue.queue_name)
-        self._executor = Executor(codec, registry, settings, self.desk, *parts, alone)
+        self._processes = Processes(settings.process_concurrency, _environment_of_processes)
+        gates = self._dependents, self._admission, Alone(storages, self._settling, queue.queue_name)
+        parts = self._settling, refusals, replays, self._threads, self._processes, self.reporting, *gates
+        self._executor = Executor(codec, registry, settings, self.desk, *parts)
         self._heartbeat = Heartbeat(open_storages, self.desk, round(settings.idle_timeout_s * 1000))
         drained = partial(self.ask, DRAIN) if burst else None
         self._lanes = Lanes(
@@ -116,6 +126,17 @@ class Engine:
         self._draining = anyio.Event()
         self._stopping = anyio.Event()
 
+    def ailments(self) -> tuple[list[str], bool]:
+        """What is not as it should be, and whether tasks are claimed in spite of it."""
+        silent = self._lanes.silent()
+        told = [f"the server of partition {partition} does not answer" for partition in silent]
+        if not self._heartbeat.is_fresh:
+            told.append("the heartbeat is late")
+        if self._draining.is_set():
+            told.append("it is stopping")
+        claims = len(silent) < self._lanes.count and self._heartbeat.is_fresh and not self._draining.is_set()
+        return told, claims
+
     def ask(self, wish: int) -> None:
         """``DRAIN``: stop in peace, running tasks have their grace period; ``STOP``: now. From any thread."""
         self._asked = max(self._asked, wish)
@@ -135,7 +156,7 @@ class Engine:
 
     async def run(self) -> None:
         """Work until it is asked to end, by a signal too if there are any."""
-        async with self._heartbeat.beating(), anyio.create_task_group() as background:
+        async with self._heartbeat.beating(), self._processes, anyio.create_task_group() as background:
             await background.start(self._admission.run)
             await self._lanes.open(background)
             background.start_soon(every, LOOK_S, self._scheduler.tick)
@@ -167,6 +188,10 @@ class Engine:
         if self._signals.take_hangups():
             _log.info("received SIGHUP, looking at the key file")
             self._on_hangup()
+        if self.recycling.is_due and not self._asked:
+            self.has_done_enough = True
+            _log.info("worker %s has done enough: %d tasks", self._settings.worker_id, self.desk.processed)
+            self.ask(DRAIN)
         self._obey()
         self._lanes.return_surplus()
 
@@ -180,6 +205,7 @@ class Engine:
             await self._lanes.take_in_the_last_claims()
             self._hand_back_waiting()
             self._threads.close()
+            self._processes.close()
             await self._wind_down()
             seats.cancel_scope.cancel()
 
@@ -219,3 +245,7 @@ class Engine:
     async def _until_stopping(self, race: TaskGroup) -> None:
         await self._stopping.wait()
         race.cancel_scope.cancel()
+
+
+def _environment_of_processes() -> dict[str, str]:
+    return environment_of_processes(format_key(generate_key("throwaway")))

@@ -9,37 +9,37 @@ from functools import partial
 from inspect import isawaitable
 from typing import Any
 
-import anyio
 from anyio import current_effective_deadline, get_cancelled_exc_class
 
-from secure_queue.clock import monotonic, now_ms
+from secure_queue.clock import now_ms
 from secure_queue.edges import Edge
 from secure_queue.errors import RateLimited, Rejected
 from secure_queue.execution.admission import Admission
 from secure_queue.execution.alone import Alone
+from secure_queue.execution.calls import NoThread, Raised
 from secure_queue.execution.dependents import Call, Dependents, Inherit
+from secure_queue.execution.processes import Processes
 from secure_queue.execution.refusal import Refusals
 from secure_queue.execution.replays import Replays
 from secure_queue.execution.reporting import Reporting
 from secure_queue.execution.runs import Desk, Run
 from secure_queue.execution.settling import Settling
-from secure_queue.execution.threads import NoThread, Raised, Threads
+from secure_queue.execution.threads import Threads
 from secure_queue.execution.verdict import EXPIRED, WORKER_LOST, Ending, Failed, TimedOut, stalled_ms
+from secure_queue.importable import reference_of
 from secure_queue.partitions import is_misplaced
 from secure_queue.payload.codec import Codec, Opened, Purpose
 from secure_queue.payload.records import TaskHead
 from secure_queue.settings import LONGEST_S, TaskSettings, WorkerSettings
 from secure_queue.tasks import RegisteredTask, current_run
 
-Registry = Mapping[str, RegisteredTask[..., Any, Any]]
+AnyTask = RegisteredTask[..., Any, Any]
+Registry = Mapping[str, AnyTask]
 
 _TASK = Purpose.TASK  # looked up once: a member of an Enum costs as much as a call
 _SEQUENCES = (list, tuple)  # some serializers of the application know tuples only
 
 NO_THREAD_PAUSE_MS = 500
-
-STUCK_AFTER_S = 60.0
-"""A run that outlives its timeout by so much cannot be stopped; its lease is not prolonged any more."""
 
 
 class _TooLate(Exception):
@@ -67,6 +67,7 @@ class Executor:
         refusals: Refusals,
         replays: Replays,
         threads: Threads,
+        processes: Processes,
         reporting: Reporting,
         dependents: Dependents,
         admission: Admission,
@@ -80,6 +81,7 @@ class Executor:
         self._refusals = refusals
         self._replays = replays
         self._threads = threads
+        self._processes = processes
         self._reporting = reporting
         self._dependents = dependents
         self._admission = admission
@@ -118,7 +120,7 @@ class Executor:
             if task is not None:
                 await self._way(run, head)(run, opened, task, args, kwargs)
 
-    def _ready_task(self, run: Run, opened: Opened, head: TaskHead | None) -> RegisteredTask[..., Any, Any] | None:
+    def _ready_task(self, run: Run, opened: Opened, head: TaskHead | None) -> AnyTask | None:
         """The function to run now; None if it is too early, too late or nobody here knows it, and then that is settled."""
         task = self._registry.get(opened.function)
         if opened.not_before_ms > run.started_ms:
@@ -130,9 +132,7 @@ class Executor:
         run.settings, run.ttl_ms = _settings(task, head)
         return task
 
-    async def _run(
-        self, run: Run, opened: Opened, task: RegisteredTask[..., Any, Any], args: list[Any], kwargs: dict[str, Any]
-    ) -> None:
+    async def _run(self, run: Run, opened: Opened, task: AnyTask, args: list[Any], kwargs: dict[str, Any]) -> None:
         most = run.settings.max_tries
         if most is not None and run.claim.tries >= most and not await self._may_begin(run, most):
             return
@@ -169,12 +169,10 @@ class Executor:
     def _within_limits(self, run: Run) -> Callable[..., Awaitable[None]]:
         return self._run_limited if run.settings.limits or self._admission.watches else self._run
 
-    async def _run_alone(
-        self, run: Run, opened: Opened, task: RegisteredTask[..., Any, Any], args: list[Any], kwargs: dict[str, Any]
-    ) -> None:
+    async def _run_alone(self, run: Run, *call: Any) -> None:
         """The same for a task of which one runs at a time, if none does."""
-        if await self._alone.may_run(run, args, kwargs):
-            await self._within_limits(run)(run, opened, task, args, kwargs)
+        if await self._alone.may_run(run):
+            await self._within_limits(run)(run, *call)
 
     async def _run_limited(self, run: Run, *call: Any) -> None:
         """The same for a task that has limits, or when somebody has paused tasks."""
@@ -185,13 +183,7 @@ class Executor:
                 self._admission.leave(run)
 
     async def _run_dependent(
-        self,
-        edges: Sequence[Edge],
-        run: Run,
-        opened: Opened,
-        task: RegisteredTask[..., Any, Any],
-        args: list[Any],
-        kwargs: dict[str, Any],
+        self, edges: Sequence[Edge], run: Run, opened: Opened, task: AnyTask, args: list[Any], kwargs: dict[str, Any]
     ) -> None:
         """The same for a task that depends on others, if they let it run."""
         match await self._dependents.admit(run, edges):
@@ -215,9 +207,7 @@ class Executor:
         run.claim = claim._replace(tries=min(claim.tries, most))
         return await self._settling.begin(run)
 
-    async def _call(
-        self, run: Run, task: RegisteredTask[..., Any, Any], args: list[Any], kwargs: dict[str, Any]
-    ) -> Any:
+    async def _call(self, run: Run, task: AnyTask, args: list[Any], kwargs: dict[str, Any]) -> Any:
         if task.plan is not None:
             return await self._call_surrounded(run, task, args, kwargs)
         if task.is_async:
@@ -228,23 +218,25 @@ class Executor:
     async def _in_thread(self, run: Run, fn: Callable[[], Any]) -> Any:
         return await _awaited(await self._threads.call(fn, partial(self._start_clock, run)))
 
-    async def _call_surrounded(
-        self, run: Run, task: RegisteredTask[..., Any, Any], args: list[Any], kwargs: dict[str, Any]
-    ) -> Any:
+    async def _call_surrounded(self, run: Run, task: AnyTask, args: list[Any], kwargs: dict[str, Any]) -> Any:
         """Call a function with all that surrounds it; the time of that counts too, but for the wait for a thread."""
-        run.call = partial(self._stream if task.streams else self._call_inside, run, task.is_async)
-        self._start_clock(run)
+        run.call = partial(self._stream if task.streams else self._call_inside, run, task)
+        if not task.settings.process:  # its time begins when it has a process; to start one takes long
+            self._start_clock(run)
         try:
             return await task.plan(*args, **kwargs)  # type: ignore[misc]  # there is one
         except _NotCalled as refused:
             raise refused.reason from None
 
     async def _call_inside(
-        self, run: Run, is_async: bool, fn: Callable[..., Any], args: tuple[Any, ...], kwargs: dict[str, Any]
+        self, run: Run, task: AnyTask, fn: Callable[..., Any], args: tuple[Any, ...], kwargs: dict[str, Any]
     ) -> Any:
-        if is_async:
+        if task.is_async:
             return await fn(*args, **kwargs)
         try:
+            if task.settings.process:
+                start = partial(self._start_clock, run)
+                return await self._processes.call(run, reference_of(fn), args, kwargs, start)
             return await self._in_thread(run, partial(fn, *args, **kwargs))
         except Raised as raised:
             raise raised.problem from None
@@ -252,7 +244,7 @@ class Executor:
             raise _NotCalled(reason) from None
 
     async def _stream(
-        self, run: Run, _: bool, fn: Callable[..., Any], args: tuple[Any, ...], kwargs: dict[str, Any]
+        self, run: Run, _: AnyTask, fn: Callable[..., Any], args: tuple[Any, ...], kwargs: dict[str, Any]
     ) -> int:
         """Send what an async generator yields, part by part; the result of the task is how many there were."""
         count = 0
@@ -280,13 +272,11 @@ class Executor:
     def _start_clock(self, run: Run) -> None:
         """The function is called now: it must not be too late for that, and its time begins."""
         run.started_ms = now_ms()
-        expires_ms, timeout_s = run.genuine.expires_ms, run.settings.timeout_s
+        expires_ms, settings = run.genuine.expires_ms, run.settings
         if expires_ms is not None and expires_ms < run.started_ms:  # verifying allows for some skew of clocks
             raise _TooLate
-        if timeout_s is not None:
-            run.give_up_at = monotonic() + timeout_s + STUCK_AFTER_S
-            if run.scope is not None:
-                run.scope.deadline = anyio.current_time() + timeout_s
+        if settings.timeout_s is not None or settings.soft_timeout_s is not None:
+            run.limit_time()
 
     async def _reject(self, run: Run, reason: str) -> None:
         if reason != "expired":
@@ -343,7 +333,7 @@ def _are_names(kwargs: dict[Any, Any]) -> bool:
     return all(type(name) is str for name in kwargs)
 
 
-def _settings(task: RegisteredTask[..., Any, Any], head: TaskHead | None) -> tuple[TaskSettings, int]:
+def _settings(task: AnyTask, head: TaskHead | None) -> tuple[TaskSettings, int]:
     """The settings of the task, as far as the call did not bring its own, and the lifetime of the result in ms."""
     settings = task.settings
     if head is None:

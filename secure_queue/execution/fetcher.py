@@ -108,6 +108,7 @@ class Fetcher:
                 self._uncertain = token = self._next_token()
                 more, claims = await self._storage.claim(self._name, token, count, self._lease_ms)
                 self._uncertain, self._connected = None, True
+                self._appetite.give_up(self)
                 return self._take(claims) or more
             return False  # there was no time left for it
         finally:
@@ -134,7 +135,7 @@ class Fetcher:
         """Take in what was claimed while others claimed too; say whether some of it had to be given back."""
         self._desk.add(claims, self._partition)
         surplus = self._appetite.surplus()
-        self._appetite.note()
+        self._appetite.note(len(claims) - len(surplus))
         for run in surplus:
             self._hand_back(run)
         return bool(surplus)

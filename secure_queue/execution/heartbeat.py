@@ -43,8 +43,15 @@ class Heartbeat:
         self._warned = False
         self.lost: deque[tuple[bytes, bytes]] = deque()
         """Ids and tokens of leases that were lost; the worker's loop takes them out."""
+        self.beat_at = monotonic()
+        """When the thread was last seen at work."""
         self.pulse = monotonic()
         """When the worker's loop last moved; that loop writes it."""
+
+    @property
+    def is_fresh(self) -> bool:
+        """Whether the thread has been at work within a lease."""
+        return monotonic() - self.beat_at < self._lease_ms / 1000
 
     @asynccontextmanager
     async def beating(self) -> AsyncIterator[None]:
@@ -72,6 +79,7 @@ class Heartbeat:
             last = monotonic()
             while not self._stop.is_set():
                 await anyio.to_thread.run_sync(self._stop.wait, min(CHECK_S, self._interval_s))
+                self.beat_at = monotonic()
                 self._look_for_a_blocked_loop()
                 if monotonic() - last >= self._interval_s:
                     last = monotonic()

@@ -13,6 +13,7 @@ from functools import partial
 import anyio
 from anyio.abc import TaskGroup
 
+from secure_queue.clock import monotonic
 from secure_queue.durability import Assurance
 from secure_queue.errors import SecureQueueError
 from secure_queue.execution.appetite import Appetite
@@ -32,6 +33,7 @@ from secure_queue.settings import QueueSettings, WorkerSettings
 from secure_queue.storage import Storages
 
 FIRST_LOOK_S = 1.0
+SILENT_S = 5.0
 
 _log = logging.getLogger("secure_queue.worker")
 
@@ -71,6 +73,7 @@ class Lanes:
         self._appetite = Appetite(settings.prefetch, desk)
         self._fetchers: list[Fetcher] = []
         self._relays: list[Relay] = []
+        self._upkeeps: list[Upkeep] = []
         self._fixed: int | None = None
         self._others: frozenset[str] = frozenset()
         self._fetching: TaskGroup | None = None
@@ -103,6 +106,16 @@ class Lanes:
             async with anyio.create_task_group() as group:
                 for fetcher in self._fetchers:
                     group.start_soon(_recover, fetcher)
+
+    @property
+    def count(self) -> int:
+        """How many partitions are served."""
+        return len(self._upkeeps)
+
+    def silent(self) -> list[int]:
+        """The partitions whose server has not answered for some seconds."""
+        since = monotonic() - SILENT_S
+        return [partition for partition, upkeep in enumerate(self._upkeeps) if upkeep.seen_at < since]
 
     async def drain(self) -> None:
         """Settle everything that is left."""
@@ -164,6 +177,7 @@ class Lanes:
         )
         self._fetchers.append(fetcher)
         self._relays.append(relay)
+        self._upkeeps.append(upkeep)
         self._background.start_soon(outbox.run)
         self._background.start_soon(relay.run)
         self._background.start_soon(every, INTERVAL_S, upkeep.tick)

@@ -2,13 +2,19 @@
 
 from __future__ import annotations
 
+import math
 from collections import Counter, defaultdict, deque
 from collections.abc import Awaitable, Callable, Iterable
 from datetime import UTC, datetime
 from typing import Any, NamedTuple
 
 import anyio
+import anyio.from_thread
+from anyio import NoEventLoopError
+from anyio.lowlevel import current_token
 
+from secure_queue.clock import monotonic
+from secure_queue.execution.sharing import Bell, Share
 from secure_queue.execution.verdict import Interruption, LeaseLost
 from secure_queue.limiting import Holder
 from secure_queue.payload.codec import Opened, Sealed
@@ -16,7 +22,11 @@ from secure_queue.payload.records import NOTHING_SET, TaskHead
 from secure_queue.settings import TaskSettings
 from secure_queue.storage import Claim, GiveBack
 from secure_queue.tasks import TaskContext
+from secure_queue.time_limits import TimeLimits
 
+STUCK_AFTER_S = 60.0
+"""A run that outlives its timeout by so much cannot be stopped; its lease is not prolonged any more."""
+ENDS = ("completed", "failed", "retried", "aborted")
 NOBODY_KNOWS = TaskSettings("")
 """The settings of a task whose function is not known here."""
 
@@ -38,6 +48,7 @@ class Run:
         "give_up_at",
         "head",
         "interruption",
+        "limits",
         "opened",
         "partition",
         "permits",
@@ -63,6 +74,7 @@ class Run:
         self.interruption: Interruption | None = None
         self.permits: tuple[Held, ...] = ()
         """What it holds of limits on concurrency."""
+        self.limits: TimeLimits | None = None
         self.give_up_at: float | None = None
         """When the heartbeat lets go of it: a run that outlived its timeout by far is stuck (monotonic seconds)."""
 
@@ -79,6 +91,34 @@ class Run:
             self.interruption = reason
             if self.scope is not None:
                 self.scope.cancel()
+
+    def limit_time(self) -> None:
+        """The time of this try begins now."""
+        settings = self.settings
+        self.limits = TimeLimits(settings.timeout_s, settings.soft_timeout_s, settings.max_timeout_s)
+        if settings.timeout_s is not None:
+            self.give_up_at = monotonic() + settings.timeout_s + STUCK_AFTER_S
+            if self.scope is not None:
+                self.scope.deadline = anyio.current_time() + settings.timeout_s
+
+    def extend_timeout(self, by_s: float) -> float:
+        """Put the limits off, as a task asks for it; also from a thread of it."""
+        try:
+            current_token()
+        except NoEventLoopError:
+            return anyio.from_thread.run_sync(self._extend, by_s)
+        return self._extend(by_s)
+
+    def _extend(self, by_s: float) -> float:
+        if self.limits is None:
+            return math.inf
+        if self.scope is None or self.scope.cancel_called:
+            return 0.0
+        by_s = self.limits.extend(by_s)
+        self.scope.deadline += by_s
+        if self.give_up_at is not None:
+            self.give_up_at += by_s
+        return self.limits.left()
 
     def context(self) -> TaskContext:
         """What the task may know about this run."""
@@ -104,14 +144,19 @@ class Desk:
     ``held`` is also read by the heartbeat's thread; it copies the dict in one step, which needs no lock.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, seats: int = 0, most: int | None = None, share: Share | None = None) -> None:
+        self.seats = seats
+        self.most = most
+        """After how many runs this worker has done enough; None: never."""
+        self.share = share
+        """What this queue may take of seats that it shares with others."""
         self.held: dict[tuple[bytes, bytes], Run] = {}
         """By id and token: a task whose lease was lost may come back to this very worker while its old run goes on."""
         self.running: set[Run] = set()
         self.ended = 0
         """How many runs have come to an end here, whatever the end was."""
         self.counters: Counter[str] = Counter()
-        self.room = anyio.Event()
+        self.room: anyio.Event | Bell = anyio.Event()
         self.low_water = 0
         self.changes = 0
         """Grows with everything that is taken in or settled."""
@@ -135,6 +180,21 @@ class Desk:
     def free_seats(self) -> int:
         """The idle seats, and the one that has been called and has not come yet."""
         return len(self._idle) + self._called
+
+    @property
+    def in_hand(self) -> int:
+        """How many runs have a seat, or will have one next."""
+        return self.seats - self.free_seats + self.waiting
+
+    @property
+    def processed(self) -> int:
+        """How many runs have come to an end of their own here, a good one or a bad one."""
+        return sum(self.counters[end] for end in ENDS)
+
+    @property
+    def may_take(self) -> float:
+        """How many more runs may be taken in before this worker has done enough."""
+        return math.inf if self.most is None else max(0, self.most - self.processed - self.in_hand)
 
     @property
     def at_rest(self) -> bool:

@@ -19,6 +19,7 @@ from secure_queue.execution.executor import Executor
 from secure_queue.execution.runs import Desk, Run
 from secure_queue.execution.settling import Settling
 from secure_queue.tasks import TaskContext, current_run
+from secure_queue.time_limits import TimeLimits
 
 FAULT_DELAY_MS = 5_000
 BREATH_S = 0.002
@@ -45,8 +46,12 @@ class _Nobody:
     """Stands for the run between two runs."""
 
     call = None
+    limits: TimeLimits | None = None
 
     def context(self) -> TaskContext:
+        raise LookupError
+
+    def extend_timeout(self, by_s: float) -> float:
         raise LookupError
 
 

@@ -1,6 +1,6 @@
 """Signals: the first asks a worker to stop in peace, the next to stop now; SIGHUP asks it to look at its key file.
 
-The only place that knows signals.
+The only place that knows signals. A process that runs functions for a worker has an ``Alarm`` for their soft limit.
 
 For workers a handler only counts; each looks at its count now and then, in its own event loop. So several workers, in one
 loop or in several, share the signals of a process, and in the end the handlers of the host are put back. A program that
@@ -10,6 +10,7 @@ owns its process, as the supervisor does, has ``on_signals``.
 from __future__ import annotations
 
 import logging
+import math
 import signal
 import threading
 from collections.abc import Callable, Iterator, Sequence
@@ -19,6 +20,7 @@ from typing import Any, Final
 import anyio
 from anyio.abc import TaskStatus
 
+SOON_S = 1e-6
 ENOUGH = 2
 """Signals that a worker understands: stop in peace, stop now."""
 TO_END = ("SIGINT", "SIGTERM")
@@ -94,6 +96,32 @@ def _put_back() -> None:
 
 def _numbers(wanted: Sequence[str]) -> list[signal.Signals]:
     return [getattr(signal, name) for name in wanted if hasattr(signal, name)]
+
+
+class Alarm:
+    """Raises *error* in the main thread of this process, inside the context, at a moment that can be moved."""
+
+    def __init__(self, error: type[Exception]) -> None:
+        self._error = error
+        self._inside = False
+
+    def __enter__(self) -> None:
+        self._inside = True
+        if hasattr(signal, "SIGALRM"):
+            signal.signal(signal.SIGALRM, self._ring)
+
+    def __exit__(self, *_: object) -> None:
+        self._inside = False
+        self.set(math.inf)
+
+    def set(self, in_s: float) -> None:
+        """Ring in so many seconds; never, if that is for ever. Where there are no alarms, nothing happens."""
+        if hasattr(signal, "SIGALRM"):
+            signal.setitimer(signal.ITIMER_REAL, 0 if in_s == math.inf else max(in_s, SOON_S))
+
+    def _ring(self, _number: int, _frame: object) -> None:
+        if self._inside:
+            raise self._error
 
 
 async def on_signals(

@@ -15,21 +15,11 @@ import anyio
 import anyio.to_thread
 from anyio.abc import TaskGroup, TaskStatus
 
+from secure_queue.execution.calls import NoThread, Raised
+
 _UNLIMITED = float("inf")
 
 _log = logging.getLogger("secure_queue.worker")
-
-
-class NoThread(Exception):
-    """No thread will be free soon: enough calls wait, the worker stops, or the system has no more threads."""
-
-
-class Raised(Exception):
-    """What the function raised; it travels as a value, because not every exception survives a future or a coroutine."""
-
-    def __init__(self, problem: BaseException) -> None:
-        super().__init__()
-        self.problem = problem
 
 
 class _Job:

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import logging
+import math
 from collections.abc import Callable
 
 from secure_queue import names
-from secure_queue.clock import now_ms
+from secure_queue.clock import monotonic, now_ms
 from secure_queue.errors import Rejected
 from secure_queue.execution.heartbeat import Heartbeat
 from secure_queue.execution.journal import Journal
@@ -47,6 +48,8 @@ class Upkeep:
         self._journal = journal
         self._wake_relay = wake_relay
         self._generation: bytes | None = None
+        self.seen_at = -math.inf
+        """When the server of this partition has answered last."""
 
     async def tick(self) -> float | None:
         """One round; returns the seconds until the next task is due, if one is waiting."""
@@ -57,6 +60,7 @@ class Upkeep:
             keep_dead_ms=round(self._settings.keep_dead_s * 1000),
             keep_dead=self._settings.keep_dead,
         )
+        self.seen_at = monotonic()
         self._compare(found.generation)
         if found.outgoing:
             self._wake_relay()

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import TypeAlias, cast
 
-from secure_queue.errors import RateLimited, Retry
+from secure_queue.errors import CannotCross, RateLimited, Retry, SoftTimeout
 from secure_queue.payload.failures import Failure
 from secure_queue.retry import seconds
 from secure_queue.settings import TaskSettings
@@ -148,4 +148,8 @@ def _is_retried(error: BaseException, settings: TaskSettings) -> bool:
     kind = type(error)
     if issubclass(kind, Retry):
         return True
+    if issubclass(kind, SoftTimeout):
+        return settings.retry_timeouts
+    if issubclass(kind, CannotCross):
+        return False  # it would be no better another time
     return issubclass(kind, settings.retry_on) and not issubclass(kind, settings.no_retry_on)

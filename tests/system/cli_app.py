@@ -22,6 +22,8 @@ worker: Worker[None] = Worker(
     redact_failures=False,  # its dead letters must show what they are told
 )
 
+second: Worker[None] = Worker(queue_name=f"{os.environ.get(QUEUE, 'cli')}-second")
+
 
 @worker.task(name="note", ttl=60)
 async def note(number: int, seconds: float = 0.0) -> int:

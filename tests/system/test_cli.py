@@ -40,6 +40,38 @@ def test_burst_with_two_processes_drains_the_queue_and_ends(shell: Shell) -> Non
     assert {number for number, _ in shell.lines("end")} == set(range(400))
 
 
+def test_a_process_that_has_done_enough_is_replaced_at_once_and_nothing_is_lost(shell: Shell) -> None:
+    shell.enqueue("note", *[(number,) for number in range(8)])
+    done = shell.run("run", TARGET, "--processes", "2", "--burst", "--max-tasks", "3", "--concurrency", "1")
+    assert sorted(number for number, _ in shell.lines("end")) == list(range(8))
+    pids = [pid for _, pid in shell.lines("end")]
+    assert len(set(pids)) >= 3
+    assert max(pids.count(pid) for pid in pids) <= 3
+    assert "has done enough; starting a fresh one" in done.stderr
+
+
+def test_two_queues_in_one_process_and_a_check_that_sees_it(shell: Shell) -> None:
+    process = shell.start("run", TARGET, "tests.system.cli_app:second", "--weights", "2:1", "--health", "127.0.0.1:0")
+    shell.enqueue("note", (1,))
+    wait_until(lambda: shell.lines("end"), patience=PATIENCE)
+
+    async def roles(worker: Worker[None]) -> list[str]:
+        return [one.role for one in await worker.processes()]
+
+    wait_until(lambda: "worker" in shell.ask(roles), patience=PATIENCE)
+    told = json.loads(shell.run("check", TARGET, "--here", "--json").stdout)
+    assert (told["live"], len(told["workers"])) == (True, 1)
+    process.terminate()
+    assert process.wait(PATIENCE) == 0
+    assert "health is told at http://127.0.0.1:" in process.communicate()[1]
+
+
+def test_a_check_says_by_its_exit_code_why_it_fails(shell: Shell) -> None:
+    assert f"live workers of queue {shell.queue}: 0; there should be 1" in shell.refuse("check", TARGET, code=1)
+    shell.environment["SECURE_QUEUE_URL"] = f"unix://{shell.folder}/nobody"
+    assert "did not answer within 1 s" in shell.run("check", TARGET, "--timeout", "1", code=2).stderr
+
+
 def test_concurrency_of_the_command_line_counts(shell: Shell) -> None:
     (task_id,) = shell.enqueue("seats", ())
     shell.run("run", TARGET, "--burst", "--concurrency", "7")

@@ -19,7 +19,10 @@ from tests.tour.blocks import ROOT, Block, blocks_of, missing_targets
 GUIDE = ROOT / "docs" / "guide.md"
 SECRET = "Zx4kQ9vT1bLw7RmY2cNd8HsJ5gPf0aUe3oXiVqB6KtE"
 PROMISE = re.compile(r"# prints: (.*)")
-NEIGHBOURS = ["scheduling", "workflows", "composition", "control", "from-streaq", "from-saq", "from-arq", "from-repid"]
+NEIGHBOURS = [
+    *("scheduling", "workflows", "composition", "control", "running"),
+    *("from-streaq", "from-saq", "from-arq", "from-repid"),
+]
 PAGES = [GUIDE, *(ROOT / "docs" / f"{page}.md" for page in NEIGHBOURS)]
 PROGRAMS = [block for page in PAGES for block in blocks_of(page) if block.language == "python"]
 
