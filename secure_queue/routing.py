@@ -55,8 +55,8 @@ class Route:
     async def run(self) -> None:
         """The background work, for ever."""
         async with anyio.create_task_group() as group:
-            for together in (*self._singles.values(), *self._keyed.values()):
-                group.start_soon(together.run)
+            for run in [each.run for each in self._singles.values()] + [each.run for each in self._keyed.values()]:
+                group.start_soon(run)
             group.start_soon(self.inbox.looks.run)
             group.start_soon(self.inbox.run)
             group.start_soon(self._see_whether_it_is_well_again)

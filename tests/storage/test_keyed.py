@@ -101,7 +101,7 @@ async def test_a_call_that_is_repeated_says_the_same_again(storage: RedisStorage
             (True, None)
         ]
     assert await claimed(storage, TOKEN) == [b"a"]
-    await storage.complete([end(b"a", ttl_ms=1)])
+    await storage.complete([end(b"a", keep=1)])
     assert [kept.new for kept in await keep(storage, b"a", unique=KEY, scope="unfinished")] == [True]
     assert await claimed(storage, OTHER) == []
     other = keyed(b"b")._replace(sealed=b"another")
