@@ -19,6 +19,7 @@ from tests.storage.verbs import (
     end,
     ids_of,
     put,
+    refused,
     standing,
     take,
     tick,
@@ -148,7 +149,7 @@ async def test_of_a_line_one_is_let_go_when_the_one_before_has_ended(storage: Re
     assert await storage.abort(b"c", sealed=b"aborted", ttl_ms=LONG, mark=b"") == "aborted"  # out of its middle
     await storage.bury([end(b"b", b"w.3")])
     assert await claimed(storage, b"w.4") == [b"d"]
-    await storage.quarantine(b"d", b"w.4", "malformed")
+    await refused(storage, b"d", b"w.4", "malformed")
     assert await storage.abort(b"e", sealed=b"aborted", ttl_ms=LONG, mark=b"") == "aborted"  # at its front
     await keep(storage, b"f", line=LINE)
     assert await claimed(storage, b"w.5") == [b"f"]

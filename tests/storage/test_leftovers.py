@@ -11,17 +11,17 @@ from secure_queue.storage import NewTask
 from tests.conftest import lasting_keys
 from tests.servers import Server
 from tests.storage.conftest import KEYS
-from tests.storage.verbs import LONG, created, dead, end, put, put_and_take, take, tick
+from tests.storage.verbs import LONG, MARK, created, dead, end, put, put_and_take, take, tick
 
 pytestmark = pytest.mark.anyio
 
 TASKS = 10_000
 
 
-async def drain(storage: RedisStorage, ttl_ms: int) -> None:
+async def drain(storage: RedisStorage, keep: int | bytes) -> None:
     for number in range(TASKS // 500):
         claims = await take(storage, 500, token=b"w.%d" % number)
-        assert all(await storage.complete([end(c.untrusted_id, c.token, ttl_ms) for c in claims]))
+        assert all(await storage.complete([end(c.untrusted_id, c.token, keep) for c in claims]))
         await tick(storage)
 
 
@@ -35,16 +35,16 @@ async def keys_without_results(storage: RedisStorage, link: Link) -> list[bytes]
 
 
 @pytest.mark.parametrize("anyio_backend", ["asyncio"])
-@pytest.mark.parametrize("ttl_ms", [0, LONG])
-async def test_after_ten_thousand_tasks_every_key_has_an_expiry(real_server: Server, ttl_ms: int) -> None:
+@pytest.mark.parametrize("keep", [MARK, LONG], ids=["not kept", "kept"])
+async def test_after_ten_thousand_tasks_every_key_has_an_expiry(real_server: Server, keep: int | bytes) -> None:
     async with open_link(real_server.topology) as link:
         await link.command("FLUSHALL")
         storage = RedisStorage(link, KEYS)
         tasks = [NewTask(b"%032x" % number, b"sealed", 0, "low") for number in range(TASKS)]
         assert all(await created(storage, tasks))
-        await drain(storage, ttl_ms)
+        await drain(storage, keep)
         assert await lasting_keys(link) == []
-        expected = [b"claim:w", b"meta", b"workers"] + ([b"results"] if ttl_ms else [])
+        expected = [b"claim:w", b"meta", b"workers"] + ([b"results"] if keep == LONG else [])
         assert await keys_without_results(storage, link) == sorted(expected)
         assert await link.command("DBSIZE") == TASKS + len(expected)
         await link.command("FLUSHALL")

@@ -17,7 +17,7 @@ from secure_queue.redis.topology import Memory
 from secure_queue.storage import Standing
 from tests.servers import PATIENCE
 from tests.storage.conftest import KEYS
-from tests.storage.verbs import LONG, back, end, ids_of, standing, take, tick
+from tests.storage.verbs import LONG, back, end, ids_of, refused, standing, take, tick
 
 LINES = (b"o" + b"a" * 32, b"o" + b"b" * 32)
 STEPS = ("enqueue", "enqueue", "enqueue", "enqueue", "claim", "claim", "claim", "crash", "complete", "bury", "retry")
@@ -89,7 +89,7 @@ class Queue:
 
     async def quarantine(self, choice: int) -> None:
         if (task_id := self._one(choice)) is not None:
-            assert await self.storage.quarantine(task_id, self._end(task_id), "malformed")
+            assert await refused(self.storage, task_id, self._end(task_id), "malformed")
             self.sent = [task for task in self.sent if task.task_id != task_id]
 
     async def retry(self, choice: int) -> None:

@@ -97,7 +97,7 @@ VERBS: dict[str, tuple[Step, Step]] = {
     "complete": (running, lambda s: s.complete([end(A), end(B)])),
     "complete in a line": (lined, lambda s: s.complete([end(A), end(B)])),
     "abort in a line": (lined, lambda s: s.abort(B, sealed=b"aborted", ttl_ms=LONG, mark=b"mark")),
-    "quarantine in a line": (lined, lambda s: s.quarantine(A, TOKEN, "bad-signature")),
+    "quarantine in a line": (lined, lambda s: s.quarantine([Refused(A, TOKEN, "bad-signature")])),
     "enqueue_keyed": (nothing, lambda s: s.enqueue_keyed([keyed(A), keyed(B)], PATIENCE)),
     "enter": (running, lambda s: s.enter(A, TOKEN, b"0" * 32)),
     "bury": (running, lambda s: s.bury([end(A), end(B)])),

@@ -82,13 +82,13 @@ async def test_a_worker_tells_where_it_lives_and_how_much_it_has_done(place: Pla
     worker = place.worker()
     async with worker:
         evidence = worker._client().evidence()
-        await Announcer(evidence, worker._codec, worker._live_keys, "busy", WORKER, lambda: 7).tick()
+        await Announcer(evidence, worker._codec, worker._live_keys, "busy", WORKER, ["rest"], lambda: 7).tick()
         (busy,) = [one for one in await worker.processes() if one.role == WORKER]
-        assert (busy.host, busy.processed) == (printable(this_host(), LONGEST_HOST), 7)
+        assert (busy.host, busy.processed, busy.tasks) == (printable(this_host(), LONGEST_HOST), 7, ("rest",))
 
 
 def test_a_worker_of_an_older_release_does_not_tell_that_and_is_shown() -> None:
     old = _opened("old", {1: WORKER, 2: 1_800_000_000_000, 3: []})
-    assert (old.role, old.host, old.processed) == (WORKER, "", 0)
+    assert (old.role, old.host, old.processed, old.tasks) == (WORKER, "", 0, None)
     with pytest.raises(Rejected):
         _opened("odd", {1: WORKER, 2: "yesterday", 3: []})
