@@ -79,6 +79,15 @@ class PutAside(NamedTuple):
     """Its name in the quarantine: `<ms of the server's clock>-<number>`."""
 
 
+class InLine(NamedTuple):
+    """How a task waits in the line of its key; all of it is untrusted."""
+
+    in_order: bool
+    """Whether those of the key run one after the other; else they only take turns with other keys."""
+    before: int
+    untrusted_first: bytes
+
+
 class Whereabouts(NamedTuple):
     """Where a task stands; all of it is untrusted."""
 
@@ -94,6 +103,8 @@ class Whereabouts(NamedTuple):
     due_left_ms: int
     ready: tuple[int, ...]
     """How many are ready in each priority."""
+    line: InLine | None = None
+    """If it waits in the line of its key."""
 
 
 class Queueing(NamedTuple):

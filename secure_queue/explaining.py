@@ -20,7 +20,7 @@ from secure_queue.pausing import told
 from secure_queue.payload.codec import Purpose, Sealed
 from secure_queue.payload.records import Outcome, ResultHead, TaskHead
 from secure_queue.presence import WORKER, Process, living
-from secure_queue.reasons import Explanation, Facts, LimitFacts, ProcessFacts, explain
+from secure_queue.reasons import Explanation, Facts, LimitFacts, LineFacts, ProcessFacts, explain
 from secure_queue.routing import Route
 from secure_queue.storage import Record, Standing
 from secure_queue.tasks import TaskStatus
@@ -105,6 +105,7 @@ class Explaining:
             parents=await self._parents(head),
             pauses=told(await route.storage.untrusted_pauses()),
             limit=await self._limit(task.task_id, place),
+            line=None if place.line is None else LineFacts(*place.line[:2], printable(place.line.untrusted_first)),
             workers=place.workers,
             processes=await self._processes(task),
         )

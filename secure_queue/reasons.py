@@ -27,6 +27,7 @@ class Why(StrEnum):
     EXPIRED = "expired"
     PAUSED = "paused"
     PARENTS = "parents"
+    LINE = "line"
     PERMIT = "permit"
     RATE = "rate"
     DELAYED = "delayed"
@@ -74,6 +75,15 @@ class LimitFacts:
 
 
 @dataclass(frozen=True, slots=True)
+class LineFacts:
+    """How many of its key are before a task in their line, and the first of them."""
+
+    in_order: bool
+    before: int
+    first: str
+
+
+@dataclass(frozen=True, slots=True)
 class ProcessFacts:
     """One worker: which tasks it knows (None: it does not say) and whether it can verify this one."""
 
@@ -101,6 +111,7 @@ class Facts:
     pauses: Sequence[Pause] = ()
     priority: str = ""
     limit: LimitFacts | None = None
+    line: LineFacts | None = None
     before: int | None = None
     """How many stand before it in its own list; None: more than were looked at."""
     higher: Mapping[str, int] = field(default_factory=dict)
@@ -190,6 +201,15 @@ def _limited(facts: Facts) -> Reason | None:
     )
 
 
+def _in_line(facts: Facts) -> Reason | None:
+    line = facts.line
+    if line is None:
+        return None
+    rule = "those of a key run one after the other" if line.in_order else "keys take turns"
+    text = f"{line.before} of its key are before it, the first is {line.first}; {rule}"
+    return Reason(Why.LINE, text, {"before": line.before, "first": line.first, "in_order": line.in_order})
+
+
 def _delayed(facts: Facts) -> Reason | None:
     if facts.due_left_s <= 0 or facts.limit is not None or any(rule(facts) for rule in (_parents, _paused)):
         return None
@@ -211,7 +231,7 @@ def _nobody(facts: Facts) -> Reason | None:
 
 
 def _behind(facts: Facts) -> Reason | None:
-    if facts.status is not TaskStatus.QUEUED:
+    if facts.status is not TaskStatus.QUEUED or facts.line is not None:
         return None
     higher = sum(facts.higher.values())
     if facts.before == 0 and not higher:
@@ -226,4 +246,4 @@ def _next(facts: Facts) -> Reason:
     return Reason(Why.NEXT, "nothing is in its way: the next worker that has a free seat takes it")
 
 
-RULES: Final[Sequence[Rule]] = (_expired, _paused, _parents, _limited, _delayed, _nobody, _behind)
+RULES: Final[Sequence[Rule]] = (_expired, _paused, _parents, _in_line, _limited, _delayed, _nobody, _behind)

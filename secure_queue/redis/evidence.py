@@ -6,7 +6,7 @@ import hashlib
 from collections.abc import Awaitable, Callable, Sequence
 from typing import Any, Final, cast
 
-from secure_queue.evidence import Place, PutAside, Queueing, Structure, Whereabouts
+from secure_queue.evidence import InLine, Place, PutAside, Queueing, Structure, Whereabouts
 from secure_queue.redis.keys import QueueKeys
 from secure_queue.redis.link import Argument, Link, Reply
 from secure_queue.redis.scanning import LONGEST_NAME
@@ -45,9 +45,9 @@ class RedisEvidence:
 
     async def whereabouts(self, task_id: bytes) -> Whereabouts:
         own = self._keys
-        keys = [own.leases, own.bucket(task_id), own.parked(task_id), own.workers, *own.both]
+        keys = [own.leases, own.bucket(task_id), own.parked(task_id), own.workers, own.lines, *own.both]
         reply = cast("list[Any]", await self._run("explain", keys, [task_id, MOST_PLACES], DEADLINE_S))
-        run, lease, note, workers, number, before, due, *ready = reply
+        run, lease, note, workers, number, before, due, kind, in_line, first, *ready = reply
         return Whereabouts(
             run,
             lease,
@@ -57,6 +57,7 @@ class RedisEvidence:
             before if before >= 0 else None,
             due,
             tuple(ready),
+            InLine(kind == b"o", in_line, first) if kind else None,
         )
 
     async def queueing(self, digest: bytes, who: bytes) -> Queueing:

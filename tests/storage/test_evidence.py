@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import pytest
 
-from secure_queue.evidence import Place, Queueing, Structure, Whereabouts
+from secure_queue.evidence import InLine, Place, Queueing, Structure, Whereabouts
 from secure_queue.handover import Outgoing
+from secure_queue.keyed import Keyed
 from secure_queue.limiting import Ask, Booking, Parked
 from secure_queue.redis.link import Link, WrongType
 from secure_queue.redis.storage import RedisStorage
@@ -130,6 +131,16 @@ async def test_the_log_keeps_its_order_and_loses_only_what_was_kept_elsewhere(st
     assert await evidence.forget_notes(2, b"two") == 0
     assert [await evidence.forget_notes(2, b"one") for _ in range(2)] == [2, 0]  # the second one is a retry
     assert await evidence.notes(0) == [b"three"]
+
+
+@pytest.mark.parametrize(("line", "others"), [(b"o" + b"1" * 32, 2), (b"f" + b"1" * 32, 9)], ids=["order", "turns"])
+async def test_how_many_of_its_key_are_before_a_task(storage: RedisStorage, line: bytes, others: int) -> None:
+    evidence, ids = storage.evidence(), [b"k%d" % number for number in range(others + 1)]
+    await storage.enqueue_keyed([Keyed(name, SEALED, 0, "low", b"", "", 0, False, 0, line) for name in ids], PATIENCE)
+    assert (await evidence.whereabouts(ids[-1])).line == InLine(line.startswith(b"o"), others, ids[0])
+    assert (await evidence.whereabouts(ids[0])).line is None
+    await take(storage, 2)
+    assert (await evidence.whereabouts(ids[-1])).line == (None if others > 2 else InLine(True, 2, ids[0]))
 
 
 async def test_where_a_task_stands_and_what_is_before_it(storage: RedisStorage) -> None:

@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from secure_queue.pausing import Pause
-from secure_queue.reasons import Facts, LimitFacts, ProcessFacts, Why, explain
+from secure_queue.reasons import Facts, LimitFacts, LineFacts, ProcessFacts, Why, explain
 from secure_queue.tasks import TaskStatus
 
 QUEUED = Facts(TaskStatus.QUEUED, fn_name="mail", priority="low", before=0, workers=1)
@@ -43,6 +43,12 @@ CASES = {
         [Why.PARENTS],
         "it waits for a (running)",
     ),
+    "order": (
+        replace(QUEUED, before=None, line=LineFacts(True, 2, "a1")),
+        [Why.LINE],
+        "2 of its key are before it, the first is a1; those of a key run one after the other",
+    ),
+    "turns": (replace(QUEUED, before=None, line=LineFacts(False, 8, "a1")), [Why.LINE], "keys take turns"),
     "permit": (
         replace(SCHEDULED, due_left_s=5, limit=LimitFacts(False, "at most 1 at once", 2, 3, 1, holders=("x",))),
         [Why.PERMIT],

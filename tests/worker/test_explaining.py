@@ -43,6 +43,20 @@ async def test_what_waits_for_nobody(place: Place) -> None:
         assert whys(await worker.explain("nothing")) == [Why.NOT_FOUND]
 
 
+async def test_who_waits_in_the_line_of_a_key(place: Place) -> None:
+    worker = place.worker()
+
+    @worker.task(order_by="customer")
+    async def book(customer: str) -> None: ...
+
+    async with worker:
+        first, second = await book.enqueue("a"), await book.enqueue("a")
+        found = await second.explain()
+        assert whys(found) == [Why.LINE, Why.NO_WORKER]
+        assert found.reasons[0].facts == {"before": 1, "first": first.id, "in_order": True}
+        assert whys(await first.explain()) == [Why.NO_WORKER]
+
+
 async def test_what_a_worker_has_or_has_had(place: Place) -> None:
     worker = place.worker()
     started = anyio.Event()
