@@ -176,9 +176,10 @@ async def do_all_work(workers: dict[Role, Worker[Any]], keys: QueueKeys, raw: Ra
     parked = workers[Role.WORKER].counters["parked"]
     await operator.pause(task="double")
     assert len(await workers[Role.DASHBOARD].paused()) == len(await auditor.paused()) == 1
-    waiting = await double.enqueue(1).start(delay=1)  # by then the worker knows
-    assert (await auditor.explain(waiting.id)).reasons[0].why is Why.PAUSED
+    await eventually(lambda: _knows_of_a_pause(workers[Role.WORKER]))
+    waiting = await double.enqueue(1)
     await eventually(lambda: _is_parked(workers[Role.WORKER], parked))
+    assert (await auditor.explain(waiting.id)).reasons[0].why is Why.PAUSED
     assert await operator.resume(task="double")
     assert (await waiting.result(PATIENCE)).result == 2
     assert (await operator.explain("an-id-of-ones-own")).status is TaskStatus.NOT_FOUND
@@ -194,6 +195,10 @@ async def do_all_work(workers: dict[Role, Worker[Any]], keys: QueueKeys, raw: Ra
 
 async def _runs(worker: Worker[Any], task_id: str) -> bool:
     return await worker.status_by_id(task_id) is TaskStatus.RUNNING
+
+
+async def _knows_of_a_pause(worker: Worker[Any]) -> bool:
+    return worker._engine is not None and worker._engine._admission.watches
 
 
 async def _is_parked(worker: Worker[Any], before: int) -> bool:
