@@ -42,7 +42,7 @@ def test_burst_with_two_processes_drains_the_queue_and_ends(shell: Shell) -> Non
 
 def test_a_process_that_has_done_enough_is_replaced_at_once_and_nothing_is_lost(shell: Shell) -> None:
     shell.enqueue("note", *[(number,) for number in range(8)])
-    done = shell.run("run", TARGET, "--processes", "2", "--burst", "--max-tasks", "3", "--concurrency", "1")
+    done = shell.spawn("run", TARGET, "--processes", "2", "--burst", "--max-tasks", "3", "--concurrency", "1")
     assert sorted(number for number, _ in shell.lines("end")) == list(range(8))
     pids = [pid for _, pid in shell.lines("end")]
     assert len(set(pids)) >= 3
@@ -81,8 +81,8 @@ def test_concurrency_of_the_command_line_counts(shell: Shell) -> None:
 @pytest.mark.parametrize("processes", [1, 2])
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
 def test_a_signal_ends_it_in_peace_with_exit_code_0(shell: Shell, processes: int, number: signal.Signals) -> None:
-    shell.enqueue("note", *((number, 0.5) for number in range(8)))
-    process = shell.start("run", TARGET, "--processes", str(processes))
+    shell.enqueue("note", *((number, 0.5) for number in range(40)))  # one process alone would need 20 s for them
+    process = shell.start("run", TARGET, "--processes", str(processes), "--concurrency", "1")
     wait_until(lambda: len({pid for _, pid in shell.lines("start")}) == processes)
     process.send_signal(number)
     out, err = process.communicate(timeout=PATIENCE)
