@@ -46,6 +46,10 @@ def keying_of_task(options: KeyOptions) -> Keying:
 
 def keying_of_call(before: Keying, options: KeyOptions) -> Keying:
     """The keys of one call of a task: a text is the key itself. Raises ``ConfigurationError``."""
+    if options.get("unique") is True and not before.alone:
+        raise ConfigurationError(
+            "unique=True belongs to the task, where the worker finds it: @worker.task(unique=True)"
+        )
     return _keying(before, options, _given)
 
 
@@ -91,7 +95,8 @@ def _scope(unique: object) -> dict[str, Any]:
     if unique is True:
         return {"alone": True, "scope": None}
     if unique is False:
-        return {"alone": False, "scope": None, "unique_key": None, "window_s": 0.0, "on_conflict": OnConflict.SKIP}
+        unlimited = dict.fromkeys(_DURATIONS.values(), 0.0)
+        return {"alone": False, "scope": None, "unique_key": None, "on_conflict": OnConflict.SKIP, **unlimited}
     try:
         return {"alone": False, "scope": Scope(unique)}  # type: ignore[arg-type]  # what is no text is refused
     except ValueError:

@@ -33,8 +33,8 @@ class TimeLimits:
 
     @property
     def next_at(self) -> float:
-        """The soft limit, or the hard one if there is no other."""
-        return self.soft_at if self.soft_at < math.inf else self.hard_at
+        """The soft limit, or the hard one if that comes first."""
+        return min(self.soft_at, self.hard_at)
 
     def left(self) -> float:
         """The seconds until then; endless without limits."""

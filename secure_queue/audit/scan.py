@@ -28,11 +28,11 @@ _ONE_KIND: Final = {Structure.ABORTS: Kind.ABORT_MARK, Structure.SCHEDULES: Kind
 _STRINGS: Final = {Structure.RESULT: Kind.RESULT, Structure.WORKFLOW: Kind.WORKFLOW}
 _MARK: Final = b"-"
 """Stands before the sealed mark of a result that was not kept. It is no payload, and told only where it is false."""
-_SHORT_LIVED: Final = (
+_SHORT_LIVED: Final = {
     *(b"meta", b"config", b"workers", b"claim", b"aborts", b"schedules", b"fired", b"misfit"),
     *(b"presence", b"present", b"partial", b"handed", b"workflow"),
     *(b"permits", b"starts", b"line", b"expected", b"parked"),
-)
+}
 _SIZE_DIGITS: Final = 15
 
 Steps = AsyncIterator[list[Finding]]
@@ -240,7 +240,7 @@ def _about_key(key: StoredKey) -> list[Finding]:
         found.append(_note(Code.WRONG_TYPE, Kind.KEY, name, f"a {key.type} that was moved aside", size))
     elif not key.sound:
         found.append(_note(Code.WRONG_TYPE, Kind.KEY, name, f"a {key.type}, which its structure is not", size))
-    if key.ttl_ms == -1 and name.rpartition(b"}:")[2].startswith(_SHORT_LIVED):
+    if key.ttl_ms == -1 and name.rpartition(b"}:")[2].partition(b":")[0] in _SHORT_LIVED:
         found.append(_note(Code.NO_EXPIRY, Kind.KEY, name, "such a key is never kept for ever", size))
     return found
 

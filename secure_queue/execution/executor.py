@@ -164,23 +164,23 @@ class Executor:
     def _way(self, run: Run, head: TaskHead | None) -> Callable[..., Awaitable[None]]:
         if head is not None and head.lineage is not None and head.lineage.edges:
             return partial(self._run_dependent, head.lineage.edges)
-        return self._run_alone if run.settings.keying.alone else self._within_limits(run)
+        return self._run_limited if run.settings.limits or self._admission.watches else self._seated(run)
 
-    def _within_limits(self, run: Run) -> Callable[..., Awaitable[None]]:
-        return self._run_limited if run.settings.limits or self._admission.watches else self._run
-
-    async def _run_alone(self, run: Run, *call: Any) -> None:
-        """The same for a task of which one runs at a time, if none does."""
-        if await self._alone.may_run(run):
-            await self._within_limits(run)(run, *call)
+    def _seated(self, run: Run) -> Callable[..., Awaitable[None]]:
+        return self._run_alone if run.settings.keying.alone else self._run
 
     async def _run_limited(self, run: Run, *call: Any) -> None:
         """The same for a task that has limits, or when somebody has paused tasks."""
         if await self._admission.admit(run):
             try:
-                await self._run(run, *call)
+                await self._seated(run)(run, *call)
             finally:
                 self._admission.leave(run)
+
+    async def _run_alone(self, run: Run, *call: Any) -> None:
+        """The same for a task of which one runs at a time, if none does; asked last, for one that waits runs not."""
+        if await self._alone.may_run(run):
+            await self._run(run, *call)
 
     async def _run_dependent(
         self, edges: Sequence[Edge], run: Run, opened: Opened, task: AnyTask, args: list[Any], kwargs: dict[str, Any]

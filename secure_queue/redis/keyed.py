@@ -16,6 +16,7 @@ from secure_queue.redis.replay import Replay
 
 ENTER_DEADLINE_S: Final = 20.0
 _STORED: Final = b"1"
+_AGAIN: Final = "again"
 
 
 class RedisKeyed:
@@ -43,7 +44,8 @@ class RedisKeyed:
             words = cast("list[bytes]", reply)
             stored = [task for task, word in zip(batch, words, strict=True) if word == _STORED]
             if stored:  # what another task stood in the way of must not come back in a replay
-                self.replay.keep("enqueue_keyed", *self._packed(stored))
+                kept = [task._replace(scope=_AGAIN, replaces=False) for task in stored]
+                self.replay.keep("enqueue_keyed", *self._packed(kept))
             if level is not assurance.level:
                 self._counters["degraded"] += len(stored)
             found += [Kept(word == _STORED, word[1:] if word[:1] == b"=" else None, level) for word in words]

@@ -110,6 +110,19 @@ async def test_a_call_that_is_repeated_says_the_same_again(storage: RedisStorage
     assert [kept[:2] for kept in await storage.enqueue_keyed([other], PATIENCE)] == [(False, None)]
 
 
+async def test_what_was_accepted_is_stored_again_whatever_stands_in_its_way_by_then(
+    storage: RedisStorage, link: Link
+) -> None:
+    assert await others(storage, b"a", scope="unfinished") == [None]
+    await storage.complete([end(name) for name in await claimed(storage, TOKEN)])
+    assert await others(storage, b"b", scope="unfinished") == [None]
+    await link.command("DEL", *storage.keys.fixed, storage.keys.result(b"a"))  # another server is primary, without them
+    assert await others(storage, b"c", scope="unfinished") == [None]
+    await storage.replay._say_again()
+    assert [await standing(storage, one) for one in (b"a", b"b", b"c")] == [Standing.QUEUED] * 3
+    assert await others(storage, b"d", scope="unfinished") == [b"c"]
+
+
 async def test_one_that_waits_is_replaced_and_one_that_runs_is_not(storage: RedisStorage, link: Link) -> None:
     options = {"scope": "unfinished", "replaces": True}
     assert await others(storage, b"ready", priority="high", **options) == [None]

@@ -147,7 +147,16 @@ def test_wishes_that_contradict_each_other_are_refused(options: dict[str, Any], 
         keying(**options)
 
 
+@pytest.mark.parametrize(
+    "options", [{"debounce": 5}, {"throttle": 30}, {"unique_for": 9}, {"unique": "queued"}], ids=str
+)
+def test_a_call_may_want_to_be_enqueued_in_any_case(options: dict[str, Any]) -> None:
+    assert not keying_of_call(keying(unique_key="customer", **options), {"unique": False}).decides_enqueue
+
+
 def test_what_a_call_cannot_bring_is_refused() -> None:
+    with pytest.raises(ConfigurationError, match="belongs to the task"):
+        keying_of_call(NO_KEYS, {"unique": True})
     with pytest.raises(ConfigurationError, match="one text"):
         keying_of_call(NO_KEYS, {"order_by": ["a", "b"]})
     with pytest.raises(ConfigurationError, match="from the task"):

@@ -4,12 +4,22 @@ from __future__ import annotations
 
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from typing import Any
 
 import anyio
 import anyio.lowlevel
 import pytest
 
-from secure_queue import ConfigurationError, Rejected, Task, TaskFailed, TaskNotFound, TaskStatus
+from secure_queue import (
+    ConcurrencyLimit,
+    ConfigurationError,
+    Rejected,
+    Task,
+    TaskFailed,
+    TaskNotFound,
+    TaskStatus,
+    Worker,
+)
 from secure_queue.errors import DuplicateTask
 from secure_queue.partitions import generated_id, named_partition
 from secure_queue.redis.keys import QueueKeys
@@ -69,6 +79,32 @@ async def test_a_call_may_want_an_error_or_replace_the_one_that_waits(place: Pla
         assert (await by_text.result(PATIENCE)).success and (await free.result(PATIENCE)).success
         with pytest.raises(TaskNotFound):
             await first.result(PATIENCE)
+
+
+async def test_one_that_waits_for_a_permit_or_the_end_of_a_pause_does_not_count_as_running(place: Place) -> None:
+    worker = place.worker(concurrency=8)
+    gate, begun = anyio.Event(), anyio.Event()
+
+    @worker.task(limits=ConcurrencyLimit(1, name="one"))
+    async def hold() -> None:
+        begun.set()
+        await gate.wait()
+
+    @worker.task(name="sync", unique=True, limits=ConcurrencyLimit(1, name="one"))
+    async def sync(number: int) -> int:
+        return number
+
+    async with running(worker):
+        await hold.enqueue()
+        await begun.wait()
+        tasks = [await sync.enqueue(number) for number in range(4)]
+        await eventually(lambda: _counted(worker, "parked", 4))
+        gate.set()
+        assert sorted([(await task.result(PATIENCE)).result for task in tasks]) == [0, 1, 2, 3]
+
+
+async def _counted(worker: Worker[Any], name: str, number: int) -> bool:
+    return worker.counters[name] >= number
 
 
 async def test_of_a_unique_task_one_runs_and_one_that_gets_its_turn_meanwhile_fails(place: Place) -> None:
@@ -275,3 +311,15 @@ async def _forged(place: Place, entry: bytes) -> AsyncIterator[Task[int]]:
         for digest in found or [b"swept already"]:  # type: ignore[union-attr]
             await place.link.command("HSET", place.keys.unique, digest, entry)  # type: ignore[arg-type]
         yield one.enqueue(1)
+
+
+async def test_an_audit_of_lines_is_clean(place: Place) -> None:
+    worker = place.worker()
+
+    @worker.task(order_by="customer", unique_key="number")
+    async def book(customer: str, number: int) -> None: ...
+
+    async with worker:
+        await worker.enqueue_many([book.enqueue("a", number) for number in range(3)])
+        report = await worker.audit()
+        assert (list(report.findings), report.exit_code) == ([], 0)

@@ -1,6 +1,6 @@
 -- enqueue_keyed: stores new tasks that have a key: once as long as another of the key counts, in the place of one that waits, or in the line of the key.
 -- KEYS  1 meta (hash)   2 wake (zset)   3 finished (zset)   4 unique (hash)   5 lines (zset)   6..69 buckets (hash)   then for each priority: ready (list), due (zset)   then for each task: result (string)
--- ARGV  for each task: id, sealed task, time in ms (0 now, negative: that long from now, positive: that moment), number of its priority, digest of the key that is unique ("" for none), what counts as another ("queued", "unfinished" or ""), ms that it counts in any case, 1 to take the place of one that waits, ms that calls may put each other off (0 without end), line ("" for none)
+-- ARGV  for each task: id, sealed task, time in ms (0 now, negative: that long from now, positive: that moment), number of its priority, digest of the key that is unique ("" for none), what counts as another ("queued", "unfinished" or ""; "again": it was accepted before, and nothing does), ms that it counts in any case, 1 to take the place of one that waits, ms that calls may put each other off (0 without end), line ("" for none)
 -- Returns for each task: "1" stored (now, or by this very call before), "0" its id is known already, "=<id>" that one of the key counts
 local meta, wake, finished, unique, lines = unpack(KEYS, 1, 5)
 local EACH = 10
@@ -43,10 +43,19 @@ local function stands_in_the_way(holder, scope)
   return holder.till > now or (scope == 'queued' and holder.waits) or (scope == 'unfinished' and holder.alive)
 end
 
+-- What was accepted before the server forgot it is stored whatever has happened since; it counts if no other does.
+local function count_again(id, digest, window)
+  local holder = holder_of(digest)
+  if holder and (holder.alive or holder.till > now) then return end
+  redis.call('HSET', unique, digest, string.format('%.0f:%.0f:', window > 0 and now + window or 0, now) .. id)
+end
+
 -- When the task runs; nil, and the id of who stands in its way, if it does not.
 local function admit(id, at, digest, scope, window, replaces, patience)
   local since = now
-  if digest ~= '' then
+  if scope == 'again' then
+    if digest ~= '' then count_again(id, digest, window) end
+  elseif digest ~= '' then
     local holder = holder_of(digest)
     if holder and replaces and holder.waits then
       replace(holder.id, id, holder.sealed)
