@@ -44,7 +44,7 @@ class Booking(NamedTuple):
 
 
 class Holder(NamedTuple):
-    """Who has a permit: a name and a lease token, or a name alone, to which one was promised."""
+    """Who has a permit or a start: a name and a lease token, or a name alone, to which one was promised."""
 
     digest: bytes
     holder: bytes
@@ -84,6 +84,10 @@ class LimitStorage(Protocol):
 
     async def book(self, bookings: Sequence[Booking]) -> list[int]:
         """0 where a task starts now, else the milliseconds until its turn; who asks again keeps the place."""
+        ...
+
+    async def unbook(self, holders: Sequence[Holder]) -> list[bool]:
+        """Give starts back that were not used; False where it was not known any more."""
         ...
 
     async def stall(self, digest: bytes, ms: int) -> int:

@@ -157,6 +157,7 @@ class Admission:
             wait_ms = await (self._book(run, want) if want.is_rate else self._take(run, want))
             if wait_ms:
                 self.leave(run)
+                await self.unbook(run)
                 await self._park(run, wait_ms, want.note)
                 return False
         return True
@@ -172,7 +173,7 @@ class Admission:
             if limit.key is None or key is not None:
                 name = digest_of(limit, scope, key)
                 found[name] = Want(isinstance(limit, RateLimit), await self._home(name), name, limit)
-        return sorted(found.values(), key=lambda want: (want.is_rate, want.home, want.digest))
+        return sorted(found.values(), key=_order)
 
     async def _take(self, run: Run, want: Want) -> int:
         """Ask for a permit; 0 if *run* has it, else for how long it waits at the most."""
@@ -190,7 +191,11 @@ class Admission:
         """Ask for a start; 0 if it is now, else when."""
         limit: RateLimit = want.limit
         booking = Booking(want.digest, _name_of(run), run.claim.token, limit.most, limit.per_ms, self._rank(run))
-        return await self._gate(want.home).starts.ask(booking)
+        wait_ms = await self._gate(want.home).starts.ask(booking)
+        if not wait_ms:
+            held = Held(want.home, Holder(want.digest, _name_of(run) + b" " + run.claim.token, limit.most))
+            run.starts = (*run.starts, held)
+        return wait_ms
 
     async def _wait_for_the_end_of(self, function: str, run: Run) -> None:
         key = digest(("pause", function))
@@ -210,6 +215,15 @@ class Admission:
         permits, run.permits = run.permits, ()
         for home, holder in permits:
             self._gate(home).leave([holder])
+
+    async def unbook(self, run: Run) -> None:
+        """Give back the starts of a run that does not begin."""
+        starts, run.starts = run.starts, ()
+        for home, holder in starts:
+            try:
+                await self._storages.at(home).unbook([holder])
+            except SecureQueueError as error:  # it counts as used until its time is over
+                _log.warning("a start of task %s could not be given back: %s", printable(run.genuine.task_id), error)
 
     async def stall(self, run: Run, ms: int) -> None:
         """Let nothing start within the limits on rate of a run for so long."""
@@ -253,6 +267,11 @@ class Admission:
                 gone += [holder for holder, flag in zip(holders, came, strict=True) if not flag]
         self._desk.changes += 1  # there is something new to claim, or somebody else is to be called
         return gone
+
+
+def _order(want: Want) -> tuple[bool, int, int, bytes]:
+    """Permits first, and of the rates the longest: the shorter ones refuse for a moment only."""
+    return want.is_rate, -want.limit.per_ms if want.is_rate else 0, want.home, want.digest
 
 
 def _name_of(run: Run) -> bytes:

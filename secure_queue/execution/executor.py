@@ -144,6 +144,7 @@ class Executor:
         except _TooLate:
             self._settling.fail(run, EXPIRED)
         except NoThread:
+            await self._admission.unbook(run)
             self._settling.hand_back(run, after_ms=0 if self._threads.closed else NO_THREAD_PAUSE_MS)
         except Raised as raised:
             await self._fail(run, raised.problem)
@@ -181,6 +182,8 @@ class Executor:
         """The same for a task of which one runs at a time, if none does; asked last, for one that waits runs not."""
         if await self._alone.may_run(run):
             await self._run(run, *call)
+        else:
+            await self._admission.unbook(run)
 
     async def _run_dependent(
         self, edges: Sequence[Edge], run: Run, opened: Opened, task: AnyTask, args: list[Any], kwargs: dict[str, Any]

@@ -55,6 +55,7 @@ class Run:
         "scope",
         "settings",
         "started_ms",
+        "starts",
         "ttl_ms",
         "worker_id",
     )
@@ -72,6 +73,8 @@ class Run:
         self.call: Callable[[Callable[..., Any], tuple[Any, ...], dict[str, Any]], Awaitable[Any]] | None = None
         self.scope: anyio.CancelScope | None = None
         self.interruption: Interruption | None = None
+        self.starts: tuple[Held, ...] = ()
+        """What it was given within limits on rate."""
         self.permits: tuple[Held, ...] = ()
         """What it holds of limits on concurrency."""
         self.limits: TimeLimits | None = None

@@ -59,6 +59,10 @@ class RedisLimiting:
             args += (who, token, most, per_ms, rank)
         return cast("list[int]", await self._run("book", keys, args, DEADLINE_S))
 
+    async def unbook(self, holders: Sequence[Holder]) -> list[bool]:
+        keys = [self.keys.meta, *(self.keys.starts(one.digest) for one in holders)]
+        return flags(await self._run("unbook", keys, [one.holder for one in holders], DEADLINE_S))
+
     async def stall(self, digest: bytes, ms: int) -> int:
         return cast("int", await self._run("stall", [self.keys.meta, self.keys.expected(digest)], [ms], DEADLINE_S))
 

@@ -91,7 +91,7 @@ _WORKER_SCRIPTS: Final = frozenset(
         *("claim", "begin", "complete", "bury", "give_back", "renew", "tick", "quarantine", "repair", "forget_gone"),
         *("timetable", "fire", "staff", "report", "enter"),
         *("outgoing", "deliver", "sent", "handed", "sleep", "forget_handed"),
-        *("admit", "leave", "hold", "book", "stall", "park", "hurry", "pause", "resume", "pauses"),
+        *("admit", "leave", "hold", "book", "unbook", "stall", "park", "hurry", "pause", "resume", "pauses"),
     }
 )
 _ONLY_WITHIN_META: Final = frozenset({"hdel"})

@@ -139,6 +139,7 @@ VERBS: dict[str, tuple[Step, Step]] = {
     "hold": (in_line, lambda s: s.hold(LONG, [Holder(LIMIT, b"0 a " + TOKEN, 1)])),
     "hold_again": (in_line, lambda s: s.hold_again(LONG, [Holder(LIMIT, b"0 a " + TOKEN, 1)])),
     "book": (nothing, lambda s: s.book([Booking(LIMIT, b"0 a", TOKEN, 1, 1000, 0)])),
+    "unbook": (nothing, lambda s: s.unbook([Holder(LIMIT, b"0 a " + TOKEN, 1)])),
     "stall": (nothing, lambda s: s.stall(LIMIT, LONG)),
     "park": (running, lambda s: s.park("low", [Parked(A, TOKEN, LONG, "note"), Parked(B, TOKEN, LONG, "")])),
     "hurry": (parked, lambda s: s.hurry([A, B])),

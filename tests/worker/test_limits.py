@@ -312,3 +312,18 @@ async def test_limits_hold_over_several_partitions(place: Place) -> None:
         calls = [workers[0].enqueue_by_name("work", number).start(id=ids[number]) for number in range(36)]
         await results(workers[0], calls)
     assert len(crowd.starts) == 36 and set(crowd.most.values()) <= {1, 2}
+
+
+async def test_a_start_that_cannot_be_used_is_given_back(place: Place) -> None:
+    """Of one rate while the other refuses, and while there is no thread; so all of the longer one are used in the end."""
+    worker = place.worker(concurrency=8, sync_concurrency=1)
+    ran: list[int] = []
+
+    @worker.task(limits=[RateLimit(4, per=0.4, name="short"), RateLimit(12, per=600, name="long")])
+    def work(number: int) -> None:
+        ran.append(number)
+        time.sleep(0.02)
+
+    async with running(worker):
+        await worker.enqueue_many([work.enqueue(number) for number in range(14)])
+        await happens(lambda: len(ran) == 12)
