@@ -145,8 +145,7 @@ class Admission:
 
     async def _admit(self, run: Run) -> bool:
         function = run.genuine.function
-        if function in self._paused:
-            await self._wait_for_the_end_of(function, run)
+        if function in self._paused and await self._waits_for_the_end_of(function, run):
             return False
         try:
             wanted = await self._wanted(run)
@@ -197,11 +196,15 @@ class Admission:
             run.starts = (*run.starts, held)
         return wait_ms
 
-    async def _wait_for_the_end_of(self, function: str, run: Run) -> None:
+    async def _waits_for_the_end_of(self, function: str, run: Run) -> bool:
+        """Park *run* until its task is resumed; False if it was called because another worker knows that it is."""
         key = digest(("pause", function))
         ask = Ask(key, _name_of(run), run.claim.token, 0, self._rank(run))
         place = await self._gate(await self._home(key)).permits.ask(ask)
-        await self._park(run, look_ms(place.before or 0), "paused")
+        if place.before is None:
+            return False
+        await self._park(run, look_ms(place.before), "paused")
+        return True
 
     async def _park(self, run: Run, wait_ms: int, note: str) -> None:
         claim = run.claim
