@@ -141,6 +141,8 @@ def _checked(keying: Keying) -> Keying:
         raise ConfigurationError("debounce=, throttle= and unique_for= contradict each other; choose one of them")
     if keying.quiet_s and keying.scope is not None:
         raise ConfigurationError("debounce= replaces the call that waits already; leave unique= out")
+    if keying.longest_s and not keying.quiet_s:
+        raise ConfigurationError("debounce_max= limits debounce=; say that too")
     if keying.longest_s and keying.longest_s < keying.quiet_s:
         raise ConfigurationError("debounce_max= is at least as long as debounce=, which it limits")
     return _checked_policy(keying)

@@ -85,7 +85,7 @@ Limit: TypeAlias = ConcurrencyLimit | RateLimit
 
 def limits_of(given: Limit | Sequence[Limit]) -> tuple[Limit, ...]:
     """One limit or several; raises ``ConfigurationError`` for anything else."""
-    listed = (given,) if isinstance(given, (ConcurrencyLimit, RateLimit)) else tuple(given)
+    listed = tuple(given) if isinstance(given, Sequence) else (given,)
     if not all(isinstance(limit, (ConcurrencyLimit, RateLimit)) for limit in listed):
         raise ConfigurationError(
             "limits= takes limits, for example limits=[ConcurrencyLimit(5), RateLimit(100, per=60)]"

@@ -50,7 +50,11 @@ def _shared_seats(
 ) -> SharedSeats:
     if not workers or len(set(map(id, workers))) != len(workers):
         raise ConfigurationError("serve() takes different Worker objects, one for each queue, highest first")
-    if weights is not None and (len(weights) != len(workers) or not all(_is_weight(weight) for weight in weights)):
+    if weights is not None and (
+        not isinstance(weights, Sequence)
+        or len(weights) != len(workers)
+        or not all(_is_weight(weight) for weight in weights)
+    ):
         raise ConfigurationError(
             f"weights= are as many whole numbers as there are queues, here {len(workers)}, for example weights=(3, 1)"
         )

@@ -140,6 +140,7 @@ def test_a_call_brings_its_key_as_a_text() -> None:
         ({"unique_key": []}, "a function of the arguments"),
         ({"unique_key": "nobody"}, "no parameter 'nobody'"),
         ({"unique_for": -1}, "unique_for must be"),
+        ({"debounce_max": 9}, "limits debounce="),
     ],
 )
 def test_wishes_that_contradict_each_other_are_refused(options: dict[str, Any], words: str) -> None:

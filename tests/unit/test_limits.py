@@ -51,8 +51,9 @@ def test_the_option_takes_one_limit_or_several_and_nothing_else() -> None:
     one = ConcurrencyLimit(5)
     assert limits_of(one) == limits_of([one]) == (one,)
     assert task_settings("t", {"limits": [one, RateLimit(1, per=60)]}, None).limits[0] is one
-    with pytest.raises(ConfigurationError, match="limits= takes limits"):
-        task_settings("t", {"limits": [5]}, None)  # type: ignore[list-item]
+    for wrong in ([5], 5, None):
+        with pytest.raises(ConfigurationError, match="limits= takes limits"):
+            task_settings("t", {"limits": wrong}, None)  # type: ignore[typeddict-item]
 
 
 def test_a_limit_says_what_it_is_without_its_key() -> None:

@@ -169,6 +169,7 @@ async def test_what_cannot_be_shared_is_refused(place: Place) -> None:
         lambda: serve(),
         lambda: serve(worker, worker),
         lambda: serve(worker, other, weights=(1,)),
+        lambda: serve(worker, other, weights=5),  # type: ignore[arg-type]  # what users may write
         lambda: serve(worker, other, weights=(1, 0)),
         lambda: serve(worker, other, concurrency=0),
     ):
