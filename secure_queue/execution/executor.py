@@ -224,8 +224,7 @@ class Executor:
     async def _call_surrounded(self, run: Run, task: AnyTask, args: list[Any], kwargs: dict[str, Any]) -> Any:
         """Call a function with all that surrounds it; the time of that counts too, but for the wait for a thread."""
         run.call = partial(self._stream if task.streams else self._call_inside, run, task)
-        if not task.settings.process:  # its time begins when it has a process; to start one takes long
-            self._start_clock(run)
+        self._start_clock(run)
         try:
             return await task.plan(*args, **kwargs)  # type: ignore[misc]  # there is one
         except _NotCalled as refused:
@@ -239,6 +238,7 @@ class Executor:
         try:
             if task.settings.process:
                 start = partial(self._start_clock, run)
+                run.stop_time()  # until it has a process: to start one takes long
                 return await self._processes.call(run, reference_of(fn), args, kwargs, start)
             return await self._in_thread(run, partial(fn, *args, **kwargs))
         except Raised as raised:

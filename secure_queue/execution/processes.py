@@ -37,6 +37,7 @@ from secure_queue.execution.runs import Run
 from secure_queue.importable import Reference
 
 END_S: Final = 5.0
+LOAD_S: Final = 60.0
 COMMAND: Final = (sys.executable, "-m", "secure_queue.execution.child")
 
 _log = logging.getLogger("secure_queue.worker")
@@ -121,8 +122,7 @@ class Processes:
         try:
             async with self._child() as child:
                 if reference not in child.loaded:
-                    await _ask(child, load_message(Load(reference, list(sys.path), _program())), run)
-                    child.loaded.add(reference)
+                    await _load(child, reference, run)
                 on_start()
                 return await _ask(child, message, run)
         finally:
@@ -172,6 +172,17 @@ class Processes:
             _log.error("no process for a task: %s", error)
             raise NoThread from error
         return _Child(process)
+
+
+async def _load(child: _Child, reference: Reference, run: Run) -> None:
+    """Have the process import the function, which no limit of the task counts."""
+    with anyio.move_on_after(LOAD_S):
+        await _ask(child, load_message(Load(reference, list(sys.path), _program())), run)
+        child.loaded.add(reference)
+        return
+    raise Raised(
+        ProcessDied(f"the process of the task had not imported its function after {LOAD_S:g} s, and was ended")
+    )
 
 
 async def _ask(child: _Child, message: bytes, run: Run) -> Any:

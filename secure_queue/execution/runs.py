@@ -104,6 +104,12 @@ class Run:
             if self.scope is not None:
                 self.scope.deadline = anyio.current_time() + settings.timeout_s
 
+    def stop_time(self) -> None:
+        """No limit counts until the time begins again."""
+        self.limits, self.give_up_at = None, None
+        if self.scope is not None:
+            self.scope.deadline = math.inf
+
     def extend_timeout(self, by_s: float) -> float:
         """Put the limits off, as a task asks for it; also from a thread of it."""
         try:

@@ -115,3 +115,20 @@ async def test_functions_that_no_process_can_import_are_refused_at_once(place: P
             worker.task(name="refused", process=True)(function)
     with pytest.raises(ConfigurationError, match="process_concurrency"):
         place.worker(process_concurrency=-1)
+
+
+async def test_a_dependency_that_hangs_and_an_import_that_takes_too_long_cost_no_more_than_a_try(
+    place: Place, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("secure_queue.execution.processes.LOAD_S", 0.01)
+    worker = with_tasks(place)
+
+    async def hang(_: object) -> None:
+        await anyio.sleep_forever()
+
+    worker.task(name="slow_hook", process=True, timeout=0.2, max_tries=1, before_process=hang)(process_tasks.square)
+    async with running(worker):
+        hung = await outcome_of(worker, "slow_hook", 1)
+        assert "timeout" in str(hung.exception).lower()
+        slow = await outcome_of(worker, "square", 1)
+        assert "had not imported its function" in str(slow.exception) and slow.tries == 2
