@@ -81,8 +81,13 @@ async def test_a_worker_whose_server_does_not_answer_is_not_ready(anyio_backend:
     async with anyio.create_task_group() as group:
         port = await group.start(worker.tell_health, "127.0.0.1:0")
         await group.start(worker.run_async)
-        assert await asked(port, "/ready") == (503, ["the server of partition 0 does not answer"])
+        assert (await asked(port, "/ready"))[0] == 503  # it has not heard of its server yet
+        await eventually(lambda: _has_noticed(port))
         group.cancel_scope.cancel()
+
+
+async def _has_noticed(port: int) -> bool:
+    return await asked(port, "/ready") == (503, ["the server of partition 0 does not answer"])
 
 
 async def _is_running(port: int) -> bool:

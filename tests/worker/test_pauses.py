@@ -76,7 +76,7 @@ async def test_a_pause_ends_at_its_time(place: Place) -> None:
     async with worker:
         await worker.pause(until=datetime.now(UTC) + timedelta(seconds=0.3))
         [pause] = await worker.paused()
-        assert pause.left_s is not None and 0 < pause.left_s <= 0.3
+        assert pause.left_s is not None and 0 < pause.left_s <= 0.35  # clocks are compared in whole milliseconds
         async with running(place.worker(tasks=[work])):
             assert (await (await work.enqueue()).result(timeout=PATIENCE)).result == "done"
 
