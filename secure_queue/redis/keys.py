@@ -13,7 +13,6 @@ from collections.abc import Sequence
 from functools import cached_property
 
 BUCKETS = 64
-WAKE_MARKER = b"0"
 
 
 def bucket_of(task_id: bytes) -> int:

@@ -102,7 +102,7 @@ async def test_the_runbook_under_load_loses_and_rejects_nothing(
                 await producer.enqueue_many([note.enqueue(number) for number in range(start, start + BATCH)])
                 while start - len(fleet.ran) > 4 * BATCH:  # the load lasts as long as the rotation
                     await anyio.sleep(0.002)
-                await anyio.sleep(0.05)
+                await anyio.sleep(0.05)  # the pace of the load
 
         async with anyio.create_task_group() as load:
             for place_, producer in enumerate(producers):

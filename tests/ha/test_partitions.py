@@ -127,7 +127,7 @@ async def _producing(worker: Worker[Any]) -> AsyncIterator[dict[str, int]]:
             except PartitionUnavailable:
                 continue
             acknowledged[task.id] = number
-            await anyio.sleep(0.002)
+            await anyio.sleep(0.002)  # the pace of the load
 
     async with anyio.create_task_group() as group:
         for first in range(4):

@@ -37,7 +37,7 @@ if redis.call('LINDEX', last, 0) == token then
   return reply
 end
 
--- Everything is read before anything is written: an error in a read then loses nothing.
+-- All tasks are read before anything but the clock is written: an error in a read then loses nothing.
 local now = queue_time(meta)
 local is_open, over = {}, {}
 local function open_lists()

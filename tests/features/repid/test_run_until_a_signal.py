@@ -23,7 +23,7 @@ async def test_either_signal_ends_a_run_in_peace(place: Place, number: signal.Si
         @worker.actor
         async def job() -> None:
             os.kill(os.getpid(), number)
-            await anyio.sleep(0.05)
+            await anyio.sleep(0.05)  # work that is left when the signal comes
             ended.append("the job")
 
         async with worker:

@@ -20,7 +20,7 @@ async def test_the_times_of_a_job_are_told_and_a_hook_can_log_them(place: Place)
 
     @worker.task(name="job")
     async def job(word: str) -> str:
-        await anyio.sleep(0.02)
+        await anyio.sleep(0.02)  # work, whose time is told
         return word
 
     @worker.after_process

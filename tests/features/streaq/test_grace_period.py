@@ -18,7 +18,7 @@ async def test_a_running_task_may_end_within_it(place: Place) -> None:
     @worker.task
     async def last_words() -> str:
         worker.drain()  # what the first signal does
-        await anyio.sleep(0.05)
+        await anyio.sleep(0.05)  # work that is left when the end begins
         return "said"
 
     async with worker:
