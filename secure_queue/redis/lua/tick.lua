@@ -17,10 +17,12 @@ local now = queue_time(meta)
 local lists = {}     -- highest first
 for p = 6, #ARGV do lists[#lists + 1] = KEYS[60 + 2 * p] end
 
+local any_unique = redis.call('EXISTS', unique) == 1
+
 -- Whether a task whose time has come is ready: not if another call has taken its place, nor if it must wait in its line.
 local function is_ready(id)
   local bucket = KEYS[8 + bucket_of(id)]
-  local text, other = redis.call('HGET', bucket, LINE .. id), redis.call('HGET', unique, REPLACED .. id)
+  local text, other = redis.call('HGET', bucket, LINE .. id), any_unique and redis.call('HGET', unique, REPLACED .. id)
   if other then
     leave_line(lines, wake, lists, id, text)
     drop_replaced(unique, bucket, id)
