@@ -99,13 +99,15 @@ class GiveBack(NamedTuple):
 class Refused(NamedTuple):
     """A claimed payload that does not open: why, and its SHA-256 if it is known; without a token nothing is stored of it."""
 
-    untrusted_id: bytes
+    task_id: bytes
     token: bytes
     reason: str
     sha256: str = ""
+    size: int = 0
+    """How many bytes it has; for the log of whoever refuses it."""
 
     def __repr__(self) -> str:
-        return f"<Refused {printable(self.untrusted_id)}: {self.reason}>"
+        return f"<Refused {printable(self.task_id)}: {self.reason}>"
 
 
 @dataclass(frozen=True, slots=True)

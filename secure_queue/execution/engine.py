@@ -89,13 +89,13 @@ class Engine:
         self.recycling = Recycling(self.desk, most_mib)
         self.has_done_enough = False
         outboxes: dict[int, Outbox] = {}
-        redact = settings.redact_failures
-        self._settling = Settling(codec, self.desk, outboxes, settings.worker_id, redact=redact)
+        self._settling = Settling(codec, self.desk, outboxes, settings.worker_id, redact=settings.redact_failures)
         self.reporting = Reporting(codec, outboxes)
         self._journal = journal
         self._threads = Threads(settings.sync_concurrency)
         refusals = Refusals(outboxes, self.desk, journal)
         finished = Finished()
+        new_outbox = partial(Outbox, self.desk, queue.priorities, finished, refusals.remember)
         replays = Replays(storages, codec, self._settling, refusals, finished)
         self._dependents = Dependents(storages, codec, self.desk, outboxes, self._settling)
         self._admission = Admission(storages, outboxes, self.desk, self._settling, queue, settings)
@@ -114,7 +114,7 @@ class Engine:
             outboxes,
             self._settling,
             self._heartbeat,
-            finished,
+            new_outbox,
             journal,
             drained,
             assurance,

@@ -18,7 +18,6 @@ from secure_queue.durability import Assurance
 from secure_queue.errors import SecureQueueError
 from secure_queue.execution.appetite import Appetite
 from secure_queue.execution.fetcher import LAST_CLAIM_S, Fetcher
-from secure_queue.execution.finished import Finished
 from secure_queue.execution.heartbeat import Heartbeat
 from secure_queue.execution.journal import Journal
 from secure_queue.execution.outbox import Outbox
@@ -30,7 +29,7 @@ from secure_queue.execution.upkeep import INTERVAL_S, Upkeep
 from secure_queue.partitions import homes
 from secure_queue.payload.codec import Codec
 from secure_queue.settings import QueueSettings, WorkerSettings
-from secure_queue.storage import Storages
+from secure_queue.storage import Storage, Storages
 
 FIRST_LOOK_S = 1.0
 SILENT_S = 5.0
@@ -51,13 +50,13 @@ class Lanes:
         outboxes: dict[int, Outbox],
         settling: Settling,
         heartbeat: Heartbeat,
-        finished: Finished,
+        new_outbox: Callable[[Storage], Outbox],
         journal: Journal,
         drained: Callable[[], None] | None,
         assurance: Assurance,
         limits_rest: Callable[[], bool],
     ) -> None:
-        self._finished = finished
+        self._new_outbox = new_outbox
         self._journal = journal
         self._storages = storages
         self._codec = codec
@@ -152,7 +151,7 @@ class Lanes:
 
     def _open(self, partition: int) -> None:
         storage = self._storages.at(partition)
-        outbox = self._outboxes[partition] = Outbox(storage, self._desk, self._queue.priorities, self._finished)
+        outbox = self._outboxes[partition] = self._new_outbox(storage)
         relay = Relay(storage, self._storages, self._assurance, self._desk)
         upkeep = Upkeep(
             storage,

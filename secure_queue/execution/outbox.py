@@ -18,10 +18,11 @@ from secure_queue.limiting import Parked
 from secure_queue.reports import Report, Reported
 from secure_queue.storage import End, GiveBack, Refused, Storage
 
-Item = TypeVar("Item", End, GiveBack)
+Item = TypeVar("Item", End, GiveBack, Refused)
 
 LARGEST_BATCH = 500
 LARGEST_REFUSAL = 100
+"""What is put aside is copied with its payload, while the server does nothing else."""
 
 _log = logging.getLogger("secure_queue.worker")
 
@@ -35,8 +36,10 @@ class Tray(Generic[Item]):
         send: Callable[[Sequence[Item]], Awaitable[list[bool]]],
         desk: Desk,
         remember: Callable[[Sequence[Item], list[bool]], None] | None = None,
+        largest: int = LARGEST_BATCH,
     ) -> None:
         self.name = name
+        self._largest = largest
         self._remember: Callable[[Sequence[Item], list[bool]], None] = remember or _forget
         self._send: Callable[[Sequence[Item]], Awaitable[list[bool]]] = send
         self._desk = desk
@@ -65,7 +68,7 @@ class Tray(Generic[Item]):
         """Send all that is there, and wait for what is on its way already."""
         async with self._one_at_a_time:
             while self._items:
-                batch, self._items = self._items[:LARGEST_BATCH], self._items[LARGEST_BATCH:]
+                batch, self._items = self._items[: self._largest], self._items[self._largest :]
                 self._under_way = len(batch)
                 self._note(batch, await self._settle(batch))
 
@@ -97,11 +100,19 @@ class Tray(Generic[Item]):
 class Outbox:
     """All ways in which a run of one partition can be settled, the note that it begins, and what is asked beside it."""
 
-    def __init__(self, storage: Storage, desk: Desk, priorities: Sequence[str], finished: Finished) -> None:
+    def __init__(
+        self,
+        desk: Desk,
+        priorities: Sequence[str],
+        finished: Finished,
+        note_refused: Callable[[Sequence[Refused], list[bool]], None],
+        storage: Storage,
+    ) -> None:
         self._desk = desk
         self._finished = finished
         self.complete: Tray[End] = Tray("complete", storage.complete, desk, self._remember)
         self.bury: Tray[End] = Tray("bury", storage.bury, desk)
+        self.refuse: Tray[Refused] = Tray("put aside", storage.quarantine, desk, note_refused, LARGEST_REFUSAL)
         self.retry: dict[str, Tray[GiveBack]] = {}
         self.release: dict[str, Tray[GiveBack]] = {}
         for name in priorities:
@@ -113,11 +124,11 @@ class Outbox:
         self.begin: Coalescer[GiveBack, bool] = Coalescer(storage.begin, LARGEST_BATCH)
         self.report: Coalescer[Report, Reported] = Coalescer(storage.report, LARGEST_BATCH)
         self.handed: Coalescer[Question, tuple[int, Mapping[bytes, bytes]]] = Coalescer(storage.handed, LARGEST_BATCH)
-        self.refuse: Coalescer[Refused, bool] = Coalescer(storage.quarantine, LARGEST_REFUSAL)
         self.look: Coalescer[bytes, bytes | object | None] = Coalescer(partial(storage.watch, "nobody"), LARGEST_BATCH)
-        self.trays: list[Tray[End] | Tray[GiveBack]] = [
+        self.trays: list[Tray[End] | Tray[GiveBack] | Tray[Refused]] = [
             self.complete,
             self.bury,
+            self.refuse,
             *self.retry.values(),
             *self.release.values(),
         ]
@@ -140,7 +151,6 @@ class Outbox:
             group.start_soon(self.begin.run)
             group.start_soon(self.report.run)
             group.start_soon(self.handed.run)
-            group.start_soon(self.refuse.run)
             group.start_soon(self.look.run)
             for parked in self.park.values():
                 group.start_soon(parked.run)

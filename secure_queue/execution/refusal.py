@@ -5,7 +5,8 @@ from __future__ import annotations
 import hashlib
 import logging
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from itertools import compress
 
 from secure_queue import names
 from secure_queue.clock import monotonic
@@ -21,7 +22,7 @@ _audit_log = logging.getLogger("secure_queue.audit")
 
 
 class Refusals:
-    """Puts rejected payloads aside; a seat calls this and then goes on with the next task."""
+    """Has rejected payloads put aside, and says which were; a seat does not wait for that."""
 
     def __init__(self, outboxes: Mapping[int, Outbox], desk: Desk, journal: Journal) -> None:
         self._outboxes = outboxes
@@ -30,29 +31,26 @@ class Refusals:
         self._lines = _Lines()
 
     async def refuse(self, run: Run, reason: str) -> None:
-        """Move the payload of *run* to quarantine; if the server is away, its lease runs out and it comes again."""
-        claim = run.claim
-        try:
-            reason = _sharpened(claim, reason)
-            if reason == "missing-payload" and await self._is_surplus(run):
-                return
-            token = b"" if claim.untrusted is None else claim.token
-            digest = hashlib.sha256(claim.untrusted).hexdigest() if isinstance(claim.untrusted, bytes) else ""
-            moved = await self._outboxes[run.partition].refuse.ask(Refused(claim.untrusted_id, token, reason, digest))
-        except SecureQueueError as error:
-            _audit_log.error("a payload could not be put aside now: %s", error)
+        """Have the payload of *run* moved to quarantine; if the server is away, its lease runs out and it comes again."""
+        if run.claim.untrusted is None and await self._is_surplus(run):
+            self._desk.let_go(())
             return
-        finally:
-            self._desk.let_go(((claim.untrusted_id, claim.token),))
-        if moved:
-            self._desk.counters["quarantined"] += 1
-            task_id = names.printable(claim.untrusted_id)
-            self._lines.say(task_id, reason)
-            self._journal.note("quarantined", id=claim.untrusted_id, reason=reason, size=_size(claim), sha256=digest)
+        self._outboxes[run.partition].refuse.add(_case(run.claim, reason))
 
     async def _is_surplus(self, run: Run) -> bool:
         """Whether this is a second entry of a task that has finished meanwhile: then there is word of its end."""
-        return await self._outboxes[run.partition].look.ask(run.claim.untrusted_id) is not UNKNOWN
+        try:
+            return await self._outboxes[run.partition].look.ask(run.claim.untrusted_id) is not UNKNOWN
+        except SecureQueueError as error:
+            _audit_log.error("an entry without a payload could not be looked up now: %s", error)
+            return True
+
+    def remember(self, cases: Sequence[Refused], moved: Sequence[bool]) -> None:
+        """Say which of *cases* have been put aside."""
+        for case in compress(cases, moved):
+            self._desk.counters["quarantined"] += 1
+            self._lines.say(names.printable(case.task_id), case.reason)
+            self._journal.note("quarantined", id=case.task_id, reason=case.reason, size=case.size, sha256=case.sha256)
 
 
 class _Lines:
@@ -75,12 +73,12 @@ class _Lines:
         _audit_log.error("payload of task %s was put aside: %s%s", task_id, reason, more)
 
 
-def _size(claim: Claim) -> int:
+def _case(claim: Claim, reason: str) -> Refused:
+    """What is put aside; of a payload that is too large only its size is known here."""
     untrusted = claim.untrusted
-    return untrusted if isinstance(untrusted, int) else len(untrusted or b"")
-
-
-def _sharpened(claim: Claim, reason: str) -> str:
-    if claim.untrusted is None:
-        return "missing-payload"
-    return "too-large" if isinstance(claim.untrusted, int) else reason
+    if untrusted is None:
+        return Refused(claim.untrusted_id, b"", "missing-payload")
+    if isinstance(untrusted, int):
+        return Refused(claim.untrusted_id, claim.token, "too-large", size=untrusted)
+    digest = hashlib.sha256(untrusted).hexdigest()
+    return Refused(claim.untrusted_id, claim.token, reason, digest, len(untrusted))

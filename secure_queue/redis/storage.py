@@ -220,11 +220,11 @@ class RedisStorage(RedisTimetable, RedisReporting, RedisHandover, RedisLimiting,
 
     async def quarantine(self, cases: Sequence[Refused]) -> list[bool]:
         own = self.keys
-        buckets = [own.bucket(case.untrusted_id) for case in cases]
+        buckets = [own.bucket(case.task_id) for case in cases]
         places = [own.lines, own.wake, *buckets, *own.ready.values()]
         keys = [own.meta, own.leases, own.quarantine, own.aborts, *places]
         limits = (self._max_payload_bytes, QUARANTINE_ENTRIES, QUARANTINE_BYTES, ASIDE_MS)
-        args: list[Argument] = [*limits, *(part for case in cases for part in case)]
+        args: list[Argument] = [*limits, *(part for case in cases for part in case[:4])]
         answers = cast("bytes", await self._run("quarantine", keys, args, self._settle_s))
         if b"2" in answers:
             await self._move_aside([own.quarantine], [b"nothing that could stay"])

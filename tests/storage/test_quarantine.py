@@ -104,6 +104,8 @@ async def test_the_oldest_evidence_goes_when_there_are_too_many_entries(
     for number in range(5):
         await refused(storage, b"%d" % number, b"", "missing-payload")
     assert [entry[b"id"] for entry in await entries(storage, link)] == [b"2", b"3", b"4"]
+    assert all(await storage.quarantine([Refused(b"%d" % number, b"", "missing-payload") for number in range(5, 40)]))
+    assert [entry[b"id"] for entry in await entries(storage, link)] == [b"37", b"38", b"39"]
 
 
 async def test_the_oldest_evidence_goes_when_there_are_too_many_bytes(

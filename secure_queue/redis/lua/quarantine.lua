@@ -41,16 +41,27 @@ for i = 1, #ARGV / 4 - 1 do
 end
 if moved == 0 then return table.concat(replies) end
 
-local entries = redis.call('XLEN', quarantine)
 local counted = held and tonumber(redis.call('HGET', KEYS[1], 'quarantined') or 0) or 0
 if counted ~= counted or counted < 0 or counted > 2 * most_bytes then counted = 0 end       -- not a count of ours
-local bytes = counted + added
-for _ = 1, 100 + moved do
-  local oldest = redis.call('XRANGE', quarantine, '-', '+', 'COUNT', 1)[1]
-  local age = now - tonumber(string.match(oldest[1], '^%d+'))
-  if entries <= 1 or (entries <= most_entries and bytes <= most_bytes and age <= kept_ms) then break end
-  redis.call('XDEL', quarantine, oldest[1])
-  entries, bytes = entries - 1, bytes - weight(oldest[2])
+local entries, bytes = redis.call('XLEN', quarantine), counted + added
+
+-- Takes the oldest of *some* entries out while there is too much; false as soon as there is not, or one alone is left.
+local function trim(some)
+  local gone = {}
+  for _, entry in ipairs(redis.call('XRANGE', quarantine, '-', '+', 'COUNT', some)) do
+    local age = now - tonumber(string.match(entry[1], '^%d+'))
+    if entries <= 1 or (entries <= most_entries and bytes <= most_bytes and age <= kept_ms) then break end
+    gone[#gone + 1] = entry[1]
+    entries, bytes = entries - 1, bytes - weight(entry[2])
+  end
+  if gone[1] then redis.call('XDEL', quarantine, unpack(gone)) end
+  return #gone == some
+end
+
+local some = 1                                       -- usually there is nothing to take out; few at once: they may be large
+for _ = 1, (100 + moved) / 10 do
+  if not trim(some) then break end
+  some = 10
 end
 redis.call('HSET', KEYS[1], 'quarantined', math.max(0, bytes))
 redis.call('PEXPIRE', quarantine, kept_ms)
