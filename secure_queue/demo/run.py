@@ -9,6 +9,7 @@ from contextlib import AbstractAsyncContextManager, contextmanager
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
+from typing import Any
 
 import anyio
 from anyio import to_thread
@@ -22,6 +23,7 @@ from secure_queue.demo.outage import Loss, Outage, Topology, gather_through, gro
 from secure_queue.demo.show import Show
 from secure_queue.demo.tasks import QUEUE, Tasks, make_tasks
 from secure_queue.errors import SecureQueueError
+from secure_queue.execution.shutdown import TO_END, on_signals
 from secure_queue.redis.connect import open_link
 from secure_queue.redis.keys import QueueKeys
 from secure_queue.redis.urls import parse_url
@@ -72,9 +74,24 @@ class Stage:
 
 
 def run(files: Sequence[Path], processes: int, show: Show, topology: Topology = Topology.EMBEDDED) -> Summary:
-    """Play the whole demo on *files*; every failure ends up among the problems of the summary."""
-    summary = anyio.run(_run, files, processes, show, topology)
+    """Play the whole demo on *files*; every failure ends up among the problems of the summary.
+
+    Raises ``KeyboardInterrupt``, when everything is tidied up, if it was interrupted.
+    """
+    summary = anyio.run(_run_until_interrupted, files, processes, show, topology)
+    if summary is None:
+        raise KeyboardInterrupt
     show.verdict(summary.problems)
+    return summary
+
+
+async def _run_until_interrupted(*demo: Any) -> Summary | None:
+    """Run it in a scope of its own: a cancellation by the event loop comes once, and a library could swallow it."""
+    summary: Summary | None = None
+    async with anyio.create_task_group() as group:
+        await group.start(on_signals, group.cancel_scope.cancel, TO_END)
+        summary = await _run(*demo)
+        group.cancel_scope.cancel()
     return summary
 
 

@@ -237,7 +237,7 @@ def test_an_interrupted_demo_leaves_nothing_at_all(large_folder: Path, scratch: 
     with running_demo(large_folder, scratch) as (process, _):
         process.send_signal(signal.SIGINT)
         process.communicate(timeout=PATIENCE)
-    assert process.returncode != 0
+    assert process.returncode == 130
 
 
 def test_a_killed_worker_ends_the_demo_at_once(large_folder: Path, scratch: Path) -> None:
