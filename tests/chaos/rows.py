@@ -127,18 +127,17 @@ def _cluster() -> Iterator[Case]:
 def _spread() -> Iterator[Case]:
     """One queue over many slots."""
     keyed, unavailable = Load(keyed=10), frozenset({"PartitionUnavailable"})
-    for topology, partition, promise in (
-        ("sentinel", 1, Promise(5, 5, HELD)),  # one server holds them all
-        ("cluster", 1, Promise(3, 3, HELD)),
-        ("cluster", 0, Promise(3, 3, HELD)),
-    ):
+    killed = server_faults.primary_of_partition_killed(1, 10)
+    promise = Promise(5, 5, HELD)  # one server holds them all
+    for case in _row(1, "primary of a partition killed", "sentinel", killed, promise, keyed):
+        yield replace(case, options={"partitions": 6})
+    # The load goes on until the node is back: at its end only what waits for a replica of that shard would be due.
+    for partition in (1, 0):
         killed = server_faults.primary_of_partition_killed(partition, 10)
-        row = 1 if topology == "sentinel" else 12
-        for case in _row(row, "primary of a partition killed", topology, killed, promise, keyed):
-            yield replace(case, options={"partitions": 6})
+        for case in _row(12, "primary of a partition killed", "cluster", killed, CALM, replace(keyed, count=1800)):
+            yield replace(case, options={"partitions": 6}, strike_at=0.2)
     promise = Promise(3, 3, HELD, errors=unavailable, most_refused=100, deadline_s=6)
-    # The load goes on until the shard is back: at its end only what nobody can run would be due.
-    outlasting = replace(keyed, count=2500)
+    outlasting = replace(keyed, count=2500)  # for the same reason
     for partition in (0, 1):
         lost = server_faults.shard_lost(partition, 15)
         for case in _row(27, "shard lost", "cluster", lost, promise, outlasting):
