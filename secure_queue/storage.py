@@ -225,8 +225,8 @@ class Storage(TimetableStorage, ReportStorage, HandoverStorage, LimitStorage, Pa
         """End a waiting task with *sealed*, or leave *mark* for a running one: unknown, finished, running, aborted."""
         ...
 
-    async def quarantine(self, cases: Sequence[Refused]) -> list[bool]:
-        """Move payloads that did not open aside; False where the lease was lost."""
+    async def quarantine(self, cases: Sequence[Refused]) -> list[bool | None]:
+        """Move payloads that did not open aside; False where the lease was lost, None where none is missing after all."""
         ...
 
     async def watch(self, client: str, task_ids: Sequence[bytes]) -> list[bytes | object | None]:

@@ -104,13 +104,13 @@ class Executor:
             if is_misplaced(task_id, run.partition):
                 raise Rejected("wrong-partition")
         except UnicodeDecodeError:
-            await self._refusals.refuse(run, "bad-id")
+            self._refusals.refuse(run, "bad-id")
         except Rejected as error:
-            await self._reject(run, error.reason)
+            self._reject(run, error.reason)
         except BaseException as error:
             if issubclass(type(error), Exception) or _must_pass(error):
                 raise
-            await self._reject(run, "undeserializable")  # a deserializer of the application made up a cancellation
+            self._reject(run, "undeserializable")  # a deserializer of the application made up a cancellation
         else:
             run.opened = opened
             run.arguments = args, kwargs
@@ -281,9 +281,9 @@ class Executor:
         if settings.timeout_s is not None or settings.soft_timeout_s is not None:
             run.limit_time()
 
-    async def _reject(self, run: Run, reason: str) -> None:
+    def _reject(self, run: Run, reason: str) -> None:
         if reason != "expired":
-            await self._refusals.refuse(run, reason)
+            self._refusals.refuse(run, reason)
             return
         try:
             late = run.opened = self._codec.verify_late(
@@ -293,7 +293,7 @@ class Executor:
                 now_ms=run.started_ms,
             )
         except Rejected as error:
-            await self._refusals.refuse(run, error.reason)
+            self._refusals.refuse(run, error.reason)
             return
         task = self._registry.get(late.function)
         if task is not None:

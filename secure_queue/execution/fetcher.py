@@ -102,17 +102,16 @@ class Fetcher:
     async def _claim(self) -> bool:
         """Claim as many tasks as have room; say whether there is more."""
         count = await self._appetite.portion(self, reserve=True)
-        try:
-            # Shielded: a claim whose answer nobody takes would keep its tasks waiting until their leases run out.
-            with anyio.CancelScope(shield=True) as self._shield:
-                self._uncertain = token = self._next_token()
+        # Shielded: a claim whose answer nobody takes would keep its tasks waiting until their leases run out.
+        with anyio.CancelScope(shield=True) as self._shield:
+            self._uncertain = token = self._next_token()
+            try:
                 more, claims = await self._storage.claim(self._name, token, count, self._lease_ms)
-                self._uncertain, self._connected = None, True
+            finally:
                 self._appetite.give_up(self)
-                return self._take(claims) or more
-            return False  # there was no time left for it
-        finally:
-            self._appetite.give_up(self)
+            self._uncertain, self._connected = None, True
+            return self._take(claims) or more
+        return False  # there was no time left for it
 
     async def _wait_or_look_in(self) -> bool:
         if self.waiters:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from functools import partial
-from typing import Generic, TypeVar
+from typing import Generic, TypeAlias, TypeVar
 
 import anyio
 
@@ -19,6 +19,8 @@ from secure_queue.reports import Report, Reported
 from secure_queue.storage import End, GiveBack, Refused, Storage
 
 Item = TypeVar("Item", End, GiveBack, Refused)
+Flags: TypeAlias = Sequence[bool | None]
+"""For each run whether it was settled: False if its lease was lost, None if there was nothing to settle."""
 
 LARGEST_BATCH = 500
 LARGEST_REFUSAL = 100
@@ -33,15 +35,15 @@ class Tray(Generic[Item]):
     def __init__(
         self,
         name: str,
-        send: Callable[[Sequence[Item]], Awaitable[list[bool]]],
+        send: Callable[[Sequence[Item]], Awaitable[Flags]],
         desk: Desk,
-        remember: Callable[[Sequence[Item], list[bool]], None] | None = None,
+        remember: Callable[[Sequence[Item], Flags], None] | None = None,
         largest: int = LARGEST_BATCH,
     ) -> None:
         self.name = name
         self._largest = largest
-        self._remember: Callable[[Sequence[Item], list[bool]], None] = remember or _forget
-        self._send: Callable[[Sequence[Item]], Awaitable[list[bool]]] = send
+        self._remember: Callable[[Sequence[Item], Flags], None] = remember or _forget
+        self._send: Callable[[Sequence[Item]], Awaitable[Flags]] = send
         self._desk = desk
         self._items: list[Item] = []
         self._under_way = 0
@@ -72,7 +74,7 @@ class Tray(Generic[Item]):
                 self._under_way = len(batch)
                 self._note(batch, await self._settle(batch))
 
-    async def _settle(self, batch: list[Item]) -> list[bool]:
+    async def _settle(self, batch: list[Item]) -> Flags:
         try:
             return await self._send(batch)
         except SecureQueueError as error:
@@ -88,7 +90,7 @@ class Tray(Generic[Item]):
         finally:
             self._under_way = 0
 
-    def _note(self, batch: Sequence[Item], kept: list[bool]) -> None:
+    def _note(self, batch: Sequence[Item], kept: Flags) -> None:
         self._remember(batch, kept)
         self._desk.let_go((item.task_id, item.token) for item in batch)
         stale = kept.count(False)
@@ -105,7 +107,7 @@ class Outbox:
         desk: Desk,
         priorities: Sequence[str],
         finished: Finished,
-        note_refused: Callable[[Sequence[Refused], list[bool]], None],
+        note_refused: Callable[[Sequence[Refused], Flags], None],
         storage: Storage,
     ) -> None:
         self._desk = desk
@@ -124,7 +126,6 @@ class Outbox:
         self.begin: Coalescer[GiveBack, bool] = Coalescer(storage.begin, LARGEST_BATCH)
         self.report: Coalescer[Report, Reported] = Coalescer(storage.report, LARGEST_BATCH)
         self.handed: Coalescer[Question, tuple[int, Mapping[bytes, bytes]]] = Coalescer(storage.handed, LARGEST_BATCH)
-        self.look: Coalescer[bytes, bytes | object | None] = Coalescer(partial(storage.watch, "nobody"), LARGEST_BATCH)
         self.trays: list[Tray[End] | Tray[GiveBack] | Tray[Refused]] = [
             self.complete,
             self.bury,
@@ -133,7 +134,7 @@ class Outbox:
             *self.release.values(),
         ]
 
-    def _remember(self, ends: Sequence[End], kept: list[bool]) -> None:
+    def _remember(self, ends: Sequence[End], kept: Flags) -> None:
         """Note which tasks are finished, from the moment when their results are known to be written."""
         for end, flag in zip(ends, kept, strict=True):
             run = self._desk.held.get((end.task_id, end.token))
@@ -151,7 +152,6 @@ class Outbox:
             group.start_soon(self.begin.run)
             group.start_soon(self.report.run)
             group.start_soon(self.handed.run)
-            group.start_soon(self.look.run)
             for parked in self.park.values():
                 group.start_soon(parked.run)
             for tray in self.trays:
@@ -163,7 +163,7 @@ class Outbox:
             await tray.drain()
 
 
-def _forget(items: Sequence[object], kept: list[bool]) -> None:
+def _forget(items: Sequence[object], kept: Flags) -> None:
     """What does not finish a task need not be remembered."""
 
 

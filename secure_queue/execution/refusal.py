@@ -10,11 +10,10 @@ from itertools import compress
 
 from secure_queue import names
 from secure_queue.clock import monotonic
-from secure_queue.errors import SecureQueueError
 from secure_queue.execution.journal import Journal
-from secure_queue.execution.outbox import Outbox
+from secure_queue.execution.outbox import Flags, Outbox
 from secure_queue.execution.runs import Desk, Run
-from secure_queue.storage import UNKNOWN, Claim, Refused
+from secure_queue.storage import Claim, Refused
 
 LINE_S = 1.0
 
@@ -30,22 +29,11 @@ class Refusals:
         self._journal = journal
         self._lines = _Lines()
 
-    async def refuse(self, run: Run, reason: str) -> None:
+    def refuse(self, run: Run, reason: str) -> None:
         """Have the payload of *run* moved to quarantine; if the server is away, its lease runs out and it comes again."""
-        if run.claim.untrusted is None and await self._is_surplus(run):
-            self._desk.let_go(())
-            return
         self._outboxes[run.partition].refuse.add(_case(run.claim, reason))
 
-    async def _is_surplus(self, run: Run) -> bool:
-        """Whether this is a second entry of a task that has finished meanwhile: then there is word of its end."""
-        try:
-            return await self._outboxes[run.partition].look.ask(run.claim.untrusted_id) is not UNKNOWN
-        except SecureQueueError as error:
-            _audit_log.error("an entry without a payload could not be looked up now: %s", error)
-            return True
-
-    def remember(self, cases: Sequence[Refused], moved: Sequence[bool]) -> None:
+    def remember(self, cases: Sequence[Refused], moved: Flags) -> None:
         """Say which of *cases* have been put aside."""
         for case in compress(cases, moved):
             self._desk.counters["quarantined"] += 1

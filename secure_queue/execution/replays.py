@@ -42,7 +42,7 @@ class Replays:
     async def settle(self, run: Run, opened: Opened) -> bool:
         """Settle *run* without running it if its task has been finished; False if it has not."""
         try:
-            return await self._was_answered(run, opened) or await self._was_finished_here(run, opened)
+            return await self._was_answered(run, opened) or self._was_finished_here(run, opened)
         except SecureQueueError as error:
             _audit_log.warning("whether task %s was finished cannot be told now: %s", printable(opened.task_id), error)
             self._settling.hand_back(run, after_ms=PAUSE_MS)
@@ -55,7 +55,7 @@ class Replays:
         if self._is_its_answer(opened, record.untrusted_death):
             self._bury_again(run, record.untrusted_death)
         elif record.standing is not Standing.DEAD and self._is_its_answer(opened, record.untrusted_result):
-            await self._refusals.refuse(run, "duplicate")
+            self._refusals.refuse(run, "duplicate")
         else:
             return False
         return True
@@ -82,12 +82,12 @@ class Replays:
             end = End(run.claim.untrusted_id, run.claim.token, untrusted_death, untrusted_death)
             self._settling.repeat(run, end, dead=True)
 
-    async def _was_finished_here(self, run: Run, opened: Opened) -> bool:
+    def _was_finished_here(self, run: Run, opened: Opened) -> bool:
         if not self._finished.knows(opened.jti):
             return False
         end = self._finished.end_of(opened.jti)
         if end is None:
-            await self._refusals.refuse(run, "duplicate")
+            self._refusals.refuse(run, "duplicate")
             return True
         _audit_log.error(
             "task %s came again after its end here; it is not run, its first result stands", opened.task_id

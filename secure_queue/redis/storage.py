@@ -50,6 +50,7 @@ BATCH, BATCH_BYTES = 500, 4 << 20
 ASIDE_MS = 30 * 86_400_000
 QUARANTINE_ENTRIES = 10_000
 QUARANTINE_BYTES = 256 << 20
+_MOVED = {ord("1"): True, ord("0"): False}
 
 
 class RedisStorage(RedisTimetable, RedisReporting, RedisHandover, RedisLimiting, RedisPausing, RedisKeyed):
@@ -218,10 +219,10 @@ class RedisStorage(RedisTimetable, RedisReporting, RedisHandover, RedisLimiting,
         keys = [own.meta, own.leases, own.results, own.aborts, own.dead, *places]
         return word(await self._run("abort", keys, [task_id, sealed, ttl_ms, mark], self._deadline_s))
 
-    async def quarantine(self, cases: Sequence[Refused]) -> list[bool]:
+    async def quarantine(self, cases: Sequence[Refused]) -> list[bool | None]:
         own = self.keys
-        buckets = [own.bucket(case.task_id) for case in cases]
-        places = [own.lines, own.wake, *buckets, *own.ready.values()]
+        stored = [key for case in cases for key in (own.bucket(case.task_id), own.result(case.task_id))]
+        places = [own.lines, own.wake, *stored, *own.ready.values()]
         keys = [own.meta, own.leases, own.quarantine, own.aborts, *places]
         limits = (self._max_payload_bytes, QUARANTINE_ENTRIES, QUARANTINE_BYTES, ASIDE_MS)
         args: list[Argument] = [*limits, *(part for case in cases for part in case[:4])]
@@ -230,7 +231,7 @@ class RedisStorage(RedisTimetable, RedisReporting, RedisHandover, RedisLimiting,
             await self._move_aside([own.quarantine], [b"nothing that could stay"])
             again = cast("bytes", await self._run("quarantine", keys, args, self._settle_s))
             answers = bytes(map(max, answers.replace(b"2", b"0"), again))
-        return [flag == ord("1") for flag in answers]
+        return [_MOVED.get(answer) for answer in answers]
 
     async def watch(self, client: str, task_ids: Sequence[bytes]) -> list[bytes | object | None]:
         keys = [self.keys.meta]

@@ -8,7 +8,7 @@ import pytest
 
 from secure_queue.redis.link import Link
 from secure_queue.redis.storage import RedisStorage
-from secure_queue.storage import Refused, Standing
+from secure_queue.storage import End, Refused, Standing
 from tests.storage.verbs import (
     LONG,
     OTHER,
@@ -79,8 +79,18 @@ async def test_a_repeated_call_keeps_one_record(storage: RedisStorage, link: Lin
 
 async def test_without_a_lease_a_payload_that_has_come_meanwhile_stays(storage: RedisStorage) -> None:
     await put(storage, b"a")
-    assert await refused(storage, b"a", b"", "missing-payload") is False
+    assert await refused(storage, b"a", b"", "missing-payload") is None
     assert await standing(storage, b"a") is Standing.QUEUED
+
+
+@pytest.mark.parametrize("keep", [LONG, b"a mark"], ids=["kept", "not kept"])
+async def test_a_second_entry_of_a_task_that_has_finished_is_no_evidence(
+    storage: RedisStorage, link: Link, keep: int | bytes
+) -> None:
+    await put_and_take(storage, b"a")
+    await storage.complete([End(b"a", TOKEN, keep, b"result")])
+    assert await refused(storage, b"a", b"", "missing-payload") is None
+    assert await entries(storage, link) == []
 
 
 async def test_a_missing_payload_leaves_a_record_too(storage: RedisStorage, link: Link) -> None:

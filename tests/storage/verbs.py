@@ -44,7 +44,7 @@ async def dead(storage: RedisStorage, *ids: bytes, token: bytes = TOKEN, keep: i
     assert all(await storage.bury([End(task_id, token, keep, RESULT) for task_id in ids]))
 
 
-async def refused(storage: RedisStorage, task_id: bytes, token: bytes, reason: str, sha256: str = "") -> bool:
+async def refused(storage: RedisStorage, task_id: bytes, token: bytes, reason: str, sha256: str = "") -> bool | None:
     """Move one payload to the quarantine."""
     return (await storage.quarantine([Refused(task_id, token, reason, sha256)]))[0]
 

@@ -1,26 +1,28 @@
 -- quarantine: moves payloads that did not open out of the way, with the reasons; old evidence goes when there is too much.
--- KEYS  1 meta (hash)   2 leases (zset)   3 quarantine (stream)   4 aborts (hash)   5 lines (zset)   6 wake (zset)   then for each payload: bucket (hash)   then for each priority: ready (list), highest first
+-- KEYS  1 meta (hash)   2 leases (zset)   3 quarantine (stream)   4 aborts (hash)   5 lines (zset)   6 wake (zset)   then for each payload: bucket (hash), result (string)   then for each priority: ready (list), highest first
 -- ARGV  1 most bytes kept of a payload   2 how many entries are kept   3 how many bytes are kept   4 ms that they are kept   then for each payload: id, lease token (empty if none is held), reason, SHA-256 of the payload if the caller has it
--- Returns one character for each payload: "1" moved, "0" the lease was lost, "2" full (somebody has used up the ids of the stream: it must be moved aside first)
+-- Returns one character for each payload: "1" moved, "0" the lease was lost, "3" nothing is missing (a second entry of a task that has finished, or its payload has come), "2" full (somebody has used up the ids of the stream: it must be moved aside first)
 local leases, quarantine, aborts, lines, wake = unpack(KEYS, 2, 6)
-local first_list = 6 + #ARGV / 4
+local first_list = 5 + #ARGV / 2
 local most, most_entries, most_bytes, kept_ms = unpack(ARGV, 1, 4)
 most, most_entries, most_bytes, kept_ms = tonumber(most), tonumber(most_entries), tonumber(most_bytes), tonumber(kept_ms)
 allow_when_full(KEYS[1])
 expect('zset', leases)
 expect('hash', aborts)
 expect('stream', quarantine)
-expect_buckets(7, 1, first_list - 1)
+expect_buckets(7, 2, first_list - 1)
+local has_result = {}
+for i = 8, first_list - 1, 2 do has_result[KEYS[i]] = redis.call('GET', KEYS[i]) and true end
 local now = queue_time(KEYS[1])
 local any_lines = redis.call('EXISTS', lines) == 1
 if any_lines then expect_lines(lines, wake, first_list) end
 local held = redis.call('XLEN', quarantine) > 0
 
-local function move(bucket, id, token, reason, digest)
+local function move(bucket, result, id, token, reason, digest)
   local stored = redis.call('HMGET', bucket, id, RUN .. id)
   local _, _, holder = parse_run(stored[2])
   if token ~= '' and holder ~= token then return '0', 0 end
-  if token == '' and stored[1] then return '0', 0 end       -- it was missing, and has come meanwhile
+  if token == '' and (stored[1] or has_result[result]) then return '3', 0 end
   local payload = stored[1] or ''
   local fields = {'id', id, 'reason', reason, 'size', #payload, 'sha256', digest, 'at', now,
                   'payload', string.sub(payload, 1, most)}
@@ -35,7 +37,7 @@ end
 
 local replies, added, moved = {}, 0, 0
 for i = 1, #ARGV / 4 - 1 do
-  local reply, bytes = move(KEYS[i + 6], unpack(ARGV, 4 * i + 1, 4 * i + 4))
+  local reply, bytes = move(KEYS[2 * i + 5], KEYS[2 * i + 6], unpack(ARGV, 4 * i + 1, 4 * i + 4))
   replies[i], added = reply, added + bytes
   if reply == '1' then moved = moved + 1 end
 end
