@@ -107,7 +107,7 @@ class Appetite:
         if desk.share is not None:
             beyond = min(beyond, max(0, desk.waiting - desk.share.excess))
         if desk.most is not None:
-            beyond = min(beyond, max(0, desk.most - desk.processed - (desk.in_hand - desk.waiting)))
+            beyond = min(beyond, max(0, desk.most - desk.processed - desk.seated))
         return desk.take_back(beyond) if desk.waiting > beyond else []
 
     def return_surplus(self, hand_back: Callable[[Run], None]) -> None:

@@ -85,7 +85,7 @@ class Engine:
         self._signals = signals
         self._on_hangup = on_hangup
         self._when_stuck = when_stuck
-        self.desk = Desk(settings.concurrency, most_tasks, share)
+        self.desk = Desk(most_tasks, share)
         self.recycling = Recycling(self.desk, most_mib)
         self.has_done_enough = False
         outboxes: dict[int, Outbox] = {}

@@ -153,8 +153,7 @@ class Desk:
     ``held`` is also read by the heartbeat's thread; it copies the dict in one step, which needs no lock.
     """
 
-    def __init__(self, seats: int = 0, most: int | None = None, share: Share | None = None) -> None:
-        self.seats = seats
+    def __init__(self, most: int | None = None, share: Share | None = None) -> None:
         self.most = most
         """After how many runs this worker has done enough; None: never."""
         self.share = share
@@ -162,6 +161,9 @@ class Desk:
         self.held: dict[tuple[bytes, bytes], Run] = {}
         """By id and token: a task whose lease was lost may come back to this very worker while its old run goes on."""
         self.running: set[Run] = set()
+        self.seated = 0
+        """How many runs have a seat. One that has come to an end has none, though the seat may not be idle yet: it is
+        counted as processed then, and not once more."""
         self.ended = 0
         """How many runs have come to an end here, whatever the end was."""
         self.counters: Counter[str] = Counter()
@@ -193,7 +195,7 @@ class Desk:
     @property
     def in_hand(self) -> int:
         """How many runs have a seat, or will have one next."""
-        return self.seats - self.free_seats + self.waiting
+        return self.seated + self.waiting
 
     @property
     def processed(self) -> int:
@@ -231,10 +233,11 @@ class Desk:
             self._idle.popleft().set()
 
     async def take(self) -> Run:
-        """The next run; waits as long as there is none."""
+        """The next run, which is seated until the caller says otherwise; waits as long as there is none."""
         while not self._waiting:
             await self._sit_idle()
         run = self._waiting.popleft()
+        self.seated += 1
         if len(self._waiting) <= self.low_water:
             self.room.set()
         self._call_a_seat()

@@ -85,16 +85,19 @@ class Seat:
         finally:
             if self._run is not None:
                 self._settling.hand_back(self._run)
+                self._desk.seated -= 1
 
     async def _work_in(self, scope: anyio.CancelScope) -> None:
         while not scope.cancel_called:
             run = await self._desk.take()
             if run.interruption is not None:
                 self._settling.decline(run)
+                self._desk.seated -= 1
                 continue
             self._run, run.scope = run, scope
             await self._execute(run)
             self._run, run.scope = None, None
+            self._desk.seated -= 1
             if self._task is not None and self._task.cancelling():
                 await self._shake_off_cancellations(self._task)
             if self._is_stained():
@@ -133,10 +136,13 @@ class Seat:
 
     def _after_interruption(self) -> None:
         run, self._run = self._run, None
-        if run is not None and run.opened is not None:
+        if run is None:
+            return
+        if run.opened is not None:
             self._executor.interrupted(run)
-        elif run is not None:
+        else:
             self._settling.hand_back(run)
+        self._desk.seated -= 1
 
 
 def _asyncio_task() -> asyncio.Task[Any] | None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import AsyncIterator
+from contextvars import ContextVar
 
 import anyio
 import pytest
@@ -43,6 +44,28 @@ async def test_a_worker_takes_exactly_so_many_tasks_and_leaves_the_others(
         assert (report.processed, report.has_done_enough) == (limit, True)
         left = await worker.get_tasks_by_status(TaskStatus.QUEUED)
         assert [task.tries for task in left] == [0] * (12 - limit)
+
+
+async def test_whatever_the_end_of_a_run_is_it_counts_once_and_those_that_came_first_run(place: Place) -> None:
+    worker, begun = place.worker(messages_limit=8, concurrency=2), list[int]()
+    tenant = ContextVar("tenant", default=-1)
+
+    @worker.task(max_tries=1, timeout=0.02)
+    async def work(number: int) -> None:
+        begun.append(number)
+        if number % 4 == 0:
+            await anyio.sleep(PATIENCE)
+        if number % 4 == 1:
+            raise ValueError
+        if number % 4 == 2:
+            tenant.set(number)
+
+    async with worker:
+        await worker.enqueue_many([work.enqueue(number) for number in range(12)])
+        with anyio.fail_after(PATIENCE):
+            report = await worker.run_async()
+        assert (sorted(begun), report.processed, report.has_done_enough) == ([*range(8)], 8, True)
+        assert await worker.queue_size() == 4
 
 
 async def test_the_end_of_a_burst_is_no_limit_that_was_reached_and_the_next_run_counts_anew(place: Place) -> None:

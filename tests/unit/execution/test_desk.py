@@ -5,6 +5,7 @@ from __future__ import annotations
 import anyio
 import pytest
 
+from secure_queue.execution.appetite import Appetite
 from secure_queue.execution.runs import Desk, Run
 from secure_queue.execution.verdict import Aborted, LeaseLost
 from secure_queue.storage import Claim, GiveBack
@@ -75,6 +76,22 @@ async def test_leases_are_those_of_runs_that_have_a_payload_and_are_not_stuck() 
     desk.add([claim(b"b")], partition=3)
     assert desk.leases(99.0) == {0: [GiveBack(b"a", b"w.1"), GiveBack(b"stuck", b"w.1")], 3: [GiveBack(b"b", b"w.1")]}
     assert desk.leases(100.0) == {0: [GiveBack(b"a", b"w.1")], 3: [GiveBack(b"b", b"w.1")]}
+
+
+async def test_a_run_that_has_ended_is_not_counted_once_more_while_its_seat_has_not_sat_down() -> None:
+    desk = Desk(most=3)
+    appetite = Appetite(0, desk)
+    desk.add([claim(b"first"), claim(b"second")])
+    await desk.take()
+    await desk.take()
+    assert (desk.in_hand, desk.may_take) == (2, 1)
+    desk.counters["completed"] += 1
+    desk.seated -= 1
+    assert (desk.in_hand, desk.may_take) == (1, 1)
+    desk.add([claim(b"third")])
+    assert appetite.surplus() == []
+    desk.add([claim(b"fourth")])
+    assert [run.claim.untrusted_id for run in appetite.surplus()] == [b"fourth"]
 
 
 async def test_the_end_of_the_last_running_task_is_told() -> None:
