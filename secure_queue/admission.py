@@ -51,7 +51,7 @@ class Admission:
             raise ConfigurationError("debounce= says when a call runs; leave delay= and schedule= out")
         keys = keys_of(keying, self._client.queue_name, task.fn_name, task.args, task.kwargs)
         partition = await self._partition(task, keys)
-        return partition, _keyed(await self._client.seal(task), keying, keys)
+        return partition, _keyed(await self._client.seal(task, unique=_unique(keying, keys)), keying, keys)
 
     async def _partition(self, task: Task[Any], keys: Keys) -> int:
         """That of the keys, which a new id then names."""
@@ -63,6 +63,11 @@ class Admission:
                 "in a queue with several partitions the key of a call decides its id: give none, and ask for it afterwards"
             )
         return partition
+
+
+def _unique(keying: Keying, keys: Keys) -> str | None:
+    """What is sealed with a call, so that nobody but its sender decides of which key it is when it is put back one day."""
+    return f"{keying.scope or ''}:{keys.unique.decode()}" if keys.unique else None
 
 
 def _keyed(new: NewTask, keying: Keying, keys: Keys) -> Keyed:

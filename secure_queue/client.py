@@ -26,7 +26,7 @@ from secure_queue.outcomes import abort_mark, aborted_result, read_result, read_
 from secure_queue.partitions import is_generated, slices
 from secure_queue.payload.codec import Codec, Sealed
 from secure_queue.payload.envelope import Purpose
-from secure_queue.payload.records import Outcome, ResultHead, TaskHead
+from secure_queue.payload.records import TaskHead
 from secure_queue.retry import seconds
 from secure_queue.routing import Routes
 from secure_queue.schedule_records import serialized
@@ -89,11 +89,11 @@ class Client:
         for problem in problems.values():
             raise problem
 
-    async def seal(self, task: Task[Any]) -> NewTask:
-        """Serialize the arguments and seal the task for its place."""
-        return self._seal(task, await serialized(self.codec, task.args, task.kwargs))
+    async def seal(self, task: Task[Any], *, unique: str | None = None) -> NewTask:
+        """Serialize the arguments and seal the task for its place, with what is *unique* about it, if anything is."""
+        return self._seal(task, await serialized(self.codec, task.args, task.kwargs), unique)
 
-    def _seal(self, task: Task[Any], arguments: bytes) -> NewTask:
+    def _seal(self, task: Task[Any], arguments: bytes, unique: str | None) -> NewTask:
         now = now_ms()
         task_id = task.id
         if not is_generated(task_id, task.jti):  # an id of one's own
@@ -104,9 +104,9 @@ class Client:
             delay, at = task.delay_ms, -task.delay_ms
         lowest = self._queue.default_priority
         priority = task.priority or lowest
-        plain = priority == lowest and task.options is NOTHING_SAID and task.lineage is None
+        plain = priority == lowest and task.options is NOTHING_SAID and task.lineage is None and unique is None
         own = None if priority == lowest else priority
-        head = b"" if plain else TaskHead.of(task.options, own, task.lineage).pack()
+        head = b"" if plain else TaskHead.of(task.options, own, task.lineage, unique).pack()
         sealed = self.codec.seal(
             Purpose.TASK,
             task_id,
@@ -173,13 +173,15 @@ class Client:
         record = await self.look_up(task_id)
         if record.standing is not Standing.DONE:
             return _STATUS[record.standing]
-        return read_status(self.codec, _bytes(record.untrusted_result), task_id, function=function, ref=ref)
+        return read_status(self.codec, stored_bytes(record.untrusted_result), task_id, function=function, ref=ref)
 
     async def read(
         self, task_id: str, untrusted: bytes | int | None, *, function: str | None = None, ref: bytes | None = None
     ) -> TaskResult[Any]:
         """Open a sealed result or failure; raises ``Rejected``, and ``ResultUnavailable`` for one that was not kept."""
-        return await read_result(self.codec, _bytes(untrusted), task_id, self._known_errors, function=function, ref=ref)
+        return await read_result(
+            self.codec, stored_bytes(untrusted), task_id, self._known_errors, function=function, ref=ref
+        )
 
     async def ids(
         self, standing: Standing, priority: str | None, offset: int, limit: int
@@ -215,21 +217,8 @@ class Client:
         """How many tasks of the whole queue stand in each state."""
         return _together(await self.routes.counts())
 
-    def reseal(self, task_id: str, letter: Record, *, now_ms: int) -> NewTask:
-        """The task of a dead letter, expired or not, under a fresh seal; its arguments stay sealed bytes.
-
-        Raises ``Rejected`` also when its failure is not the genuine one of this very enqueue: else whoever writes to Redis
-        could lay out an old task as a dead letter and have it run again.
-        """
-        task = self.codec.verify_late(_bytes(letter.untrusted_task), Purpose.TASK, task_id, now_ms=now_ms)
-        death = _bytes(letter.untrusted_death)
-        failure = self.codec.verify(death, Purpose.RESULT, task_id, now_ms=now_ms, function=task.function, ref=task.jti)
-        if ResultHead.unpack(failure.head).outcome is not Outcome.FAILED:
-            raise Rejected("wrong-purpose")
-        return self.seal_again(task, now_ms=now_ms)
-
     def seal_again(self, task: Sealed, *, now_ms: int) -> NewTask:
-        """The same enqueue under a fresh seal with a new lifetime; *task* must be known to be genuine."""
+        """The same enqueue under a fresh seal with a new lifetime; *task*, whose arguments stay closed, must be genuine."""
         sealed = self.codec.seal(
             Purpose.TASK,
             task.task_id,
@@ -257,7 +246,7 @@ class Client:
 
     async def describe(self, task_id: str, record: Record) -> TaskInfo:
         """Open the task of a record."""
-        opened = self.codec.open(_bytes(record.untrusted_task), Purpose.TASK, task_id, now_ms=now_ms())
+        opened = self.codec.open(stored_bytes(record.untrusted_task), Purpose.TASK, task_id, now_ms=now_ms())
         value = await opened.value if isawaitable(opened.value) else opened.value
         try:
             args, kwargs = value
@@ -277,7 +266,7 @@ class Client:
         record = await storage.look_up(task_id.encode())
         if record.standing not in (Standing.QUEUED, Standing.SCHEDULED, Standing.RUNNING):
             return False
-        task = self.codec.verify_late(_bytes(record.untrusted_task), Purpose.TASK, task_id, now_ms=now_ms())
+        task = self.codec.verify_late(stored_bytes(record.untrusted_task), Purpose.TASK, task_id, now_ms=now_ms())
         answer = await storage.abort(
             task_id.encode(),
             sealed=aborted_result(self.codec, task, record.tries),
@@ -338,7 +327,8 @@ def _moment(untrusted_ms: int) -> datetime:
         return datetime.max.replace(tzinfo=UTC)
 
 
-def _bytes(untrusted: bytes | int | None) -> bytes:
+def stored_bytes(untrusted: bytes | int | None) -> bytes:
+    """What is stored, if it is there and not too large; else raises ``Rejected``."""
     if isinstance(untrusted, bytes):
         return untrusted
     raise Rejected("too-large" if isinstance(untrusted, int) else "missing-payload")

@@ -6,11 +6,14 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 
 from secure_queue import names
-from secure_queue.client import Client
+from secure_queue.client import Client, stored_bytes
 from secure_queue.clock import now_ms
-from secure_queue.errors import Rejected, TaskFailed, TaskNotFound
+from secure_queue.errors import DuplicateTask, Rejected, TaskFailed, TaskNotFound
 from secure_queue.frames import opened_without_frames
 from secure_queue.listing import BrokenTask
+from secure_queue.payload.codec import Sealed
+from secure_queue.payload.envelope import Purpose
+from secure_queue.payload.records import Outcome, ResultHead, TaskHead
 from secure_queue.storage import Record, Standing
 
 
@@ -69,12 +72,35 @@ class DeadLetters:
 
     @opened_without_frames
     async def retry(self, task_id: str) -> None:
-        """Verify task and failure and put the task back with all its tries and a new lifetime; its arguments stay closed."""
-        record = await self._record(task_id)
-        fresh = self._client.reseal(task_id, record, now_ms=now_ms())
+        """Verify task and failure and put the task back with all its tries and a new lifetime; its arguments stay closed.
+
+        Raises ``DuplicateTask`` if another task of its unique key counts; then it stays a dead letter.
+        """
+        task = self._genuine(task_id, await self._record(task_id))
+        fresh = self._client.seal_again(task, now_ms=now_ms())
+        scope, _, digest = (TaskHead.unpack(task.head).unique or "").partition(":")
         storage = await self._client.storage_of(task_id)
-        if not await storage.revive(task_id.encode(), sealed=fresh.sealed, priority=fresh.priority):
+        answer = await storage.revive(
+            fresh.task_id, sealed=fresh.sealed, priority=fresh.priority, unique=digest.encode(), scope=scope
+        )
+        if isinstance(answer, bytes):
+            raise DuplicateTask(names.printable(answer))
+        if not answer:
             raise TaskNotFound(f"no dead letter {task_id}; somebody else has retried or deleted it")
+
+    def _genuine(self, task_id: str, letter: Record) -> Sealed:
+        """The verified task of a dead letter, expired or not.
+
+        Raises ``Rejected`` also when its failure is not the genuine one of this very enqueue: else whoever writes to Redis
+        could lay out an old task as a dead letter and have it run again.
+        """
+        codec, now = self._client.codec, now_ms()
+        task = codec.verify_late(stored_bytes(letter.untrusted_task), Purpose.TASK, task_id, now_ms=now)
+        death = stored_bytes(letter.untrusted_death)
+        failure = codec.verify(death, Purpose.RESULT, task_id, now_ms=now, function=task.function, ref=task.jti)
+        if ResultHead.unpack(failure.head).outcome is not Outcome.FAILED:
+            raise Rejected("wrong-purpose")
+        return task
 
     async def delete(self, task_id: str) -> None:
         """Delete a dead letter for ever."""

@@ -112,10 +112,13 @@ class TaskNotFound(TaskError):
 
 
 class DuplicateTask(TaskError):
-    """Another task of the same key counts, so this one was not enqueued (``on_conflict="raise"``); ``task_id`` is its id."""
+    """Another task of the same key counts, so this one was not enqueued (``on_conflict="raise"``), or is left a dead letter
+    that is not put back; ``task_id`` is the id of the other one."""
 
     def __init__(self, task_id: str) -> None:
-        super().__init__(f"task {task_id} has the same key; wait for that one, or enqueue again when it has ended")
+        super().__init__(
+            f"task {task_id} has the same key; wait for that one, or do it again when it does not count any more"
+        )
         self.task_id = task_id
 
 

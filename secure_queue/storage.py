@@ -258,8 +258,14 @@ class Storage(TimetableStorage, ReportStorage, HandoverStorage, LimitStorage, Pa
         """How many tasks stand where."""
         ...
 
-    async def revive(self, task_id: bytes, *, sealed: bytes, priority: str) -> bool:
-        """Put a dead letter back under a fresh seal; False if there is none."""
+    async def revive(
+        self, task_id: bytes, *, sealed: bytes, priority: str, unique: bytes = b"", scope: str = ""
+    ) -> bool | bytes:
+        """Put a dead letter back under a fresh seal; False if there is none.
+
+        With the digest of a key that is *unique*: the (untrusted) id of another task of it that counts, see ``Keyed``, and
+        then nothing was done.
+        """
         ...
 
     async def forget(self, task_id: bytes) -> bool:

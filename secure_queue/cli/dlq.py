@@ -11,7 +11,7 @@ import typer
 from secure_queue.cli.output import escaped_lines, fail, hint, say, say_json, show, table
 from secure_queue.cli.target import Target, ask
 from secure_queue.dead_letters import DeadLetter
-from secure_queue.errors import ConfigurationError, PayloadError, TaskNotFound
+from secure_queue.errors import ConfigurationError, DuplicateTask, PayloadError, TaskNotFound
 from secure_queue.listing import BrokenTask
 from secure_queue.names import printable
 from secure_queue.worker import Worker
@@ -78,7 +78,7 @@ def show_(
 
 @dlq.command()
 def retry(target: Target, task_id: TaskId = None, all_: All = False, task: TaskName = None, yes: Yes = False) -> None:
-    """Put dead letters back into the queue under a fresh seal, with all their tries."""
+    """Put dead letters back under a fresh seal, with all their tries; none whose unique key is taken."""
     _do("retry", "put back", target, task_id, all_, task, yes)
 
 
@@ -105,7 +105,7 @@ def _do(verb: str, done: str, target: str, task_id: str | None, all_: bool, task
         hint(problem)
     hint(f"{done}: {count}")
     if problems:
-        fail(f"{len(problems)} dead letters do not open; see `secure-queue audit`", 1)
+        fail(f"{len(problems)} dead letters are left as they are", 1)
 
 
 def _act_of(worker: Worker[Any], verb: str) -> Act:
@@ -120,7 +120,7 @@ async def _do_all(act: Act, ids: list[str]) -> tuple[int, list[str]]:
             await act(task_id)
         except TaskNotFound:
             continue
-        except (PayloadError, ConfigurationError) as error:
+        except (PayloadError, ConfigurationError, DuplicateTask) as error:
             problems.append(f"{printable(task_id)}: {error}")
         else:
             count += 1

@@ -135,7 +135,7 @@ class _Trial:
         return await self._storage.bury([self._end(TASKS[1])]) == [True]
 
     async def _revive(self) -> bool:
-        return await self._storage.revive(TASKS[1], sealed=SEALED, priority=self._lowest)
+        return await self._storage.revive(TASKS[1], sealed=SEALED, priority=self._lowest) is True
 
     async def _abort(self) -> bool:
         answer = await self._storage.abort(TASKS[1], sealed=SEALED, ttl_ms=LEASE_MS, mark=SEALED)

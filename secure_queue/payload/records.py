@@ -19,7 +19,7 @@ _MAX_INT: Final = (1 << 63) - 1
 _MAX_TEXT: Final = 255
 
 # Keys of the task head
-_MAX_TRIES, _TIMEOUT_MS, _PRIORITY, _LINEAGE, _TTL_MS, _FIRE_MS, _HEADERS = 3, 4, 5, 7, 9, 11, 12
+_MAX_TRIES, _TIMEOUT_MS, _PRIORITY, _LINEAGE, _TTL_MS, _FIRE_MS, _HEADERS, _UNIQUE = 3, 4, 5, 7, 9, 11, 12, 13
 _TASK_INTS: Final = frozenset({_MAX_TRIES, _TIMEOUT_MS, _TTL_MS, _FIRE_MS})
 # Keys of the head of a part
 _RUN, _PART = 1, 2
@@ -46,20 +46,24 @@ class TaskHead(NamedTuple):
     """The moment of the firing that it runs for, if a schedule enqueued it."""
     headers: Mapping[str, str] | None = None
     """What the caller sent along."""
+    unique: str | None = None
+    """What counts as another one of its key, a colon, and the digest of that key, if it has one."""
     lineage: Lineage | None = None
     """Its place in a workflow, if it has one."""
 
     @classmethod
-    def of(cls, options: CallOptions, priority: str | None, lineage: Lineage | None = None) -> TaskHead:
+    def of(
+        cls, options: CallOptions, priority: str | None, lineage: Lineage | None = None, unique: str | None = None
+    ) -> TaskHead:
         """The head of a call; *priority* is None for the lowest."""
         headers = dict(options.headers) or None
-        return cls(options.max_tries, options.timeout_ms, options.ttl_ms, priority, None, headers, lineage)
+        return cls(options.max_tries, options.timeout_ms, options.ttl_ms, priority, None, headers, unique, lineage)
 
     def pack(self) -> bytes:
         """The bytes of this head; none if nothing is set."""
         if self == NOTHING_SET:
             return b""
-        keys = (_MAX_TRIES, _TIMEOUT_MS, _TTL_MS, _PRIORITY, _FIRE_MS, _HEADERS, _LINEAGE)
+        keys = (_MAX_TRIES, _TIMEOUT_MS, _TTL_MS, _PRIORITY, _FIRE_MS, _HEADERS, _UNIQUE, _LINEAGE)
         lineage = None if self.lineage is None else self.lineage.to_plain()
         fields: dict[int, Any] = dict(zip(keys, (*self[:-1], lineage), strict=True))
         return pack_plain({key: value for key, value in fields.items() if value is not None})
@@ -70,14 +74,15 @@ class TaskHead(NamedTuple):
         if not untrusted:
             return NOTHING_SET
         fields = _map(untrusted)
-        if not fields.keys() <= _TASK_INTS | {_PRIORITY, _HEADERS, _LINEAGE}:
+        if not fields.keys() <= _TASK_INTS | {_PRIORITY, _HEADERS, _UNIQUE, _LINEAGE}:
             raise Rejected("malformed")
         numbers = {key: _int(fields[key]) for key in _TASK_INTS & fields.keys()}
         priority = _text(fields[_PRIORITY]) if _PRIORITY in fields else None
         headers = _texts(fields[_HEADERS]) if _HEADERS in fields else None
+        unique = _text(fields[_UNIQUE]) if _UNIQUE in fields else None
         lineage = Lineage.from_plain(fields[_LINEAGE]) if _LINEAGE in fields else None
         get = numbers.get
-        return cls(get(_MAX_TRIES), get(_TIMEOUT_MS), get(_TTL_MS), priority, get(_FIRE_MS), headers, lineage)
+        return cls(get(_MAX_TRIES), get(_TIMEOUT_MS), get(_TTL_MS), priority, get(_FIRE_MS), headers, unique, lineage)
 
 
 NOTHING_SET: Final = TaskHead()

@@ -273,11 +273,14 @@ class RedisStorage(RedisTimetable, RedisReporting, RedisHandover, RedisLimiting,
         due = dict(zip(own.priorities, reply[7::2], strict=True))
         return Counts(ready, due, *reply[:6])
 
-    async def revive(self, task_id: bytes, *, sealed: bytes, priority: str) -> bool:
+    async def revive(
+        self, task_id: bytes, *, sealed: bytes, priority: str, unique: bytes = b"", scope: str = ""
+    ) -> bool | bytes:
         own = self.keys
-        places = [own.results, own.bucket(task_id), own.result(task_id), own.handed(task_id), own.lines]
+        places = [own.results, own.result(task_id), own.handed(task_id), own.lines, own.unique, *own.buckets]
         keys = [own.meta, own.dead, own.wake, own.ready[priority], *places]
-        return word(await self._run("revive", keys, [task_id, sealed], self._deadline_s)) == "revived"
+        reply = await self._run("revive", keys, [task_id, sealed, unique, scope], self._deadline_s)
+        return reply[1:] if isinstance(reply, bytes) and reply[:1] == b"=" else word(reply) == "revived"
 
     async def forget(self, task_id: bytes) -> bool:
         keys = [self.keys.meta, self.keys.dead, self.keys.bucket(task_id)]

@@ -200,6 +200,38 @@ async def test_a_dead_letter_that_is_revived_joins_its_line_anew(storage: RedisS
     assert await claimed(storage, b"w.2") == [b"a"]
 
 
+@pytest.mark.parametrize("scope", ["queued", "unfinished"])
+async def test_a_dead_letter_is_not_put_back_while_another_of_its_key_counts(storage: RedisStorage, scope: str) -> None:
+    async def revive() -> bool | bytes:
+        return await storage.revive(b"a", sealed=b"fresh", priority="low", unique=KEY, scope=scope)
+
+    assert await others(storage, b"a", scope=scope) == [None]
+    await claimed(storage, TOKEN)
+    await storage.bury([end(b"a")])
+    assert await others(storage, b"b", scope=scope) == [None]
+    assert await revive() == b"b"
+    assert await standing(storage, b"a") is Standing.DEAD
+    assert await claimed(storage, OTHER) == [b"b"]
+    if scope == "unfinished":
+        assert await revive() == b"b"
+        await storage.complete([end(b"b", OTHER)])
+    assert await revive() is True
+    assert await revive() is True  # a repetition after a lost reply
+    assert await others(storage, b"c", scope=scope) == [b"a"]
+    assert await claimed(storage, b"w.2") == [b"a"]
+
+
+async def test_a_dead_letter_whose_key_is_its_own_counts_for_as_long_as_it_did(storage: RedisStorage) -> None:
+    assert await others(storage, b"a", window_ms=LONG) == [None]
+    await claimed(storage, TOKEN)
+    await storage.bury([end(b"a")])
+    assert await others(storage, b"b", window_ms=LONG) == [b"a"]
+    assert await storage.revive(b"a", sealed=b"fresh", priority="low", unique=KEY) is True
+    await claimed(storage, OTHER)
+    await storage.complete([end(b"a", OTHER)])
+    assert await others(storage, b"b", window_ms=LONG) == [b"a"]
+
+
 async def test_of_each_fair_key_some_are_let_go_and_the_next_when_one_is_claimed(storage: RedisStorage) -> None:
     many = [b"m%02d" % number for number in range(12)]
     await keep(storage, *many, line=FAIR)

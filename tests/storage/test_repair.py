@@ -117,7 +117,7 @@ VERBS: dict[str, tuple[Step, Step]] = {
     "list_ids": (nothing, lambda s: s.list_ids(Standing.QUEUED, priority="low", offset=0, limit=9)),
     "list_ids done": (nothing, lambda s: s.list_ids(Standing.DONE, priority="low", offset=0, limit=9)),
     "counts": (running, lambda s: s.counts()),
-    "revive": (buried, lambda s: s.revive(A, sealed=b"fresh", priority="low")),
+    "revive": (buried, lambda s: s.revive(A, sealed=b"fresh", priority="low", unique=b"0" * 32)),
     "enqueue_linked": (
         nothing,
         lambda s: s.enqueue_linked(

@@ -5,7 +5,9 @@ from __future__ import annotations
 import pytest
 
 from secure_queue import Rejected, TaskNotFound, TaskStatus
+from secure_queue.cli.dlq import _do_all
 from secure_queue.dead_letters import DeadLetter
+from secure_queue.errors import DuplicateTask
 from tests.servers import PATIENCE
 from tests.worker.places import AT_ONCE, Place, running
 
@@ -51,6 +53,33 @@ async def test_a_dead_letter_that_is_put_back_runs_with_all_its_tries(place: Pla
         assert await worker.dead_letters() == []
         with pytest.raises(TaskNotFound):
             await worker.retry_dead_letter(task.id)
+
+
+@pytest.mark.parametrize("policy", ["skip", "replace"])
+async def test_a_dead_letter_stays_one_while_a_newer_call_of_its_key_waits(place: Place, policy: str) -> None:
+    worker = place.worker(encrypt=True)
+    broken = True
+
+    @worker.task(unique_key="number", unique="queued", on_conflict=policy, max_tries=1)
+    async def work(number: int) -> int:
+        if broken:
+            raise ValueError
+        return number
+
+    async with running(worker):
+        letter = await work.enqueue(7)
+        assert not (await letter.result(timeout=PATIENCE)).success
+        broken = False
+        newer = await work.enqueue(7).start(delay=3600)
+        with pytest.raises(DuplicateTask, match=newer.id):
+            await worker.retry_dead_letter(letter.id)
+        count, [problem] = await _do_all(worker.retry_dead_letter, [letter.id])
+        assert (count, newer.id in problem, await newer.status()) == (0, True, TaskStatus.SCHEDULED)
+        other = await work.enqueue(8)
+        assert (await other.result(timeout=PATIENCE)).result == 8
+        assert await newer.abort()
+        await worker.retry_dead_letter(letter.id)
+        assert (await worker.result_by_id(letter.id, timeout=PATIENCE)).result == 7
 
 
 async def test_an_old_task_laid_out_as_a_dead_letter_is_not_put_back(place: Place) -> None:

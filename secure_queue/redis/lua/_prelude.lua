@@ -302,6 +302,25 @@ local function step_out(lines, wake, first_list, bucket, id)
   return line, priority
 end
 
+-- Who holds a unique key now: id, whether it is stored and has not ended, whether it waits, its payload, until when it
+-- counts in any case, and since when calls have put each other off. The buckets are the keys from *first* on.
+local function holder_of_key(unique, first, digest)
+  local entry = redis.call('HGET', unique, digest) or ''
+  local till, since, id = string.match(entry, '^(%d+):(%d+):(.+)$')
+  if not id then return nil end
+  local stored = redis.call('HMGET', KEYS[first + bucket_of(id)], id, RUN .. id, DEATH .. id)
+  local alive = stored[1] and not stored[3] and not redis.call('HGET', unique, REPLACED .. id)
+  local _, _, holder = parse_run(stored[2])
+  return {
+    id = id, alive = alive, waits = alive and not is_held(holder), sealed = stored[1],
+    till = tonumber(till), since = tonumber(since),
+  }
+end
+
+local function stands_in_the_way(holder, scope, now)
+  return holder.till > now or (scope == 'queued' and holder.waits) or (scope == 'unfinished' and holder.alive)
+end
+
 -- Deletes a waiting task whose place another call has taken.
 local function drop_replaced(unique, bucket, id)
   redis.call('HDEL', bucket, id, RUN .. id, WAITERS .. id, CHILDREN .. id, LINE .. id)

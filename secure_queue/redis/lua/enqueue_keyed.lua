@@ -15,21 +15,6 @@ end
 local now = queue_time(meta)
 local results = 69 + 2 * priorities
 
--- Who holds a key now: id, whether it is stored and has not ended, whether it waits, its payload, until when it counts in
--- any case, and since when calls have put each other off.
-local function holder_of(digest)
-  local entry = redis.call('HGET', unique, digest) or ''
-  local till, since, id = string.match(entry, '^(%d+):(%d+):(.+)$')
-  if not id then return nil end
-  local stored = redis.call('HMGET', KEYS[6 + bucket_of(id)], id, RUN .. id, DEATH .. id)
-  local alive = stored[1] and not stored[3] and not redis.call('HGET', unique, REPLACED .. id)
-  local _, _, holder = parse_run(stored[2])
-  return {
-    id = id, alive = alive, waits = alive and not is_held(holder), sealed = stored[1],
-    till = tonumber(till), since = tonumber(since),
-  }
-end
-
 -- Has the next worker that meets a waiting task drop it; this caller can delete nothing.
 local function replace(id, other, sealed)
   redis.call('HSET', unique, REPLACED .. id, other)
@@ -39,13 +24,9 @@ local function replace(id, other, sealed)
   end
 end
 
-local function stands_in_the_way(holder, scope)
-  return holder.till > now or (scope == 'queued' and holder.waits) or (scope == 'unfinished' and holder.alive)
-end
-
 -- What was accepted before the server forgot it is stored whatever has happened since; it counts if no other does.
 local function count_again(id, digest, window)
-  local holder = holder_of(digest)
+  local holder = holder_of_key(unique, 6, digest)
   if holder and (holder.alive or holder.till > now) then return end
   redis.call('HSET', unique, digest, string.format('%.0f:%.0f:', window > 0 and now + window or 0, now) .. id)
 end
@@ -56,11 +37,11 @@ local function admit(id, at, digest, scope, window, replaces, patience)
   if scope == 'again' then
     if digest ~= '' then count_again(id, digest, window) end
   elseif digest ~= '' then
-    local holder = holder_of(digest)
+    local holder = holder_of_key(unique, 6, digest)
     if holder and replaces and holder.waits then
       replace(holder.id, id, holder.sealed)
       since = holder.since
-    elseif holder and stands_in_the_way(holder, scope) then
+    elseif holder and stands_in_the_way(holder, scope, now) then
       return nil, holder.id
     end
     redis.call('HSET', unique, digest, string.format('%.0f:%.0f:', window > 0 and now + window or 0, since) .. id)

@@ -28,8 +28,8 @@ def test_a_task_head_with_nothing_set_is_no_bytes() -> None:
 
 
 def test_the_keys_of_a_task_head_are_the_documented_ones() -> None:
-    head = TaskHead(1, 2, 3, "high", 4, {"trace": "5"})
-    assert head.pack() == pack_plain({3: 1, 4: 2, 9: 3, 5: "high", 11: 4, 12: {"trace": "5"}})
+    head = TaskHead(1, 2, 3, "high", 4, {"trace": "5"}, "queued:6")
+    assert head.pack() == pack_plain({3: 1, 4: 2, 9: 3, 5: "high", 11: 4, 12: {"trace": "5"}, 13: "queued:6"})
 
 
 def test_a_parent_with_a_generated_id_is_named_by_its_message_id_alone() -> None:
@@ -77,6 +77,7 @@ def test_the_keys_of_a_result_head_are_the_documented_ones() -> None:
         st.none() | st.text(st.characters(codec="utf-8"), max_size=60),
         st.none() | NUMBERS,
         st.none() | st.dictionaries(st.text(max_size=5), st.text(max_size=5)),
+        st.none() | st.text(max_size=60),
         st.none() | st.builds(Lineage, st.just("workflow"), st.lists(EDGES, max_size=4).map(tuple)),
     )
 )
