@@ -179,6 +179,10 @@ class Evidence(Protocol):
         """Where a task stands, and what is before it."""
         ...
 
+    async def replaced_by(self, task_id: bytes, *, waits: bool) -> bytes | None:
+        """The (untrusted) id of the call that has taken the place of a task, which *waits* to be dropped or is gone."""
+        ...
+
     async def queueing(self, digest: bytes, who: bytes) -> Queueing:
         """Who holds a limit of this partition, and where *who* stands in the line for it."""
         ...

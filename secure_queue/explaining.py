@@ -50,7 +50,10 @@ class Explaining:
 
     async def _facts(self, task_id: str, route: Route, record: Record) -> Facts:
         if record.standing is Standing.NOT_FOUND:
-            return Facts(TaskStatus.NOT_FOUND, problem=await self._why_put_aside(task_id))
+            other = await self._replaced_by(route, task_id, waits=False)
+            return Facts(
+                TaskStatus.NOT_FOUND, replaced_by=other, problem="" if other else await self._why_put_aside(task_id)
+            )
         if record.standing is Standing.DONE:
             return self._ended(task_id, record)
         if record.standing is Standing.DEAD:
@@ -100,6 +103,7 @@ class Explaining:
             worker=_worker_of(place.untrusted_run),
             lease_left_s=place.lease_left_ms / 1000,
             due_left_s=place.due_left_ms / 1000,
+            replaced_by=await self._replaced_by(route, task.task_id, waits=True),
             wanted_left_s=(task.not_before_ms - now) / 1000,
             expires_left_s=None if task.expires_ms is None else (task.expires_ms - now) / 1000,
             parents=await self._parents(head),
@@ -110,6 +114,10 @@ class Explaining:
             processes=await self._processes(task),
         )
         return self._placed(facts, place, head)
+
+    async def _replaced_by(self, route: Route, task_id: str, *, waits: bool) -> str:
+        other = await route.storage.evidence().replaced_by(task_id.encode(), waits=waits)
+        return "" if other is None else printable(other)
 
     def _placed(self, facts: Facts, place: Whereabouts, head: TaskHead) -> Facts:
         rank = place.priority

@@ -20,6 +20,7 @@ class Why(StrEnum):
 
     NOT_FOUND = "not_found"
     PUT_ASIDE = "put_aside"
+    REPLACED = "replaced"
     BROKEN = "broken"
     FINISHED = "finished"
     DEAD = "dead"
@@ -99,6 +100,8 @@ class Facts:
     fn_name: str = ""
     problem: str = ""
     """Why what is stored does not open."""
+    replaced_by: str = ""
+    """Which call has taken its place."""
     ending: str = ""
     tries: int = 0
     worker: str = ""
@@ -135,6 +138,9 @@ def _of_no_waiting(facts: Facts) -> Reason | None:
     match facts.status:
         case TaskStatus.NOT_FOUND if facts.problem:
             return Reason(Why.PUT_ASIDE, f"it was put aside: {facts.problem}", {"reason": facts.problem})
+        case TaskStatus.NOT_FOUND | TaskStatus.QUEUED | TaskStatus.SCHEDULED if facts.replaced_by:
+            text = f"another call of its key has taken its place: {facts.replaced_by}"
+            return Reason(Why.REPLACED, text, {"by": facts.replaced_by})
         case TaskStatus.NOT_FOUND:
             return Reason(Why.NOT_FOUND, "nothing is stored of it: it was never enqueued, or its result has expired")
         case TaskStatus.FAILED:

@@ -60,6 +60,12 @@ class RedisEvidence:
             InLine(kind == b"o", in_line, first) if kind else None,
         )
 
+    async def replaced_by(self, task_id: bytes, *, waits: bool) -> bytes | None:
+        own = self._keys
+        key, field = (own.unique, own.place_taken(task_id)) if waits else (own.replaced, task_id)
+        found = await self._run("peek", [key], [b"field", field, LONGEST_NAME], DEADLINE_S)
+        return found if isinstance(found, bytes) else None
+
     async def queueing(self, digest: bytes, who: bytes) -> Queueing:
         own = self._keys
         keys = [own.permits(digest), own.starts(digest), own.line(digest), own.expected(digest)]

@@ -51,6 +51,7 @@ class QueueKeys:
         self.outbox = self.prefix + b"outbox"
         self.paused = self.prefix + b"paused"
         self.unique = self.prefix + b"unique"
+        self.replaced = self.prefix + b"replaced"
         self.lines = self.prefix + b"lines"
         self.priorities = tuple(priorities)
         self.ready = {name: self.prefix + b"ready:" + name.encode() for name in priorities}
@@ -104,6 +105,10 @@ class QueueKeys:
         """The string that says what this task was given back for."""
         return self.prefix + b"parked:" + task_id
 
+    def place_taken(self, task_id: bytes) -> bytes:
+        """The field of ``unique`` that names the call which has taken the place of this waiting task."""
+        return b"!x" + task_id
+
     def last_claim(self, worker: str) -> bytes:
         """The list that remembers a worker's last claim, so that a repeated request gets the same tasks."""
         return self.prefix + b"claim:" + worker.encode()
@@ -137,7 +142,7 @@ class QueueKeys:
     def fixed(self) -> tuple[bytes, ...]:
         """Every key whose name depends on no task and no worker."""
         indexes = (self.meta, self.leases, self.wake, self.results, self.dead, self.workers, self.finished, self.config)
-        hashes = (self.aborts, self.schedules, self.fired, self.outbox, self.paused, self.unique)
+        hashes = (self.aborts, self.schedules, self.fired, self.outbox, self.paused, self.unique, self.replaced)
         beside = (self.quarantine, self.presence, self.present, self.audit)
         return (*self.buckets, *hashes, *beside, *self.both, *indexes, self.lines)
 
@@ -163,6 +168,7 @@ _TYPES = {
     b"outbox": b"hash",
     b"paused": b"hash",
     b"unique": b"hash",
+    b"replaced": b"hash",
     b"handed": b"hash",
     b"ready": b"list",
     b"claim": b"list",

@@ -139,7 +139,7 @@ class RedisStorage(RedisTimetable, RedisReporting, RedisHandover, RedisLimiting,
 
     def _claim_call(self, worker: str, token: bytes, count: int, lease_ms: int) -> tuple[list[bytes], list[Argument]]:
         own = self.keys
-        places = [*own.buckets, *own.ready.values(), own.lines, own.unique, own.results, own.paused]
+        places = [*own.buckets, *own.ready.values(), own.lines, own.unique, own.replaced, own.results, own.paused]
         keys = [own.meta, own.leases, own.wake, own.last_claim(worker), *places]
         return keys, [count, lease_ms, token, self._max_payload_bytes, self._ageing_ms, *own.priorities]
 
@@ -205,7 +205,7 @@ class RedisStorage(RedisTimetable, RedisReporting, RedisHandover, RedisLimiting,
     async def tick(self, worker: str, *, gone_after_ms: int, keep_dead_ms: int, keep_dead: int) -> Tick:
         own = self.keys
         keys = [own.meta, own.leases, own.wake, own.results, own.dead, own.aborts, own.workers, *own.buckets, *own.both]
-        keys += (own.lines, own.unique, own.finished, own.outbox)
+        keys += (own.lines, own.unique, own.replaced, own.finished, own.outbox)
         generation = os.urandom(16).hex()  # for a dataset that has none
         args: list[Argument] = [worker, gone_after_ms, keep_dead_ms, keep_dead, generation, *own.priorities]
         reply = cast("list[Any]", await self._run("tick", keys, args, self._deadline_s))

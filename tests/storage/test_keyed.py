@@ -136,6 +136,24 @@ async def test_one_that_waits_is_replaced_and_one_that_runs_is_not(storage: Redi
     assert await others(storage, b"more", **options) == [b"last"]
     assert [await standing(storage, one) for one in (b"ready", b"due", b"more")] == [Standing.NOT_FOUND] * 3
     assert await link.command("HKEYS", storage.keys.unique) == [KEY]
+    evidence = storage.evidence()
+    assert [await evidence.replaced_by(one, waits=False) for one in (b"ready", b"due", b"last")] == [
+        b"due",
+        b"last",
+        None,
+    ]
+    assert await evidence.replaced_by(b"due", waits=True) is None
+
+
+async def test_the_notes_of_what_was_replaced_are_limited(storage: RedisStorage, link: Link) -> None:
+    await link.command("HSET", storage.keys.replaced, *[part for n in range(10_000) for part in (b"%d" % n, b"x")])
+    await others(storage, b"a", at_ms=-LONG, replaces=True)
+    await others(storage, b"b", at_ms=-LONG, replaces=True)
+    assert await storage.evidence().replaced_by(b"a", waits=True) == b"b"
+    await tick(storage)
+    assert await link.command("HGETALL", storage.keys.replaced) == [b"a", b"b"]
+    left = await link.command("PTTL", storage.keys.replaced)
+    assert isinstance(left, int) and 0 < left <= 3_600_000
 
 
 async def test_calls_put_each_other_off_but_not_for_ever(storage: RedisStorage) -> None:

@@ -76,6 +76,12 @@ CASES = {
         "behind 3 others of priority low and 2 of priority high",
     ),
     "far behind": (replace(QUEUED, before=None), [Why.BEHIND], "behind many others"),
+    "replaced and gone": (
+        Facts(TaskStatus.NOT_FOUND, replaced_by="newer"),
+        [Why.REPLACED],
+        "another call of its key has taken its place: newer",
+    ),
+    "replaced": (replace(SCHEDULED, replaced_by="newer", due_left_s=5), [Why.REPLACED], "newer"),
     "several": (
         replace(QUEUED, workers=0, before=1, pauses=[Pause()]),
         [Why.PAUSED, Why.NO_WORKER, Why.BEHIND],

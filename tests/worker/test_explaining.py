@@ -57,6 +57,23 @@ async def test_who_waits_in_the_line_of_a_key(place: Place) -> None:
         assert whys(await first.explain()) == [Why.NO_WORKER]
 
 
+async def test_whose_place_another_call_has_taken(place: Place) -> None:
+    worker = place.worker()
+
+    @worker.task(debounce=600, unique_key="document")
+    async def index(document: int, version: int) -> None: ...
+
+    async with worker:
+        first, second = await index.enqueue(5, 1), await index.enqueue(5, 2)
+        [reason] = (await first.explain()).reasons
+        assert (reason.why, reason.facts) == (Why.REPLACED, {"by": second.id})
+        assert Why.REPLACED not in whys(await second.explain())
+        await place.storage.tick("w", gone_after_ms=1, keep_dead_ms=1, keep_dead=1)
+        found = await first.explain()
+        assert (found.status, whys(found)) == (TaskStatus.NOT_FOUND, [Why.REPLACED])
+        assert second.id in str(found)
+
+
 async def test_what_a_worker_has_or_has_had(place: Place) -> None:
     worker = place.worker()
     started = anyio.Event()

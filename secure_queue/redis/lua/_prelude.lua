@@ -321,8 +321,14 @@ local function stands_in_the_way(holder, scope, now)
   return holder.till > now or (scope == 'queued' and holder.waits) or (scope == 'unfinished' and holder.alive)
 end
 
--- Deletes a waiting task whose place another call has taken.
-local function drop_replaced(unique, bucket, id)
+local MAX_REPLACED, REPLACED_MS = 10000, 3600000       -- so many notes are kept, for so long
+
+-- Deletes a waiting task whose place another call has taken, and notes which one, for whoever asks what has become of it.
+local function drop_replaced(unique, replaced, bucket, id)
+  local other = redis.call('HGET', unique, REPLACED .. id)
   redis.call('HDEL', bucket, id, RUN .. id, WAITERS .. id, CHILDREN .. id, LINE .. id)
   redis.call('HDEL', unique, REPLACED .. id)
+  if redis.call('HLEN', replaced) >= MAX_REPLACED then redis.call('DEL', replaced) end
+  redis.call('HSET', replaced, id, other)
+  redis.call('PEXPIRE', replaced, REPLACED_MS)
 end

@@ -1,13 +1,13 @@
 -- tick: makes due tasks ready, takes back expired leases, trims what has had its time, and notes that a worker lives.
--- KEYS  1 meta (hash)   2 leases (zset)   3 wake (zset)   4 results (zset)   5 dead (zset)   6 aborts (hash)   7 workers (zset)   8..71 buckets (hash)   then for each priority: ready (list), due (zset)   last: lines (zset), unique (hash), finished (zset), outbox (hash)
+-- KEYS  1 meta (hash)   2 leases (zset)   3 wake (zset)   4 results (zset)   5 dead (zset)   6 aborts (hash)   7 workers (zset)   8..71 buckets (hash)   then for each priority: ready (list), due (zset)   last: lines (zset), unique (hash), replaced (hash), finished (zset), outbox (hash)
 -- ARGV  1 worker   2 ms until it counts as gone   3 ms that dead letters are kept   4 how many dead letters are kept   5 a random mark for a dataset that has none   6.. names of the priorities
 -- Returns {ms until the next task is due or -1, tasks promoted, leases taken back, mark of the dataset, how much lies in the outbox, then for each abort: id, mark}
 local meta, leases, wake, results, dead, aborts, workers = unpack(KEYS, 1, 7)
-local lines, unique, finished, outbox = unpack(KEYS, #KEYS - 3)
+local lines, unique, replaced, finished, outbox = unpack(KEYS, #KEYS - 4)
 local BATCH, MAX_MARK, LOOK_MS, LINES, MAX_LINE, ROUNDS = 500, 4096, 1000, 50, 33, 8
 allow_when_full(meta)
 expect('zset', leases, wake, results, dead, workers, lines, finished)
-expect('hash', aborts, unique, outbox, unpack(KEYS, 8, 71))
+expect('hash', aborts, unique, replaced, outbox, unpack(KEYS, 8, 71))
 for p = 6, #ARGV do
   expect('list', KEYS[60 + 2 * p])
   expect('zset', KEYS[61 + 2 * p])
@@ -25,7 +25,7 @@ local function is_ready(id)
   local text, other = redis.call('HGET', bucket, LINE .. id), any_unique and redis.call('HGET', unique, REPLACED .. id)
   if other then
     leave_line(lines, wake, lists, id, text)
-    drop_replaced(unique, bucket, id)
+    drop_replaced(unique, replaced, bucket, id)
     return false
   end
   local line, place, priority = parse_line(text)
