@@ -37,6 +37,7 @@ class Composition(ScheduleDeclarations):
         ):
             if both:
                 raise ConfigurationError(f"both have a {kind} named {min(both)!r}; rename one, or use include_router")
+        self.must_agree_about_limits(*other.registry.values())
         self._take(other, override=False)
 
     def include_router(self, router: Composition | str) -> None:

@@ -8,6 +8,7 @@ from typing import Any, NoReturn, ParamSpec, Protocol, TypeAlias, TypeVar, Unpac
 
 from secure_queue.errors import ConfigurationError, SecureQueueError
 from secure_queue.key_options import for_function
+from secure_queue.limits import Limit, must_agree
 from secure_queue.surround import SurroundingDeclarations, own_surroundings, plan_of
 from secure_queue.task_options import TaskOptions, task_settings
 from secure_queue.tasks import Home, RegisteredTask, Task, running_worker
@@ -37,6 +38,8 @@ class Declarations(SurroundingDeclarations, Home):
         self.elsewhere: dict[str, AnyTask] = {}
         """What can only be enqueued here, by name: stubs, and functions that have not been imported yet."""
         self.includers: list[Declarations] = []
+        self.queue_limits: tuple[Limit, ...] = ()
+        """Those of the whole queue."""
         self.default_expire_s: float | None = None
         """For how long after it is due a task may start, if the task does not say."""
 
@@ -103,6 +106,7 @@ class Declarations(SurroundingDeclarations, Home):
         """Take a task into the registry, here and wherever this is included; *override* lets it replace another."""
         if not override:
             self._must_be_new(task.fn_name)
+        self.must_agree_about_limits(task)
         task.plan = plan_of(task, self.dependency_overrides)
         self.elsewhere.pop(task.fn_name, None)
         self.registry[task.fn_name] = task
@@ -124,6 +128,12 @@ class Declarations(SurroundingDeclarations, Home):
         for includer in self.includers:
             includer.adopt_elsewhere(task.bound_to(includer), override=override)
         return task
+
+    def must_agree_about_limits(self, *new: AnyTask) -> None:
+        """Raise ``ConfigurationError`` if a limit of *new* tasks has the name of another one here and other numbers."""
+        if any(task.settings.limits for task in new):
+            tasks = {**self.registry, **{task.fn_name: task for task in new}}
+            must_agree([*self.queue_limits, *(limit for task in tasks.values() for limit in task.settings.limits)])
 
     def _must_be_new(self, fn_name: str) -> None:
         if fn_name in self.registry or fn_name in self.elsewhere:

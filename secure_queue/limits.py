@@ -7,7 +7,7 @@ arguments: who enqueues a task does not choose it. In the storage a limit is kno
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import KW_ONLY, dataclass
 from datetime import date, timedelta
 from enum import Enum
@@ -91,6 +91,23 @@ def limits_of(given: Limit | Sequence[Limit]) -> tuple[Limit, ...]:
             "limits= takes limits, for example limits=[ConcurrencyLimit(5), RateLimit(100, per=60)]"
         )
     return listed
+
+
+def must_agree(limits: Iterable[Limit]) -> None:
+    """Raise ``ConfigurationError`` if two limits of one kind and name, which are one limit, have different numbers."""
+    known: dict[tuple[type, str], Limit] = {}
+    for limit in limits:
+        if limit.name is not None:
+            first = known.setdefault((type(limit), limit.name), limit)
+            if _numbers(first) != _numbers(limit):
+                raise ConfigurationError(
+                    f"two limits are named {limit.name!r} and are therefore one, but say different numbers; give both the "
+                    "same ones, or other names"
+                )
+
+
+def _numbers(limit: Limit) -> tuple[float, ...]:
+    return (limit.most, limit.per_s) if isinstance(limit, RateLimit) else (limit.most,)
 
 
 def digest_of(limit: Limit, scope: str, key: object = None) -> bytes:

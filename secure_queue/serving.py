@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from itertools import combinations
 from typing import Any
 
 import anyio
@@ -12,6 +13,7 @@ from anyio.abc import TaskGroup, TaskStatus
 from secure_queue.control import RunReport
 from secure_queue.errors import ConfigurationError
 from secure_queue.execution.sharing import SharedSeats
+from secure_queue.settings import MOST_SEATS, whole_number
 from secure_queue.worker import Worker
 
 
@@ -50,6 +52,10 @@ def _shared_seats(
 ) -> SharedSeats:
     if not workers or len(set(map(id, workers))) != len(workers):
         raise ConfigurationError("serve() takes different Worker objects, one for each queue, highest first")
+    if any(one.has_queue_of(other) for one, other in combinations(workers, 2)):
+        raise ConfigurationError(
+            "serve() takes one Worker object for each queue; one with a higher concurrency= does the work of two of a queue"
+        )
     if weights is not None and (
         not isinstance(weights, Sequence)
         or len(weights) != len(workers)
@@ -58,14 +64,12 @@ def _shared_seats(
         raise ConfigurationError(
             f"weights= are as many whole numbers as there are queues, here {len(workers)}, for example weights=(3, 1)"
         )
-    seats = max(worker.concurrency for worker in workers) if concurrency is None else concurrency
-    if not isinstance(seats, int) or seats < 1:
-        raise ConfigurationError("concurrency is the number of tasks that run at once, at least 1")
-    return SharedSeats(seats, len(workers), weights)
+    wanted = max(worker.concurrency for worker in workers) if concurrency is None else concurrency
+    return SharedSeats(whole_number("concurrency", wanted, MOST_SEATS), len(workers), weights)
 
 
 def _is_weight(weight: object) -> bool:
-    return isinstance(weight, int) and 1 <= weight <= 1000
+    return isinstance(weight, int) and not isinstance(weight, bool) and 1 <= weight <= 1000
 
 
 class _Crew:

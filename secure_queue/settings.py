@@ -142,7 +142,7 @@ def queue_settings(
     listed = ["normal"] if priorities is None else [names.priority_name(name) for name in priorities]
     if not listed or len(set(listed)) != len(listed):
         raise ConfigurationError("priorities must be different names, lowest first, for example ['low', 'high']")
-    number = _whole_number("partitions", partitions, MOST_PARTITIONS)
+    number = whole_number("partitions", partitions, MOST_PARTITIONS)
     ageing_ms = 0 if ageing is None else max(1, round(positive_seconds("ageing", ageing) * 1000))
     return QueueSettings(names.queue_name(queue_name), tuple(reversed(listed)), number, ageing_ms)
 
@@ -168,25 +168,23 @@ def worker_settings(
         raise ConfigurationError("prefetch must be 0 (claim for free seats only), a number, or None (adaptive)")
     return WorkerSettings(
         worker_id=names.worker_id(worker_id) if worker_id else os.urandom(6).hex(),
-        concurrency=_whole_number("concurrency", concurrency, MOST_SEATS),
-        sync_concurrency=_whole_number("sync_concurrency", sync_concurrency or concurrency, MOST_SEATS),
+        concurrency=whole_number("concurrency", concurrency, MOST_SEATS),
+        sync_concurrency=whole_number("sync_concurrency", sync_concurrency or concurrency, MOST_SEATS),
         prefetch=prefetch,
         idle_timeout_s=idle,
         grace_period_s=positive_seconds("grace_period", grace_period, zero=True),
         handle_signals=handle_signals,
         redact_failures=redact_failures,
         limits=limits,
-        process_concurrency=_whole_number(
-            "process_concurrency", process_concurrency or os.cpu_count() or 1, MOST_SEATS
-        ),
+        process_concurrency=whole_number("process_concurrency", process_concurrency or os.cpu_count() or 1, MOST_SEATS),
     )
 
 
 def limits_of_a_run(most_tasks: int | None, most_mib: int | None) -> tuple[int | None, int | None]:
     """Check after how many tasks, and with how many MiB of memory, a run ends; None: never."""
     return (
-        None if most_tasks is None else _whole_number("messages_limit", most_tasks, sys.maxsize),
-        None if most_mib is None else _whole_number("memory_limit", most_mib, sys.maxsize),
+        None if most_tasks is None else whole_number("messages_limit", most_tasks, sys.maxsize),
+        None if most_mib is None else whole_number("memory_limit", most_mib, sys.maxsize),
     )
 
 
@@ -195,7 +193,7 @@ def with_concurrency(settings: WorkerSettings, concurrency: int) -> WorkerSettin
     own = settings.sync_concurrency != settings.concurrency
     return replace(
         settings,
-        concurrency=_whole_number("concurrency", concurrency, MOST_SEATS),
+        concurrency=whole_number("concurrency", concurrency, MOST_SEATS),
         sync_concurrency=settings.sync_concurrency if own else concurrency,
     )
 
@@ -217,7 +215,8 @@ def exception_classes(name: str, given: object) -> tuple[type[Exception], ...]:
     return cast("tuple[type[Exception], ...]", listed)
 
 
-def _whole_number(name: str, number: int, most: int) -> int:
-    if not isinstance(number, int) or not 1 <= number <= most:
+def whole_number(name: str, number: int, most: int) -> int:
+    """*number* itself; raises ``ConfigurationError`` if it is none from 1 to *most*."""
+    if isinstance(number, bool) or not isinstance(number, int) or not 1 <= number <= most:
         raise ConfigurationError(f"{name} must be a whole number from 1 to {most:,}, not {number!r}")
     return number

@@ -33,7 +33,7 @@ from secure_queue.execution.shutdown import received_signals
 from secure_queue.frames import configured_without_frames
 from secure_queue.keyring import auditor_of, codec_of, keys_for
 from secure_queue.lifespan import begun, made_by, no_lifespan
-from secure_queue.limits import Limit, limits_of
+from secure_queue.limits import Limit, limits_of, must_agree
 from secure_queue.partitions import Rota
 from secure_queue.payload.choice import choose_serializer
 from secure_queue.payload.codec import Habits
@@ -44,7 +44,7 @@ from secure_queue.redis.groups import Node
 from secure_queue.redis.host import Host
 from secure_queue.redis.partitioned import RedisStorages
 from secure_queue.redis.reach import reach_of
-from secure_queue.redis.topology import Topology
+from secure_queue.redis.topology import Topology, is_private
 from secure_queue.redis.urls import which_servers
 from secure_queue.routing import Routes, open_routes
 from secure_queue.settings import (
@@ -144,6 +144,8 @@ class Worker(Control, Steering, Access, Generic[C]):
         self._settings = worker_settings(
             id, *sizes, handle_signals=handle_signals, redact_failures=redact_failures, limits=limits_of(limits)
         )
+        self.queue_limits = self._settings.limits
+        must_agree(self.queue_limits)
         self.messages_limit, self.memory_limit = limits_of_a_run(messages_limit, memory_limit)
         self._durability = durability_policy(
             reach_of(self._topology, replicas),
@@ -178,6 +180,11 @@ class Worker(Control, Steering, Access, Generic[C]):
     def queue_name(self) -> str:
         """The plain name of the queue."""
         return self._queue.queue_name
+
+    def has_queue_of(self, other: Worker[Any]) -> bool:
+        """Whether *other* works on the very queue of this one."""
+        alike = self.queue_name == other.queue_name and self._topology == other._topology
+        return alike and not is_private(self._topology)
 
     @property
     def partitions(self) -> int:

@@ -102,6 +102,11 @@ class Cluster:
 Topology: TypeAlias = Standalone | Embedded | Memory | Sentinel | Cluster
 
 
+def is_private(topology: Topology) -> bool:
+    """Whether its server is made for one worker object, so that another one of the same topology has another server."""
+    return topology == Memory() or (isinstance(topology, Embedded) and topology.folder is None)
+
+
 def at(server: Standalone, host: str, port: int) -> Standalone:
     """The server at another address that is reached in the same way."""
     return replace(server, host=host, port=port)

@@ -10,8 +10,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from secure_queue import ConcurrencyLimit, ConfigurationError, RateLimit, RateLimited
-from secure_queue.limits import LAST_LOOK_MS, Limit, digest, digest_of, limits_of, look_ms
+from secure_queue import ConcurrencyLimit, ConfigurationError, RateLimit, RateLimited, Router, Worker
+from secure_queue.limits import LAST_LOOK_MS, Limit, digest, digest_of, limits_of, look_ms, must_agree
 from secure_queue.partitions import home_of
 from secure_queue.task_options import task_settings
 
@@ -54,6 +54,33 @@ def test_the_option_takes_one_limit_or_several_and_nothing_else() -> None:
     for wrong in ([5], 5, None):
         with pytest.raises(ConfigurationError, match="limits= takes limits"):
             task_settings("t", {"limits": wrong}, None)  # type: ignore[typeddict-item]
+
+
+def test_limits_of_one_name_must_say_the_same_numbers() -> None:
+    two, rate = ConcurrencyLimit(2, name="api"), RateLimit(2, per=60, name="api")
+    must_agree(
+        [two, rate, ConcurrencyLimit(2, name="api", key=str), RateLimit(2, per=timedelta(minutes=1), name="api")]
+    )
+    must_agree([two, ConcurrencyLimit(3), ConcurrencyLimit(3, name="other")])
+    for other in (ConcurrencyLimit(3, name="api"), RateLimit(2, per=61, name="api"), RateLimit(3, per=60, name="api")):
+        with pytest.raises(ConfigurationError, match="'api'"):
+            must_agree([two, rate, other])
+
+
+def test_a_worker_refuses_a_task_whose_limit_has_the_name_of_another_with_other_numbers() -> None:
+    worker, router = Worker("memory://", limits=RateLimit(9, per=1, name="all")), Router()
+    worker.task(name="one", limits=ConcurrencyLimit(2, name="api"))(print)
+    router.task(name="before")(print)
+    router.task(name="two", limits=ConcurrencyLimit(3, name="api"))(print)
+    for declare in (
+        lambda: worker.task(name="three", limits=ConcurrencyLimit(3, name="api"))(print),
+        lambda: worker.task(name="three", limits=RateLimit(8, per=1, name="all"))(print),
+        lambda: worker.include(router),
+    ):
+        with pytest.raises(ConfigurationError, match="different numbers"):
+            declare()
+    assert set(worker.registry) == {"one"}
+    worker.task(name="four", limits=ConcurrencyLimit(2, name="api"))(print)
 
 
 def test_a_limit_says_what_it_is_without_its_key() -> None:

@@ -57,6 +57,7 @@ def test_a_worker_without_an_id_gets_one_of_its_own() -> None:
         {"worker_id": "a b"},
         {"concurrency": 0},
         {"concurrency": 1.5},
+        {"concurrency": True},
         {"sync_concurrency": -1},
         {"prefetch": -1},
         {"idle_timeout": 0.9},

@@ -165,13 +165,24 @@ async def test_an_error_of_one_ends_all_of_them_and_is_raised_as_it_is(place: Pl
 
 async def test_what_cannot_be_shared_is_refused(place: Place) -> None:
     worker, other = queues(place, Log(), "one", "two")
+    [another] = queues(place, Log(), "one")
     for wrong in (
         lambda: serve(),
         lambda: serve(worker, worker),
+        lambda: serve(worker, other, another),
         lambda: serve(worker, other, weights=(1,)),
         lambda: serve(worker, other, weights=5),  # type: ignore[arg-type]  # what users may write
         lambda: serve(worker, other, weights=(1, 0)),
+        lambda: serve(worker, other, weights=(1, True)),
         lambda: serve(worker, other, concurrency=0),
+        lambda: serve(worker, other, concurrency=True),
     ):
         with pytest.raises(ConfigurationError):
             await wrong()
+
+
+def test_two_private_servers_are_two_queues_whatever_their_names_are() -> None:
+    assert not Worker("memory://").has_queue_of(Worker("memory://"))
+    assert not Worker("embedded://").has_queue_of(Worker("embedded://"))
+    assert Worker("memory://one").has_queue_of(Worker("memory://one"))
+    assert not Worker("memory://one").has_queue_of(Worker("memory://one", queue_name="another"))
