@@ -9,7 +9,6 @@ from datetime import timedelta
 from typing import Any, TypeVar
 
 from secure_queue import names
-from secure_queue.admission import Admission
 from secure_queue.client import Client
 from secure_queue.composition import Composition
 from secure_queue.cron import Cron, Every, as_rule
@@ -18,6 +17,7 @@ from secure_queue.errors import ConfigurationError, SecureQueueError
 from secure_queue.following import Following
 from secure_queue.frames import followed_without_frames, without_frames
 from secure_queue.groups import Group
+from secure_queue.keyed_calls import KeyedCalls
 from secure_queue.keying import NO_KEYS
 from secure_queue.linking import Linking, family
 from secure_queue.listing import BrokenTask, list_tasks
@@ -83,7 +83,7 @@ class Access(Composition):
                     await Scheduling(client).store(task, task.plan)
             once = [task for task in tasks if task.plan is None]
             if keyed:
-                await Admission(client).enqueue(keyed)
+                await KeyedCalls(client).enqueue(keyed)
                 once = [task for task in once if not task.settings.keying.decides_enqueue]
             if linked:
                 await Linking(client).enqueue(once)

@@ -9,17 +9,14 @@ from __future__ import annotations
 import binascii
 import hashlib
 import inspect
-from collections.abc import Callable, Mapping, Sequence, Set
-from dataclasses import dataclass, field, fields, is_dataclass
-from datetime import date, datetime, time, timedelta
-from decimal import Decimal
-from enum import Enum, StrEnum
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from enum import StrEnum
 from typing import Any, Final, NamedTuple, TypeAlias
-from uuid import UUID
 
 from secure_queue.errors import ConfigurationError
+from secure_queue.spelling import PLAIN, canonical
 
-_PLAIN: Final = (type(None), bool, int, float, str, bytes, UUID, Decimal, datetime, date, time, timedelta)
 _DIGITS: Final = 32
 
 
@@ -159,28 +156,8 @@ def _bound(signature: inspect.Signature | None, args: Sequence[Any], kwargs: Map
         bound = signature.bind_partial(*args, **kwargs).arguments
     except TypeError as error:
         raise ConfigurationError(f"the arguments do not fit the function: {error}") from None
-    defaults = {name: one.default for name, one in signature.parameters.items() if isinstance(one.default, _PLAIN)}
+    defaults = {name: one.default for name, one in signature.parameters.items() if isinstance(one.default, PLAIN)}
     return {**defaults, **bound}
-
-
-def canonical(value: object) -> str:
-    """One spelling for equal values; raises ``ConfigurationError`` for a value of a type that has none."""
-    kind = type(value)
-    if isinstance(value, Enum):
-        return f"{kind.__qualname__}.{value.name}"
-    if kind in _PLAIN:
-        return repr(value)
-    if isinstance(value, Mapping):
-        return "{" + ",".join(sorted(f"{canonical(key)}:{canonical(one)}" for key, one in value.items())) + "}"
-    if isinstance(value, Set):
-        return "<" + ",".join(sorted(map(canonical, value))) + ">"
-    if isinstance(value, (list, tuple)):
-        return "[" + ",".join(map(canonical, value)) + "]"
-    if is_dataclass(value) and not isinstance(value, type):
-        return kind.__qualname__ + canonical({one.name: getattr(value, one.name) for one in fields(value)})
-    raise ConfigurationError(
-        f"a {kind.__qualname__} cannot be a key; make a text of it, for example unique_key=lambda order: order.number"
-    )
 
 
 def _digest(purpose: str, queue: str, function: str, value: str) -> bytes:

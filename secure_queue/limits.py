@@ -9,12 +9,11 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import KW_ONLY, dataclass
-from datetime import date, timedelta
-from enum import Enum
+from datetime import timedelta
 from typing import Any, Final, TypeAlias
-from uuid import UUID
 
 from secure_queue.errors import ConfigurationError
+from secure_queue.spelling import canonical
 
 Key: TypeAlias = Callable[..., Any]
 MOST: Final = 1_000_000
@@ -28,8 +27,8 @@ FIRST_LOOK_MS, LOOK_PER_PLACE_MS, LAST_LOOK_MS = 5_000, 10, 600_000
 class ConcurrencyLimit:
     """No more than *most* run at once, in all workers together; with *key* that many for each key.
 
-    *key* is called with the arguments of the task and returns a text, a number, bytes, a UUID, a date, a member of an Enum,
-    or a tuple of those; for None the limit does not count. Limits of one *name* are one limit, whichever task has them.
+    *key* is called with the arguments of the task and returns a text, a number, a UUID, a date, or what else can be a key
+    (docs/control.md); for None the limit does not count. Limits of one *name* are one limit, whichever task has them.
     """
 
     most: int
@@ -117,28 +116,13 @@ def digest_of(limit: Limit, scope: str, key: object = None) -> bytes:
 
 
 def digest(parts: object) -> bytes:
-    """A digest of a text, a number, bytes, a UUID, a date, a member of an Enum, None, or a tuple of those."""
-    return hashlib.blake2b(_spelled(parts).encode("utf-8", "surrogatepass"), digest_size=16).hexdigest().encode()
+    """A digest of a value that has one spelling."""
+    return hashlib.blake2b(canonical(parts).encode("utf-8", "surrogatepass"), digest_size=16).hexdigest().encode()
 
 
 def look_ms(before: int) -> int:
     """After how long somebody in a line looks whether it was forgotten, with so many *before* it; its turn is told it."""
     return min(FIRST_LOOK_MS + LOOK_PER_PLACE_MS * before, LAST_LOOK_MS)
-
-
-def _spelled(value: object) -> str:
-    """A text that is the same for equal values in every process, and different for others."""
-    if isinstance(value, tuple):
-        return f"({','.join(map(_spelled, value))})"
-    if isinstance(value, Enum):
-        return f"{type(value).__qualname__}.{value.name}"
-    if value is None or isinstance(value, (str, int, float, bytes)):
-        return repr(value)
-    if isinstance(value, (UUID, date)):
-        return f"{type(value).__name__}:{value}"
-    raise ConfigurationError(
-        f"the key of a limit cannot be a {type(value).__name__}; return a text, a number, a UUID, or a tuple of those"
-    )
 
 
 def _check(what: str, most: object, greatest: int, key: object, name: object) -> None:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from abc import abstractmethod
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any, Final, TypeVar, cast
@@ -10,9 +9,9 @@ from typing import Any, Final, TypeVar, cast
 from secure_queue.durability import AT_PRIMARY, Assurance, Durability
 from secure_queue.handover import Description, Followed, Handover, Linked, Outgoing, Question
 from secure_queue.redis.batches import BATCH, BATCH_BYTES, batches
-from secure_queue.redis.keys import QueueKeys
-from secure_queue.redis.link import Argument, Reply
+from secure_queue.redis.link import Argument
 from secure_queue.redis.replay import Replay
+from secure_queue.redis.verbs import RedisVerbs
 
 HANDED_PER_STEP: Final = 50
 KEEP_MS: Final = 8 * 86_400_000
@@ -21,22 +20,13 @@ DEADLINE_S: Final = 20.0
 T = TypeVar("T")
 
 
-class RedisHandover:
+class RedisHandover(RedisVerbs):
     """The part of ``RedisStorage`` that knows dependents."""
 
-    keys: QueueKeys
     replay: Replay
     _max_payload_bytes: int
     _counters: Counter[str]
     _on_outgoing: list[Callable[[], None]]
-
-    @abstractmethod
-    async def _run(self, script: str, keys: Sequence[bytes], args: Sequence[Argument], deadline: float) -> Reply: ...
-
-    @abstractmethod
-    async def _run_assured(
-        self, script: str, keys: Sequence[bytes], args: Sequence[Argument], deadline: float, assurance: Assurance
-    ) -> tuple[Reply, Durability]: ...
 
     async def enqueue_linked(
         self, tasks: Sequence[Linked], look_ms: int, deadline: float, assurance: Assurance = AT_PRIMARY

@@ -2,37 +2,27 @@
 
 from __future__ import annotations
 
-from abc import abstractmethod
 from collections import Counter
 from collections.abc import Sequence
 from typing import Final, cast
 
-from secure_queue.durability import AT_PRIMARY, Assurance, Durability
+from secure_queue.durability import AT_PRIMARY, Assurance
 from secure_queue.keyed import Kept, Keyed
 from secure_queue.redis.batches import batches
-from secure_queue.redis.keys import QueueKeys
-from secure_queue.redis.link import Argument, Reply
+from secure_queue.redis.link import Argument
 from secure_queue.redis.replay import Replay
+from secure_queue.redis.verbs import RedisVerbs
 
 ENTER_DEADLINE_S: Final = 20.0
 _STORED: Final = b"1"
 _AGAIN: Final = "again"
 
 
-class RedisKeyed:
+class RedisKeyed(RedisVerbs):
     """The part of ``RedisStorage`` that knows keys."""
 
-    keys: QueueKeys
     replay: Replay
     _counters: Counter[str]
-
-    @abstractmethod
-    async def _run(self, script: str, keys: Sequence[bytes], args: Sequence[Argument], deadline: float) -> Reply: ...
-
-    @abstractmethod
-    async def _run_assured(
-        self, script: str, keys: Sequence[bytes], args: Sequence[Argument], deadline: float, assurance: Assurance
-    ) -> tuple[Reply, Durability]: ...
 
     async def enqueue_keyed(
         self, tasks: Sequence[Keyed], deadline: float, assurance: Assurance = AT_PRIMARY

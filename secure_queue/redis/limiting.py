@@ -2,26 +2,20 @@
 
 from __future__ import annotations
 
-from abc import abstractmethod
 from collections.abc import Sequence
 from typing import Any, Final, cast
 
 from secure_queue.limiting import Ask, Booking, Holder, Parked, Place
-from secure_queue.redis.keys import QueueKeys
-from secure_queue.redis.link import Argument, Reply, flags
+from secure_queue.redis.link import Argument, flags
+from secure_queue.redis.verbs import RedisVerbs
 
 DEADLINE_S: Final = 20.0
 PROMISED_MS: Final = 5_000
 """A task whose turn has come, and which does not come, is passed over after so long."""
 
 
-class RedisLimiting:
+class RedisLimiting(RedisVerbs):
     """The part of ``RedisStorage`` that knows limits."""
-
-    keys: QueueKeys
-
-    @abstractmethod
-    async def _run(self, script: str, keys: Sequence[bytes], args: Sequence[Argument], deadline: float) -> Reply: ...
 
     async def admit(self, lease_ms: int, asks: Sequence[Ask]) -> list[Place]:
         keys = [self.keys.meta]

@@ -2,24 +2,18 @@
 
 from __future__ import annotations
 
-from abc import abstractmethod
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from typing import Any, cast
 
 from secure_queue.pausing import MOST_PAUSES
-from secure_queue.redis.keys import QueueKeys
-from secure_queue.redis.link import Argument, Reply
+from secure_queue.redis.link import Argument
+from secure_queue.redis.verbs import RedisVerbs
 
 DEADLINE_S = 20.0
 
 
-class RedisPausing:
+class RedisPausing(RedisVerbs):
     """The part of ``RedisStorage`` that knows pauses."""
-
-    keys: QueueKeys
-
-    @abstractmethod
-    async def _run(self, script: str, keys: Sequence[bytes], args: Sequence[Argument], deadline: float) -> Reply: ...
 
     async def pause(self, pauses: Mapping[str, int]) -> bool:
         args: list[Argument] = [MOST_PAUSES, *(part for pair in pauses.items() for part in pair)]

@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-from abc import abstractmethod
 from collections.abc import Sequence
 from typing import Any, cast
 
-from secure_queue.redis.keys import QueueKeys
-from secure_queue.redis.link import Argument, Reply
+from secure_queue.redis.link import Argument
+from secure_queue.redis.verbs import RedisVerbs
 from secure_queue.reports import MOST_PART_BYTES, MOST_PARTS, Report, Reported
 
 REPORT_DEADLINE_S = 20.0
@@ -15,13 +14,8 @@ REPLY_BYTES = 4 << 20
 BATCH = 50
 
 
-class RedisReporting:
+class RedisReporting(RedisVerbs):
     """The part of ``RedisStorage`` that knows progress and parts."""
-
-    keys: QueueKeys
-
-    @abstractmethod
-    async def _run(self, script: str, keys: Sequence[bytes], args: Sequence[Argument], deadline: float) -> Reply: ...
 
     async def report(self, reports: Sequence[Report]) -> list[Reported]:
         kept: list[Reported] = []

@@ -3,15 +3,14 @@
 from __future__ import annotations
 
 import os
-from abc import abstractmethod
 from collections.abc import Sequence
 from typing import Any, cast
 
 from secure_queue.durability import AT_PRIMARY, Assurance, Durability
 from secure_queue.names import printable
 from secure_queue.partitions import MOST_PARTITIONS
-from secure_queue.redis.keys import QueueKeys
 from secure_queue.redis.link import Argument, Link, Reply
+from secure_queue.redis.verbs import RedisVerbs
 from secure_queue.storage import Register
 from secure_queue.timetable import Fired, Firing, Timetable
 
@@ -21,21 +20,12 @@ REGISTER_MS = 366 * 86_400_000
 """After so long without anybody it is forgotten how many partitions a queue has."""
 
 
-class RedisTimetable:
+class RedisTimetable(RedisVerbs):
     """The part of ``RedisStorage`` that knows schedules, the register and the crew."""
 
-    keys: QueueKeys
     _link: Link
     _deadline_s: float
     _max_payload_bytes: int
-
-    @abstractmethod
-    async def _run(self, script: str, keys: Sequence[bytes], args: Sequence[Argument], deadline: float) -> Reply: ...
-
-    @abstractmethod
-    async def _run_assured(
-        self, script: str, keys: Sequence[bytes], args: Sequence[Argument], deadline: float, assurance: Assurance
-    ) -> tuple[Reply, Durability]: ...
 
     async def schedule(
         self, schedule_id: bytes, sealed: bytes, deadline: float, assurance: Assurance = AT_PRIMARY

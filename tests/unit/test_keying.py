@@ -13,7 +13,8 @@ import pytest
 
 from secure_queue.errors import ConfigurationError
 from secure_queue.key_options import for_function, keying_of_call, keying_of_task
-from secure_queue.keying import NO_KEYS, Keying, Keys, canonical, keys_of, seat_of
+from secure_queue.keying import NO_KEYS, Keying, Keys, keys_of, seat_of
+from secure_queue.spelling import canonical
 
 
 class Colour(Enum):
@@ -47,6 +48,17 @@ def keys(made: Keying, *args: Any, **kwargs: Any) -> Keys:
 )
 def test_equal_values_have_one_spelling(one: object, other: object) -> None:
     assert canonical(one) == canonical(other)
+
+
+def test_a_value_of_a_derived_class_is_spelled_like_a_plain_one() -> None:
+    class Tenant(str):
+        __slots__ = ()
+
+        def __repr__(self) -> str:
+            return f"Tenant at {id(self)}"
+
+    assert canonical(Tenant("a")) == canonical("a")
+    assert canonical((True, Tenant("a"))) == canonical([True, "a"]) != canonical([1, "a"])
 
 
 def test_values_that_differ_are_spelled_differently() -> None:

@@ -109,9 +109,9 @@ def test_equal_keys_have_equal_digests_and_others_have_not(one: object, other: o
     assert len(digest(one)) == 32
 
 
-@pytest.mark.parametrize("key", [object(), [1], {"a": 1}, {1}, (1, [2])])
+@pytest.mark.parametrize("key", [object(), [object()], {"a": object()}, print])
 def test_what_is_not_the_same_in_every_process_is_no_key(key: object) -> None:
-    with pytest.raises(ConfigurationError, match="the key of a limit cannot be"):
+    with pytest.raises(ConfigurationError, match="cannot be a key"):
         digest_of(ConcurrencyLimit(1), "t", key)
 
 

@@ -17,7 +17,7 @@ from secure_queue.storage import NewTask
 from secure_queue.tasks import Task
 
 
-class Admission:
+class KeyedCalls:
     """Enqueues tasks with keys into the queue that *client* is open for."""
 
     def __init__(self, client: Client) -> None:
