@@ -31,13 +31,14 @@ class Composition(ScheduleDeclarations):
             return
         self._must_be_another(other)
         ours = {*self.registry, *self.elsewhere}
+        theirs = [task for task in (*other.registry.values(), *other.elsewhere.values()) if self._wants(task)]
         for kind, both in (
-            ("task", ours & {*other.registry, *other.elsewhere}),
+            ("task", ours & {task.fn_name for task in theirs}),
             ("schedule", self.declared_schedules.keys() & other.declared_schedules.keys()),
         ):
             if both:
                 raise ConfigurationError(f"both have a {kind} named {min(both)!r}; rename one, or use include_router")
-        self.must_agree_about_limits(*other.registry.values())
+        self.must_agree_about_limits(*theirs)
         self._take(other, override=False)
 
     def include_router(self, router: Composition | str) -> None:
@@ -64,12 +65,13 @@ class Composition(ScheduleDeclarations):
         return startup, shutdown
 
     def _take(self, other: Composition, *, override: bool) -> None:
-        for task in other.registry.values():
+        for task in filter(self._wants, other.registry.values()):
             self.adopt(task.bound_to(self), override=override)
-        for task in other.elsewhere.values():
+        for task in filter(self._wants, other.elsewhere.values()):
             self.adopt_elsewhere(task.bound_to(self), override=override)
         for declared in other.declared_schedules.values():
-            self.adopt_schedule(declared, override=override)
+            if self._wants(other.entry(declared.repeated.function)):
+                self.adopt_schedule(declared, override=override)
         other.includers.append(self)
         self._parts.append(other)
 
@@ -86,6 +88,9 @@ class Composition(ScheduleDeclarations):
                 self.adopt(task.bound_to(self))
             else:
                 self.task(task)
+
+    def _wants(self, task: AnyTask) -> bool:
+        return self.serves(task.settings.queue)
 
     def _must_be_another(self, other: object) -> None:
         if not isinstance(other, Composition):

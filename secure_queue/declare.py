@@ -58,11 +58,11 @@ class Declarations(SurroundingDeclarations, Home):
         ``retry_policy(tries)`` seconds, timeouts only with ``retry_timeouts``. At ``soft_timeout`` the task is told
         (``soft_limit``), no further than to ``max_timeout`` it can ask for time. ``silent`` keeps it out of the log.
         ``encrypt`` hides arguments and results from whoever reads Redis, ``compress`` makes large ones smaller (None: as
-        the worker object does). ``limits`` hold over all workers together. ``middleware``, ``before_process`` and
-        ``after_process`` are those of the worker object, for this task alone. ``unique``, ``unique_key``, ``unique_for``,
-        ``on_conflict``, ``debounce``, ``debounce_max``, ``throttle``, ``order_by`` and ``fair_by`` are told in
-        docs/control.md, as ``limits`` are. Raises ``ConfigurationError`` for options out
-        of range and for a second function of the same name.
+        the worker object does). ``queue``, in a router, says to which it belongs. ``limits`` hold over all workers
+        together. ``middleware``, ``before_process`` and ``after_process`` are those of the worker object, for this task
+        alone. ``unique``, ``unique_key``, ``unique_for``, ``on_conflict``, ``debounce``, ``debounce_max``, ``throttle``,
+        ``order_by`` and ``fair_by`` are told in docs/control.md, as ``limits`` are. Raises ``ConfigurationError`` for
+        options out of range and for a second function of the same name.
         """
         return self._decorator(self.adopt, fn, cast("TaskOptions", options))
 
@@ -104,14 +104,14 @@ class Declarations(SurroundingDeclarations, Home):
 
     def adopt(self, task: AnyTask, *, override: bool = False) -> AnyTask:
         """Take a task into the registry, here and wherever this is included; *override* lets it replace another."""
-        if not override:
-            self._must_be_new(task.fn_name)
+        self._must_fit(task, override)
         self.must_agree_about_limits(task)
         task.plan = plan_of(task, self.dependency_overrides)
         self.elsewhere.pop(task.fn_name, None)
         self.registry[task.fn_name] = task
         for includer in self.includers:
-            includer.adopt(task.bound_to(includer), override=override)
+            if includer.serves(task.settings.queue):
+                includer.adopt(task.bound_to(includer), override=override)
         return task
 
     def plan_all(self) -> None:
@@ -121,12 +121,12 @@ class Declarations(SurroundingDeclarations, Home):
 
     def adopt_elsewhere(self, task: AnyTask, *, override: bool = False) -> AnyTask:
         """The same for a task whose code is not here."""
-        if not override:
-            self._must_be_new(task.fn_name)
+        self._must_fit(task, override)
         self.registry.pop(task.fn_name, None)
         self.elsewhere[task.fn_name] = task
         for includer in self.includers:
-            includer.adopt_elsewhere(task.bound_to(includer), override=override)
+            if includer.serves(task.settings.queue):
+                includer.adopt_elsewhere(task.bound_to(includer), override=override)
         return task
 
     def must_agree_about_limits(self, *new: AnyTask) -> None:
@@ -135,9 +135,18 @@ class Declarations(SurroundingDeclarations, Home):
             tasks = {**self.registry, **{task.fn_name: task for task in new}}
             must_agree([*self.queue_limits, *(limit for task in tasks.values() for limit in task.settings.limits)])
 
-    def _must_be_new(self, fn_name: str) -> None:
-        if fn_name in self.registry or fn_name in self.elsewhere:
-            raise ConfigurationError(f"a task named {fn_name!r} is registered already; pass another name=")
+    def _must_fit(self, task: AnyTask, override: bool) -> None:
+        if not self.serves(task.settings.queue):
+            raise ConfigurationError(
+                f"this worker object is not of queue {task.settings.queue!r}; declare the task at the one that is, or in a "
+                "Router that both of them include"
+            )
+        if not override and (task.fn_name in self.registry or task.fn_name in self.elsewhere):
+            raise ConfigurationError(f"a task named {task.fn_name!r} is registered already; pass another name=")
+
+    def serves(self, queue: str | None) -> bool:
+        """Whether tasks that belong to *queue* can be declared here; a router has tasks of every queue."""
+        return True
 
     def enqueue_by_name(self, fn_name: str, /, *args: Any, **kwargs: Any) -> Task[Any]:
         """A handle of one run of the task *fn_name*, whether its code is known here or not; await it to enqueue it.
@@ -145,9 +154,10 @@ class Declarations(SurroundingDeclarations, Home):
         The worker that runs it has its options. What the sender decides (``expire``, ``encrypt``) is as declared here, in
         ``task`` or ``stub``, if it is; else as the worker object does, or as ``.start(...)`` says.
         """
-        if self.includers:
-            return self.worker().enqueue_by_name(fn_name, *args, **kwargs)
         task = self.registry.get(fn_name) or self.elsewhere.get(fn_name)
+        if self.includers:
+            queue = None if task is None else task.settings.queue
+            return self.worker(queue).enqueue_by_name(fn_name, *args, **kwargs)
         if task is None:
             settings = task_settings(fn_name, {}, self.default_expire_s)
             task = RegisteredTask(elsewhere(fn_name), settings, self)
@@ -163,16 +173,23 @@ class Declarations(SurroundingDeclarations, Home):
 
     # Who stands for these declarations
 
-    def worker(self) -> Declarations:
-        """The worker object that enqueues and runs these tasks; raises ``ConfigurationError`` if it is not clear which."""
-        found = self._outermost()
+    def worker(self, queue: str | None = None) -> Declarations:
+        """The worker object that enqueues and runs these tasks, those of *queue*.
+
+        Raises ``ConfigurationError`` if there is none, or if it is not clear which.
+        """
+        found = [one for one in self._outermost() if one.serves(queue)]
+        if not found:
+            raise ConfigurationError(
+                f"no worker object of queue {queue!r} has included this task; let that one include it"
+            )
         running = running_worker.get()
         if len(found) > 1 and running is not None:
             found = [one for one in found if one is running] or found
         if len(found) != 1:
             raise ConfigurationError(
-                "several worker objects have included this task; outside of a task enqueue it through one of them, "
-                "for example worker.enqueue_by_name(task.fn_name, …)"
+                "several worker objects have included this task; say queue= where it is declared, or outside of a task "
+                "enqueue it through one of them, for example worker.enqueue_by_name(task.fn_name, …)"
             )
         return found[0]
 

@@ -113,8 +113,11 @@ class ScheduleDeclarations(PathDeclarations):
             raise ConfigurationError(f"a schedule {name!r} exists already; pass another schedule_id=")
         self.declared_schedules[name] = declared
         for includer in self.includers:
-            if isinstance(includer, ScheduleDeclarations):
+            if isinstance(includer, ScheduleDeclarations) and includer.serves(self._queue_of(declared)):
                 includer.adopt_schedule(declared, override=override)
+
+    def _queue_of(self, declared: Declared) -> str | None:
+        return self.entry(declared.repeated.function).settings.queue
 
     def _as_task(self, function: Schedulable, options: PlainOptions) -> AnyTask:
         if isinstance(function, str):

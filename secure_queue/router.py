@@ -34,9 +34,9 @@ class Router(Composition):
         """What the lifespan of the worker yielded that runs these tasks."""
         return cast("Any", self.worker()).context
 
-    def worker(self) -> Declarations:
-        """The worker object that has included this router; raises ``ConfigurationError`` if there is none."""
-        found = super().worker()
+    def worker(self, queue: str | None = None) -> Declarations:
+        """The worker object, of *queue*, that has included this router; raises ``ConfigurationError`` if there is none."""
+        found = super().worker(queue)
         if isinstance(found, Router):
             raise ConfigurationError("no worker object has included this router; worker.include(router) does it")
         return found

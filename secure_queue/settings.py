@@ -123,6 +123,8 @@ class TaskSettings:
     """How long one try may become by asking for more time; None: ten times its limit."""
     process: bool = False
     """Whether a sync function runs in a process of its own instead of a thread."""
+    queue: str | None = None
+    """The queue that it belongs to; None: that of every worker object that knows it."""
 
     @property
     def ttl_ms(self) -> int:

@@ -18,6 +18,7 @@ class PlainOptions(TypedDict, total=False):
     """What ``task``, ``stub``, ``cron`` and ``every`` take; durations in seconds or as timedeltas."""
 
     name: str | None
+    queue: str | None
     max_tries: int | None
     timeout: float | timedelta | None
     soft_timeout: float | timedelta | None
@@ -47,7 +48,7 @@ def task_settings(name: str, options: TaskOptions, default_expire_s: float | Non
     unknown = options.keys() - TaskOptions.__annotations__.keys()
     if unknown:
         raise TypeError(f"no such option of a task: {', '.join(sorted(unknown))}")
-    ttl, expire = options.get("ttl", 300), options.get("expire")
+    ttl, expire, queue = options.get("ttl", 300), options.get("expire"), options.get("queue")
     timeout_s, soft_s, longest_s = _limits(options)
     return TaskSettings(
         name=names.function_name(name),
@@ -67,6 +68,7 @@ def task_settings(name: str, options: TaskOptions, default_expire_s: float | Non
         limits=limits_of(options.get("limits", ())),
         keying=keying_of_task(options),
         process=options.get("process", False),
+        queue=None if queue is None else names.queue_name(queue),
     )
 
 

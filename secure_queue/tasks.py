@@ -265,7 +265,7 @@ class Home(Publisher, Protocol):
 
     default_expire_s: float | None
 
-    def worker(self) -> Home: ...
+    def worker(self, queue: str | None = None) -> Home: ...
     def entry(self, fn_name: str) -> RegisteredTask[..., Any, Any]: ...
 
 
@@ -312,7 +312,7 @@ class RegisteredTask(Timed, Generic[P, R, C]):
 
         Raises ``ConfigurationError`` if there is none, or if outside of a task several have it.
         """
-        return self.home.worker()
+        return self.home.worker(self.settings.queue)
 
     async def report(self, progress: Any) -> None:
         """Say, inside of a run, how far it is: any value that can be serialized; see ``Task.progress``.
@@ -324,7 +324,7 @@ class RegisteredTask(Timed, Generic[P, R, C]):
     def enqueue(self, *args: P.args, **kwargs: P.kwargs) -> Task[R]:
         """A handle of one run with these arguments; await it to enqueue it, or pass it to ``enqueue_many``."""
         if self.home.includers:
-            return self.home.worker().entry(self.settings.name).enqueue(*args, **kwargs)
+            return self.home.worker(self.settings.queue).entry(self.settings.name).enqueue(*args, **kwargs)
         return Task(self.settings.name, args, kwargs, self.settings, self.home, os.urandom(16))
 
     def bound_to(self, home: Home) -> RegisteredTask[P, R, C]:

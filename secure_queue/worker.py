@@ -181,6 +181,10 @@ class Worker(Control, Steering, Access, Generic[C]):
         """The plain name of the queue."""
         return self._queue.queue_name
 
+    def serves(self, queue: str | None) -> bool:
+        """Whether tasks that belong to *queue* (None: to any) are tasks of this worker object."""
+        return queue in (None, self.queue_name)
+
     def has_queue_of(self, other: Worker[Any]) -> bool:
         """Whether *other* works on the very queue of this one."""
         alike = self.queue_name == other.queue_name and self._topology == other._topology
