@@ -9,6 +9,8 @@ from datetime import timedelta
 from secure_queue import names
 from secure_queue.errors import ConfigurationError
 from secure_queue.key_options import KeyOptions, keying_of_call
+from secure_queue.other_names import OF_CALLS, with_one_ttl
+from secure_queue.other_names import unknown as no_such_option
 from secure_queue.settings import TaskSettings, positive_seconds
 
 MOST_HEADERS = 64
@@ -21,6 +23,7 @@ class CallWishes(KeyOptions, total=False):
     max_tries: int | None
     timeout: float | timedelta | None
     ttl: float | timedelta | None
+    result_ttl: float | timedelta | None
     expire: float | timedelta | None
     headers: Mapping[str, str] | None
     encrypt: bool | None
@@ -44,8 +47,8 @@ def with_wishes(settings: TaskSettings, options: CallOptions, wishes: CallWishes
     """What the sender decides, and what the worker is told; raises ``ConfigurationError`` for what is out of range."""
     unknown = wishes.keys() - CallWishes.__annotations__.keys()
     if unknown:
-        raise TypeError(f"no such option of a call: {', '.join(sorted(unknown))}")
-    given = {name: value for name, value in wishes.items() if value is not None}
+        raise no_such_option("call", unknown, OF_CALLS)
+    given = with_one_ttl({name: value for name, value in wishes.items() if value is not None})
     max_tries, headers = wishes.get("max_tries"), wishes.get("headers")
     if max_tries is not None and max_tries < 1:
         raise ConfigurationError("max_tries counts all tries, so it is at least 1")
@@ -53,8 +56,8 @@ def with_wishes(settings: TaskSettings, options: CallOptions, wishes: CallWishes
         settings = replace(settings, expire_s=_seconds("expire", given))
     return replace(
         settings,
-        encrypt=given.get("encrypt", settings.encrypt),  # type: ignore[arg-type]  # as its TypedDict says
-        compress=given.get("compress", settings.compress),  # type: ignore[arg-type]
+        encrypt=given.get("encrypt", settings.encrypt),
+        compress=given.get("compress", settings.compress),
         keying=keying_of_call(settings.keying, wishes),
     ), CallOptions(
         options.max_tries if max_tries is None else max_tries,

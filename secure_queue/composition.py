@@ -9,11 +9,14 @@ from secure_queue.declare import AnyTask
 from secure_queue.declare_paths import load
 from secure_queue.declare_schedules import ScheduleDeclarations
 from secure_queue.errors import ConfigurationError
+from secure_queue.other_names import OF_WORKER_OBJECTS, OtherNames
 from secure_queue.tasks import RegisteredTask
 
 
-class Composition(ScheduleDeclarations):
+class Composition(ScheduleDeclarations, OtherNames):
     """The part of a worker object, or of a router, that takes others in."""
+
+    _other_names = OF_WORKER_OBJECTS
 
     def __init__(self) -> None:
         super().__init__()

@@ -98,6 +98,17 @@ def _is_moment(untrusted: bytes) -> bool:
     return untrusted.isdigit() and len(untrusted) <= 15
 
 
+def only_moment(run_at: object, schedule: object) -> datetime:
+    """*run_at*, which some say for a schedule of one moment; raises ``ConfigurationError`` for both, or for no moment."""
+    if schedule is not None:
+        raise ConfigurationError("run_at= is schedule= for a moment; give one of them")
+    if not isinstance(run_at, datetime):
+        raise ConfigurationError(
+            "run_at= is an aware datetime; what repeats, or counts from now, is schedule= or delay="
+        )
+    return run_at
+
+
 def moment_ms(moment: datetime) -> int:
     """An aware datetime in milliseconds since the epoch; raises ``ConfigurationError`` for a naive one."""
     if moment.utcoffset() is None:

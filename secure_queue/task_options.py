@@ -10,6 +10,8 @@ from secure_queue import names
 from secure_queue.errors import ConfigurationError
 from secure_queue.key_options import KeyOptions, keying_of_task
 from secure_queue.limits import Limit, limits_of
+from secure_queue.other_names import OF_TASKS, with_one_ttl
+from secure_queue.other_names import unknown as no_such_option
 from secure_queue.retry import DEFAULT_POLICY, Backoff
 from secure_queue.settings import TaskSettings, exception_classes, positive_seconds
 
@@ -25,6 +27,7 @@ class PlainOptions(TypedDict, total=False):
     max_timeout: float | timedelta | None
     process: bool
     ttl: float | timedelta | None
+    result_ttl: float | timedelta | None
     expire: float | timedelta | None
     retry_timeouts: bool
     silent: bool
@@ -47,8 +50,8 @@ def task_settings(name: str, options: TaskOptions, default_expire_s: float | Non
     """Check *options*; raises ``ConfigurationError`` for what is out of range, ``TypeError`` for what is no option."""
     unknown = options.keys() - TaskOptions.__annotations__.keys()
     if unknown:
-        raise TypeError(f"no such option of a task: {', '.join(sorted(unknown))}")
-    ttl, expire, queue = options.get("ttl", 300), options.get("expire"), options.get("queue")
+        raise no_such_option("task", unknown, OF_TASKS)
+    ttl, expire, queue = with_one_ttl(options).get("ttl", 300), options.get("expire"), options.get("queue")
     timeout_s, soft_s, longest_s = _limits(options)
     return TaskSettings(
         name=names.function_name(name),

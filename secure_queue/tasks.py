@@ -16,7 +16,8 @@ from secure_queue.cron import Cron, Every, as_rule
 from secure_queue.durability import Durability, level_of
 from secure_queue.edges import Lineage, On, Passes, edge_policy
 from secure_queue.errors import ConfigurationError, SecureQueueError
-from secure_queue.plans import Plan, moment_ms, plan
+from secure_queue.other_names import OF_FUNCTIONS, OF_HANDLES, OtherNames
+from secure_queue.plans import Plan, moment_ms, only_moment, plan
 from secure_queue.reasons import Explanation
 from secure_queue.running import Timed, current_run
 from secure_queue.settings import TaskSettings, positive_seconds
@@ -59,7 +60,7 @@ class Link:
 
 
 @dataclass(slots=True, eq=False)
-class Task(Generic[R]):
+class Task(OtherNames, Generic[R]):
     """One run of a function, on its way into the queue or in it; awaiting it enqueues it.
 
     ``existed`` is True after enqueueing if a task of this id was stored already: then that one stays as it is.
@@ -86,6 +87,7 @@ class Task(Generic[R]):
     lineage: Lineage | None = field(default=None, repr=False)
     """Its place in a workflow, from the moment when it is enqueued with one."""
     _id: str | None = None
+    _other_names = OF_HANDLES
 
     @property
     def id(self) -> str:
@@ -103,6 +105,7 @@ class Task(Generic[R]):
         *,
         delay: float | timedelta | None = None,
         schedule: datetime | timedelta | str | Cron | Every | None = None,
+        run_at: datetime | None = None,
         priority: str | None = None,
         durability: str | None = None,
         id: str | None = None,
@@ -115,17 +118,17 @@ class Task(Generic[R]):
 
         ``delay`` is in seconds or a timedelta. ``schedule`` is an aware datetime, or else it makes the call a schedule that
         is repeated until ``unschedule``: a crontab expression (in the zone of the worker), ``Cron``, ``Every``, or a
-        timedelta. ``durability`` is what the enqueue waits for: "primary", "replicated", "all" or "fsync". ``id`` is an id
-        of one's own. ``after`` are the handles or ids of tasks that must end first: by ``on`` with "success", with
-        "failure", or at all ("end"); ``gone`` says whether it fails or runs if one of them is not stored any more.
-        ``max_tries``, ``timeout``, ``ttl``, ``expire``, ``encrypt`` and ``compress`` take the place of the options of the
-        task, and so do its options about keys (docs/control.md), for which a text is the key itself; ``headers`` (text to
-        text) travel along, see ``TaskContext``. Raises ``ConfigurationError`` for both times at once, a negative delay, a
-        naive datetime, a bad expression, level or policy, and whatever is out of range.
+        timedelta. ``run_at`` is ``schedule`` for a datetime alone. ``durability`` is what the enqueue waits for: "primary",
+        "replicated", "all" or "fsync". ``id`` is an id of one's own. ``after`` are the handles or ids of tasks that must end
+        first: by ``on`` with "success", with "failure", or at all ("end"); ``gone`` says whether it fails or runs if one of
+        them is not stored any more. ``max_tries``, ``timeout``, ``ttl``, ``expire``, ``encrypt`` and ``compress`` take the
+        place of the options of the task, and so do its options about keys (docs/control.md), for which a text is the key
+        itself; ``headers`` (text to text) travel along, see ``TaskContext``. Raises ``ConfigurationError`` for both times at
+        once, a negative delay, a naive datetime, a bad expression, level or policy, and whatever is out of range.
         """
         if self.existed is not None:
             raise ConfigurationError("this handle is enqueued already; make another one with enqueue(…)")
-        self._say_when(delay, schedule)
+        self._say_when(delay, schedule if run_at is None else only_moment(run_at, schedule))
         if priority is not None:
             self.priority = names.priority_name(priority)
         if durability is not None:
@@ -222,6 +225,8 @@ class Task(Generic[R]):
         """Stop the task wherever it is, and wait at most *timeout* seconds to learn whether it stopped."""
         return await self.publisher.abort_by_id(self.id, timeout)
 
+    cancel = abort
+
     async def unschedule(self) -> bool:
         """Stop repeating; False if there is no such schedule. Runs that it has enqueued already stay."""
         return await self.publisher.unschedule_by_id(self.id)
@@ -269,11 +274,13 @@ class Home(Publisher, Protocol):
     def entry(self, fn_name: str) -> RegisteredTask[..., Any, Any]: ...
 
 
-class RegisteredTask(Timed, Generic[P, R, C]):
+class RegisteredTask(Timed, OtherNames, Generic[P, R, C]):
     """A function known to a worker; calling it runs the plain function, ``enqueue`` puts a run into the queue.
 
     ``P`` are its parameters, ``R`` is its result, ``C`` what a plain call gives (for async functions a coroutine).
     """
+
+    _other_names = OF_FUNCTIONS
 
     def __init__(self, fn: Callable[P, C], settings: TaskSettings, home: Home, layers: tuple[Layer, ...] = ()) -> None:
         self.fn = fn

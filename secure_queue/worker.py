@@ -11,7 +11,7 @@ from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager, AsyncExitStack, ExitStack, asynccontextmanager
 from datetime import timedelta, tzinfo
 from functools import partial
-from typing import Any, Generic, Self, cast
+from typing import Any, Generic, Never, Self, cast
 
 import anyio
 from anyio import TASK_STATUS_IGNORED
@@ -34,6 +34,7 @@ from secure_queue.frames import configured_without_frames
 from secure_queue.keyring import auditor_of, codec_of, keys_for
 from secure_queue.lifespan import begun, made_by, no_lifespan
 from secure_queue.limits import Limit, limits_of, must_agree
+from secure_queue.other_names import OF_WORKERS, unknown
 from secure_queue.partitions import Rota
 from secure_queue.payload.choice import choose_serializer
 from secure_queue.payload.codec import Habits
@@ -125,7 +126,10 @@ class Worker(Control, Steering, Access, Generic[C]):
         deadline: Duration = 20,
         limits: Limit | Sequence[Limit] = (),
         ageing: Duration | None = None,
+        **others: Never,
     ) -> None:
+        if others:
+            raise unknown("Worker", others, OF_WORKERS)
         super().__init__()
         self.tz, self.default_expire_s = zone_name(tz), positive_seconds("expire", expire)
         found = environment()
