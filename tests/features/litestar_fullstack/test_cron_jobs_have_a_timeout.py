@@ -10,7 +10,7 @@ import pytest
 
 from secure_queue import Worker
 from secure_queue.testing import TestWorker
-from tests.servers import happens
+from tests.servers import eventually
 from tests.worker.places import SECRET, Place, running
 
 pytestmark = pytest.mark.anyio
@@ -39,6 +39,6 @@ async def test_its_timeout_ends_a_run(place: Place) -> None:
         await anyio.sleep_forever()
 
     async with running(worker):
-        await happens(lambda: worker.counters["failed"])
+        await eventually(worker.dead_letters)
         [letter, *_] = await worker.dead_letters()
         assert "exceeded its timeout" in letter.message  # type: ignore[union-attr]
