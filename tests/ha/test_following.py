@@ -11,6 +11,7 @@ from secure_queue.local.node import LOOPBACK, Node
 from secure_queue.redis.connect import open_link
 from secure_queue.redis.slots import SLOTS, slot_of
 from secure_queue.redis.urls import parse_url
+from tests.chaos.proxy import Proxy
 from tests.servers import PATIENCE, Server, eventually
 from tests.worker.places import SECRET, running
 
@@ -101,6 +102,20 @@ async def test_one_sentinel_that_hangs_stops_nobody(sentinels: SentinelGroup) ->
         await until_copied(primary, 2)
         primary.kill()
         assert await link.command("GET", "before") == b"failover"
+
+
+@pytest.mark.parametrize("kind", ["real_sentinels", "real_cluster"])
+async def test_connections_that_open_slower_than_a_look_takes_are_opened_all_the_same(
+    kind: str, request: pytest.FixtureRequest
+) -> None:
+    """So it is with TLS on a busy machine; an opening that began anew with every look would never come to its end."""
+    group = request.getfixturevalue(kind)
+    slow = Proxy(
+        parse_url(group.url).seeds[0].port if kind == "real_cluster" else group.sentinels[0].port, opening_s=1.5
+    )
+    url = f"redis+cluster://{LOOPBACK}:{{}}" if kind == "real_cluster" else f"redis+sentinel://{LOOPBACK}:{{}}/{MASTER}"
+    async with slow.serving(), open_link(parse_url(url.format(slow.port)), tag=b"queue", deadline=PATIENCE) as link:
+        assert await link.command("GET", "{queue}nothing") is None
 
 
 async def test_a_primary_that_is_not_confirmed_by_a_majority_is_not_believed(sentinels: SentinelGroup) -> None:
