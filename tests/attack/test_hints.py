@@ -156,6 +156,28 @@ async def test_a_task_that_was_moved_to_another_priority_runs_as_what_it_is(plac
     assert runs == [1]
 
 
+async def test_forged_places_in_lines_close_none_of_them_for_good(place: Place) -> None:
+    """All lines are one zset, read by its letters: one member of another score would hide the rest from everybody."""
+    worker, lines = place.worker(), place.keys.lines
+    ran: list[int] = []
+
+    @worker.task(name="in-order", order_by="key")
+    async def in_order(key: str, number: int) -> None:
+        ran.append(number)
+
+    junk = [part for number in range(200) for part in ("inf", "%03d" % number)]
+    await place.link.command("ZADD", lines, *junk, "-inf", b"\xff", 1, b"")
+    async with worker:
+        tasks = [in_order.enqueue("a", number) for number in range(3)]
+        await worker.enqueue_many(tasks)
+        genuine: Any = await place.link.command("ZRANGEBYSCORE", lines, 0, 0)
+        await place.link.command("ZADD", lines, "inf", genuine[0])
+    async with running(worker):
+        for task in tasks:
+            assert (await task.result(timeout=PATIENCE)).success
+    assert ran == [0, 1, 2]
+
+
 @pytest.mark.attack(3)
 async def test_a_pickle_that_a_key_holder_has_sealed_is_not_read_where_the_policy_is_msgpack(
     place: Place, tmp_path: Path
