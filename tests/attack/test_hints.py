@@ -165,7 +165,7 @@ async def test_forged_places_in_lines_close_none_of_them_for_good(place: Place) 
     async def in_order(key: str, number: int) -> None:
         ran.append(number)
 
-    junk = [part for number in range(200) for part in ("inf", "%03d" % number)]
+    junk = [part for number in range(200) for part in ("inf", f"{number:03}")]
     await place.link.command("ZADD", lines, *junk, "-inf", b"\xff", 1, b"")
     async with worker:
         tasks = [in_order.enqueue("a", number) for number in range(3)]

@@ -140,6 +140,24 @@ async def test_a_single_server_is_no_cluster(server: Server) -> None:
                 await link.command("PING")
 
 
+async def test_one_node_of_a_cluster_does_not_do_for_all_of_it(real_cluster: ClusterGroup) -> None:
+    async with open_link(parse_url(f"redis://{LOOPBACK}:{(await other_owner(real_cluster)).port}")) as link:
+        with anyio.fail_after(PATIENCE / 4), pytest.raises(ConfigurationError, match=r"use a redis\+cluster:// URL"):
+            await link.command("GET", "{queue}here")
+
+
+async def other_owner(cluster: ClusterGroup) -> Node:
+    """A primary that does not have the slot of the queue."""
+    owner = await cluster.owner(slot_of(b"queue"))
+    return next(node for node in cluster.primaries if node.port != owner.port)
+
+
+async def test_a_sentinel_is_no_server(real_sentinels: SentinelGroup) -> None:
+    async with open_link(parse_url(f"redis://{LOOPBACK}:{real_sentinels.sentinels[0].port}")) as link:
+        with pytest.raises(ConfigurationError, match=r"redis\+sentinel:// for the address of a sentinel"):
+            await link.command("GET", "here")
+
+
 async def test_a_server_is_no_sentinel() -> None:
     with Server(tcp=True) as single:
         async with open_link(parse_url(f"redis+sentinel://{LOOPBACK}:{single.port}/{MASTER}")) as link:
