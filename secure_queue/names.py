@@ -36,6 +36,11 @@ def worker_id(text: str) -> str:
     return _checked(_NAME, text, "worker id", "1 to 64 characters of A-Z a-z 0-9 _ . -")
 
 
+def user_name(text: str) -> str:
+    """*text*, if it can name a user of a server; raises ``ConfigurationError``."""
+    return _checked(_NAME, text, "user name", "1 to 64 characters of A-Z a-z 0-9 _ . -")
+
+
 def task_id(text: str) -> str:
     """*text*, if it can name a task; raises ``ConfigurationError``."""
     return _checked(_TASK_ID, text, "task id", "1 to 128 characters of A-Z a-z 0-9 _ . : -")

@@ -221,7 +221,9 @@ class Oversight(ABC):
     ) -> str:
         """The words after ``ACL SETUSER`` for one role on this queue; *password* is ``>clear`` or ``#digest``."""
         cluster = isinstance(self._topology, Cluster)
-        return rule(role, keys_of(self._queue, 0), dialect, user=user, password=password, cluster=cluster)
+        return rule(
+            role, keys_of(self._queue, 0), dialect, user=names.user_name(user), password=password, cluster=cluster
+        )
 
     async def processes(self) -> list[Process]:
         """The producers and workers that have shown themselves in the last 15 seconds, with the keys that they hold."""

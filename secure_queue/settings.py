@@ -28,6 +28,7 @@ LONGEST_S = 100 * 365.25 * 86_400
 """No duration is longer than a hundred years: more does not fit the envelope."""
 LONGEST_TTL_S = 100 * 365 * 86_400
 MOST_SEATS = 10_000
+LONGEST_LEASE_S = 86_400  # LONGEST_LEASE_MS in redis/lua/_prelude.lua
 """For more, run more processes: one Python process is busy long before."""
 
 
@@ -166,6 +167,8 @@ def worker_settings(
     idle = positive_seconds("idle_timeout", idle_timeout)
     if idle < 1:
         raise ConfigurationError("idle_timeout must be at least 1 second, or leases run out between two heartbeats")
+    if idle > LONGEST_LEASE_S:
+        raise ConfigurationError("idle_timeout must be at most a day: that long the tasks of a dead worker wait")
     if prefetch is not None and prefetch < 0:
         raise ConfigurationError("prefetch must be 0 (claim for free seats only), a number, or None (adaptive)")
     return WorkerSettings(

@@ -41,6 +41,7 @@ from secure_queue.payload.codec import Habits
 from secure_queue.payload.failures import type_name
 from secure_queue.payload.serializers import Serializer
 from secure_queue.presence import PRODUCER, WORKER
+from secure_queue.redis.clear_text import refuse_clear_text
 from secure_queue.redis.groups import Node
 from secure_queue.redis.host import Host
 from secure_queue.redis.partitioned import RedisStorages
@@ -107,6 +108,7 @@ class Worker(Control, Steering, Access, Generic[C]):
         redact_failures: bool = True,
         encrypt: bool = False,
         require_encryption: bool = False,
+        require_tls: bool = False,
         compress: bool = False,
         expire: Duration = DEFAULT_LIFETIME_S,
         tz: str | tzinfo = "UTC",
@@ -143,6 +145,8 @@ class Worker(Control, Steering, Access, Generic[C]):
             redis_pool=redis_pool,
             default_url=found.url or DEFAULT_URL,
         )
+        if require_tls:
+            refuse_clear_text(self._topology)
         self._queue = queue_settings(queue_name, priorities, partitions, ageing)
         sizes = concurrency, sync_concurrency, prefetch, idle_timeout, grace_period, process_concurrency
         self._settings = worker_settings(

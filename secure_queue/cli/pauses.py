@@ -47,9 +47,8 @@ def resume(target: Target, priority: Priority = None, task: TaskName = None) -> 
 
 def told(pause: Pause) -> str:
     """A pause in a few words."""
-    what = (
-        f"priority {pause.priority}" if pause.priority else f"task {printable(pause.task)}" if pause.task else "queue"
-    )
+    parts = {"priority": pause.priority, "task": pause.task}
+    what = next((f"{part} {printable(name)}" for part, name in parts.items() if name), "queue")
     if pause.left_s is None:
         return f"{what}, until it is resumed"
     return f"{what}, for {pause.left_s:.0f} s" if pause.left_s else what

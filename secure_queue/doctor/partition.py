@@ -43,6 +43,8 @@ async def look_at(
     found = PartitionFacts(tag, prefix, own_slot=slot_of(keys.tag))
     if isinstance(topology, Standalone) and nodes[0].told.get("info.cluster_enabled") == "1":
         return replace(found, problem="this URL leads to one node of a cluster only")
+    if isinstance(topology, Standalone) and nodes[0].told.get("info.redis_mode") == "sentinel":
+        return replace(found, problem="this URL leads to a sentinel")
     primary, problem = await _primary(topology, keys.tag)
     if primary is None:
         return replace(found, problem=problem)

@@ -20,10 +20,12 @@ def private_folder(folder: Path) -> Path:
         status = folder.stat()
     except OSError as error:
         raise ConfigurationError(f"{folder} cannot be a folder: {error.strerror}; name another one") from error
+    if not stat.S_ISDIR(status.st_mode):
+        raise ConfigurationError(f"{folder} is no folder; name another one")
     if status.st_uid != os.geteuid():
         raise ConfigurationError(f"{folder} belongs to another user; name a folder of your own")
     if status.st_mode & _OTHERS:
-        raise ConfigurationError(f"{folder} is open to group or world; run: chmod 700 {folder}")
+        raise ConfigurationError(f"{folder} is open to group or world; name a new one, or run: chmod 700 {folder}")
     return folder.resolve()
 
 

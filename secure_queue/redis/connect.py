@@ -17,6 +17,7 @@ from uuid import uuid4
 from anyio.abc import TaskGroup
 
 from secure_queue.background import beside
+from secure_queue.redis.clear_text import warn_of_clear_text
 from secure_queue.redis.coredis_link import CoredisLink
 from secure_queue.redis.dialing import pool_for
 from secure_queue.redis.following import Follower, Locator
@@ -80,6 +81,7 @@ async def open_links(
     must also leave: the connections live in task groups. Any task may use it meanwhile.
     """
     async with AsyncExitStack() as stack:
+        warn_of_clear_text(topology)
         place = await stack.enter_async_context(hosted(topology))
         if isinstance(place, Memory):
             memory = stack.enter_context(open_memory(place.name, kinds.in_memory))

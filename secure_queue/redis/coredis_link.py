@@ -15,10 +15,10 @@ from typing import Any, TypeAlias, TypeVar, cast
 import anyio
 from anyio import fail_after, move_on_after
 from coredis.connection import BaseConnection
-from coredis.exceptions import ConnectionError, NoScriptError, RedisError
+from coredis.exceptions import ConnectionError, MovedError, NoScriptError, RedisError
 
 from secure_queue.durability import Assurance, Durability
-from secure_queue.errors import Unavailable
+from secure_queue.errors import ConfigurationError, Unavailable
 from secure_queue.redis.copying import Copying
 from secure_queue.redis.dialing import REPLY_TIMEOUT
 from secure_queue.redis.following import Follower
@@ -85,7 +85,14 @@ class CoredisLink:
         self.in_trouble = False
         return answer
 
-    def _on_fault(self) -> None:
+    def _on_fault(self, error: Exception) -> None:
+        self._note_trouble()
+        if self._follower is None and isinstance(error, MovedError):
+            raise ConfigurationError(
+                f"{self._server} is a node of a cluster, and others have some of its slots; use a redis+cluster:// URL"
+            ) from error
+
+    def _note_trouble(self) -> None:
         self.in_trouble = True
         if self._follower is not None:
             self._follower.look_soon()
@@ -108,7 +115,7 @@ class CoredisLink:
             if not is_server_fault(error):
                 raise
             self._failed_waits += 1
-            self._on_fault()
+            self._note_trouble()
             await anyio.sleep(pause(self._failed_waits, 1.0))
             return None
 

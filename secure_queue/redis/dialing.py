@@ -12,6 +12,7 @@ from coredis.connection import TCPLocation, UnixDomainSocketLocation
 from coredis.credentials import AbstractCredentialProvider, UserPass
 
 from secure_queue.redis.pools import SafePool
+from secure_queue.redis.tls import PatientTlsConnection
 from secure_queue.redis.topology import Standalone
 from secure_queue.redis.unix import QuietUnixConnection
 from secure_queue.secret import Secret
@@ -42,7 +43,7 @@ def pool_for(topology: Standalone, size: int) -> SafePool[Any]:
         location = UnixDomainSocketLocation(topology.unix_path)
         return SafePool(location=location, connection_class=QuietUnixConnection, **options)
     if topology.tls is not None:
-        options["ssl_context"] = topology.tls.context()
+        options |= {"ssl_context": topology.tls.context(), "connection_class": PatientTlsConnection}
     options |= {"socket_keepalive": True, "socket_keepalive_options": _keepalive()}
     return SafePool(location=TCPLocation(topology.host, topology.port), **options)
 

@@ -8,6 +8,7 @@ from types import TracebackType
 from typing import Any, Generic, NamedTuple, Self, TypeAlias, TypeVar
 
 import anyio
+from anyio.abc import TaskGroup
 
 from secure_queue.background import beside
 from secure_queue.errors import ConfigurationError
@@ -37,7 +38,41 @@ class Informant:
     def __init__(self, server: Standalone, answer_s: float = ANSWER_S) -> None:
         self.server = server
         self._answer_s = answer_s
+        self._opening: _Opening | None = None
         self.pool = pool_for(server, 1)
+
+    async def connected(self, group: TaskGroup) -> None:
+        """Return when there is a connection; raises what stands in its way.
+
+        One that has to be opened is opened in *group*, and goes on being opened when the caller gives up: a handshake that
+        takes longer than the caller waits, with TLS on a busy machine say, would else begin anew each time, and never end.
+        """
+        if (connection := self.pool.lease_nowait()) is not None:
+            self.pool.release(connection)
+            self._opening = None
+            return
+        if self._opening is None:
+            self._opening = _Opening()
+            group.start_soon(self._open, self._opening)
+        opening = self._opening
+        await opening.over.wait()
+        self._opening = None
+        if opening.problem is not None:
+            raise opening.problem
+
+    async def _open(self, opening: _Opening) -> None:
+        with opening.scope:
+            try:
+                self.pool.release(await self.pool.get_connection())
+            except Exception as error:  # for who waits, or will
+                opening.problem = error
+        opening.over.set()
+
+    def leave(self) -> None:
+        """Close the connection, also one that is being opened."""
+        if self._opening is not None:
+            self._opening.scope.cancel()
+        self.pool.disconnect()
 
     async def ask(self, *parts: bytes | str) -> Any:
         """The reply to a command that only reads."""
@@ -51,6 +86,15 @@ class Informant:
         except TimeoutError:
             connection.invalidate()
             raise
+
+
+class _Opening:
+    """A connection that is being opened, and what became of it."""
+
+    def __init__(self) -> None:
+        self.scope = anyio.CancelScope()
+        self.over = anyio.Event()
+        self.problem: Exception | None = None
 
 
 class Heard(NamedTuple, Generic[T]):
@@ -92,7 +136,7 @@ class Informants(Generic[T]):
         """
         wanted = self._named | {(server.host, server.port): server for server in servers}
         for address in self._open.keys() - wanted.keys():
-            self._open.pop(address).pool.disconnect()
+            self._open.pop(address).leave()
         for address in wanted.keys() - self._open.keys():
             informant = self._open[address] = Informant(wanted[address])
             informant.pool.live_in(self._group)
@@ -110,6 +154,7 @@ class Informants(Generic[T]):
         async def ask(informant: Informant) -> None:
             try:
                 with anyio.fail_after(ANSWER_S):
+                    await informant.connected(self._group)
                     heard.append(await self._question(informant))
             except Exception as error:
                 if not (isinstance(error, ConfigurationError) or is_server_fault(error)):

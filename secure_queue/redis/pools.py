@@ -12,13 +12,13 @@ from collections.abc import AsyncIterator, Awaitable, Callable
 from time import monotonic, perf_counter
 from typing import TYPE_CHECKING, Any, Generic
 
-from anyio import TASK_STATUS_IGNORED, Event, fail_after
+from anyio import TASK_STATUS_IGNORED, CancelScope, Event, fail_after
 from anyio.abc import TaskGroup, TaskStatus
 from anyio.lowlevel import checkpoint_if_cancelled
 from coredis._concurrency import Queue, QueueFull
 from coredis.connection import BaseConnection
 from coredis.connection._base import ConnectionT
-from coredis.exceptions import RedisError
+from coredis.exceptions import ConnectionError, RedisError
 from coredis.pool import ConnectionPool
 
 from secure_queue.errors import Unavailable
@@ -63,6 +63,7 @@ class SafePoolMixin(_Base[ConnectionT]):
         super().__init__(*args, **kwargs)
         self._available_connections: SafeQueue[ConnectionT] = SafeQueue(self.max_connections)
         self._calm_at: dict[ConnectionT, float] = {}  # when a lease last found a connection without waiting requests
+        self._lives: dict[ConnectionT, CancelScope] = {}
         self.before_opening: Callable[[], Awaitable[None]] | None = None
         """Called before each connect: where the server is may have to be found out first."""
         self.when_opening: Callable[[ConnectionT], Awaitable[None]] | None = None
@@ -130,9 +131,10 @@ class SafePoolMixin(_Base[ConnectionT]):
                 self._available_connections.append_nowait(None)
 
     def disconnect(self) -> None:
-        """Drop every open connection; leases end with an error and their slots come back on release."""
-        for connection in list(self._online_connections):
+        """Drop all connections, those that are being opened too; leases end with an error, slots come back on release."""
+        for connection, life in list(self._lives.items()):
             connection.invalidate()
+            life.cancel()
         self._online_connections.clear()
 
     def _discard(self, connection: ConnectionT | None) -> None:
@@ -188,17 +190,21 @@ class SafePoolMixin(_Base[ConnectionT]):
         """Run the connection in the pool's task group; whatever ends it must not end its neighbours."""
         self._online_connections.add(connection)
         self._calm_at[connection] = perf_counter()
+        problem: RedisError = ConnectionError("dropped while it was opened")
         try:
-            await connection.run(task_status=task_status)
+            with CancelScope() as self._lives[connection]:
+                await connection.run(task_status=task_status)
         except RedisError as error:
-            with contextlib.suppress(RuntimeError):  # "started twice": it failed after it had been opened
-                task_status.started(error)
+            problem = error
         finally:
             self._online_connections.discard(connection)
             self._calm_at.pop(connection, None)
+            self._lives.pop(connection, None)
             if connection in self._available_connections:
                 self._available_connections.remove(connection)
                 self._available_connections.append_nowait(None)
+        with contextlib.suppress(RuntimeError):  # "started twice": it had been opened before
+            task_status.started(problem)
 
 
 class SafePool(SafePoolMixin[ConnectionT], ConnectionPool[ConnectionT]):

@@ -151,7 +151,10 @@ def translate(error: BaseException, server: str) -> SecureQueueError:
             f"{server} denies a command or key to this user; check its ACL rules: {_first_line(error)}"
         )
     if isinstance(error, UnknownCommandError) or "Unknown Redis command called" in str(error):
-        return ConfigurationError(f"{server} does not know a command that is needed; use Redis 6.2 or later, or Valkey")
+        return ConfigurationError(
+            f"{server} does not know a command that is needed; use Redis 6.2 or later, or Valkey, "
+            "and redis+sentinel:// for the address of a sentinel"
+        )
     return ServerError(f"{server} refused a request: {_first_line(error)}")
 
 
@@ -168,11 +171,11 @@ async def repeat(
     *,
     deadline: float,
     server: str,
-    on_fault: Callable[[], None] | None = None,
+    on_fault: Callable[[Exception], None] | None = None,
 ) -> T:
     """Call *attempt* until it succeeds or *deadline* seconds have passed; it is told when that will be (monotonic).
 
-    *on_fault* is called after each failure that is worth another try.
+    *on_fault* is called with each failure that is worth another try; what it raises ends the loop.
 
     Raises ``Unavailable`` at the deadline and the translated error when trying again cannot help. An error that is no
     fault of the server (a wrong argument, say) is a bug of the caller and passes unchanged.
@@ -191,7 +194,7 @@ async def repeat(
             failures += 1
             told = _more_telling(told, error)
             if on_fault is not None:
-                on_fault()
+                on_fault(error)
             if failures == COMPLAIN_AT:
                 _complain(server, error)
             wait = pause(failures, random.random())  # noqa: S311 - spreads callers, hides nothing

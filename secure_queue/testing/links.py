@@ -162,7 +162,7 @@ class BreakableMemoryLink(_Breakable, MemoryLink):
         self.in_trouble = False
         return answer
 
-    def _on_fault(self) -> None:
+    def _on_fault(self, error: Exception) -> None:
         self.in_trouble = True
 
 

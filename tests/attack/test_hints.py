@@ -11,10 +11,12 @@ from collections.abc import Awaitable, Callable
 from pathlib import Path
 from typing import Any
 
+import anyio
 import pytest
 
-from secure_queue import TaskStatus, Worker
+from secure_queue import ConcurrencyLimit, RateLimit, TaskStatus, Worker
 from secure_queue.clock import now_ms
+from secure_queue.limits import Limit
 from secure_queue.payload.codec import Purpose
 from secure_queue.payload.restricted_pickle import RestrictedPickle
 from tests.attack.test_poison import Marker
@@ -154,6 +156,55 @@ async def test_a_task_that_was_moved_to_another_priority_runs_as_what_it_is(plac
     async with running(worker):
         assert (await task.result(timeout=PATIENCE)).result == 1
     assert runs == [1]
+
+
+async def test_forged_places_in_lines_close_none_of_them_for_good(place: Place) -> None:
+    """All lines are one zset, read by its letters: one member of another score would hide the rest from everybody."""
+    worker, lines = place.worker(), place.keys.lines
+    ran: list[int] = []
+
+    @worker.task(name="in-order", order_by="key")
+    async def in_order(key: str, number: int) -> None:
+        ran.append(number)
+
+    junk = [part for number in range(200) for part in ("inf", f"{number:03}")]
+    await place.link.command("ZADD", lines, *junk, "-inf", b"\xff", 1, b"")
+    async with worker:
+        tasks = [in_order.enqueue("a", number) for number in range(3)]
+        await worker.enqueue_many(tasks)
+        genuine: Any = await place.link.command("ZRANGEBYSCORE", lines, 0, 0)
+        await place.link.command("ZADD", lines, "inf", genuine[0])
+    async with running(worker):
+        for task in tasks:
+            assert (await task.result(timeout=PATIENCE)).success
+    assert ran == [0, 1, 2]
+
+
+@pytest.mark.attack(37)
+@pytest.mark.parametrize(
+    ("kind", "limit"),
+    [(b"permits", ConcurrencyLimit(1)), (b"starts", RateLimit(2, per=600))],
+    ids=["permits", "starts"],
+)
+async def test_a_limit_that_nobody_uses_is_not_used_up_for_good(place: Place, kind: bytes, limit: Limit) -> None:
+    worker, gate = place.worker(), anyio.Event()
+
+    @worker.task(name="limited", limits=limit)
+    async def limited() -> None:
+        await gate.wait()
+
+    async def used() -> Any:
+        return await place.link.command("KEYS", place.keys.prefix + kind + b":*")
+
+    async with running(worker):
+        first = await limited.enqueue()
+        await eventually(used)
+        [key] = await used()
+        await place.link.command("ZADD", key, "inf", b"nobody", 4e15, b"0 nobody token", 9e15, b"\xff\n")
+        second = await limited.enqueue()
+        gate.set()
+        for task in (first, second):
+            assert (await task.result(timeout=PATIENCE)).success
 
 
 @pytest.mark.attack(3)

@@ -1,4 +1,4 @@
-"""A TCP proxy between the library and a server: it loses the reply to a script that has run, or falls silent."""
+"""A TCP proxy between the library and a server: it loses the reply to a script, falls silent, or opens slowly."""
 
 from __future__ import annotations
 
@@ -14,10 +14,11 @@ CHUNK = 65_536
 
 
 class Proxy:
-    """Passes everything on to *port*, unless it is told otherwise."""
+    """Passes everything on to *port*, unless it is told otherwise; each connection speaks *opening_s* seconds late."""
 
-    def __init__(self, port: int) -> None:
+    def __init__(self, port: int, *, opening_s: float = 0.0) -> None:
         self._to = port
+        self._opening_s = opening_s
         self._loud = anyio.Event()
         self._loud.set()
         self._wanted: dict[bytes, str] = {}
@@ -47,14 +48,16 @@ class Proxy:
             group.cancel_scope.cancel()
 
     async def _pass_on(self, client: SocketStream) -> None:
-        try:
-            async with client, await anyio.connect_tcp(LOOPBACK, self._to) as server:
+        async with client:
+            await anyio.sleep(self._opening_s)
+            try:
+                server = await anyio.connect_tcp(LOOPBACK, self._to)
+            except OSError:  # the server is away, so the client is refused
+                return
+            async with server, anyio.create_task_group() as group:
                 connection = _Connection(self, client, server)
-                async with anyio.create_task_group() as group:
-                    group.start_soon(connection.requests, group)
-                    group.start_soon(connection.replies, group)
-        except OSError:  # the server is away, so the client is refused
-            return
+                group.start_soon(connection.requests, group)
+                group.start_soon(connection.replies, group)
 
     async def until_loud(self) -> None:
         """Return when it speaks."""

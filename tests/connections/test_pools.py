@@ -10,13 +10,17 @@ from typing import Any
 
 import anyio
 import pytest
+from anyio.abc import SocketAttribute, SocketStream
 from coredis import Redis
 from coredis.connection import TCPLocation, UnixDomainSocketLocation
 from coredis.exceptions import ConnectionError
 from coredis.retry import NoRetryPolicy
 
 from secure_queue.errors import Unavailable
+from secure_queue.redis import dialing
 from secure_queue.redis.pools import SafePool
+from secure_queue.redis.tls import HANDSHAKE_TIMEOUT
+from secure_queue.redis.topology import Standalone, Tls
 from tests.servers import PATIENCE, Server, eventually, wait_until
 
 pytestmark = pytest.mark.anyio
@@ -172,6 +176,32 @@ async def test_disconnect_costs_no_slot(real_server: Server) -> None:
             async with pool.acquire():
                 pool.disconnect()
         await assert_all_slots_left(pool)
+
+
+async def test_disconnect_ends_what_is_being_opened(real_server: Server) -> None:
+    """Who waits for a handshake with a server that has been replaced goes to the other one at once."""
+    accepted = anyio.Event()
+
+    async def say_nothing(client: SocketStream) -> None:
+        async with client:
+            accepted.set()
+            await anyio.sleep_forever()
+
+    async with await anyio.create_tcp_listener(local_host="127.0.0.1") as listener, anyio.create_task_group() as group:
+        group.start_soon(listener.serve, say_nothing)
+        silent = Standalone("127.0.0.1", listener.extra(SocketAttribute.local_port), tls=Tls())
+        async with dialing.open_pool(dialing.pool_for(silent, 1)) as pool:
+
+            async def drop() -> None:
+                await accepted.wait()
+                pool.disconnect()
+
+            group.start_soon(drop)
+            with anyio.fail_after(HANDSHAKE_TIMEOUT / 2), pytest.raises(ConnectionError, match="dropped"):
+                await pool.get_connection()
+            assert pool.lease_nowait() is None
+            assert not pool._available_connections.empty()
+        group.cancel_scope.cancel()
 
 
 async def test_a_cancelled_waiter_does_not_swallow_the_next_slot(real_server: Server) -> None:

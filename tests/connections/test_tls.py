@@ -23,7 +23,9 @@ from cryptography.x509.oid import NameOID
 
 from secure_queue.errors import ConfigurationError, Unavailable
 from secure_queue.redis.connect import open_link
+from secure_queue.redis.dialing import CONNECT_TIMEOUT
 from secure_queue.redis.urls import parse_url
+from tests.chaos.proxy import Proxy
 from tests.connections.scripts import ECHO
 from tests.servers import PATIENCE, Server
 
@@ -179,6 +181,14 @@ class TestTls:
         hashed.write_bytes((authority.folder / "ca.pem").read_bytes())
         async with tls_in_front_of(real_server, authority.issue("localhost")) as port:
             assert await ask(f"rediss://localhost:{port}?ssl_ca_certs={tmp_path}") == [b"key", b"value"]
+
+    async def test_a_slow_handshake_is_waited_for(self, real_server: Server, authority: Authority) -> None:
+        """On a busy machine all of them are slow, and cut after two seconds none would come to its end."""
+        async with tls_in_front_of(real_server, authority.issue("localhost")) as port:
+            proxy = Proxy(port, opening_s=CONNECT_TIMEOUT + 0.5)
+            async with proxy.serving():
+                reply = await ask(f"rediss://localhost:{proxy.port}?ssl_ca_certs={authority.folder / 'ca.pem'}")
+        assert reply == [b"key", b"value"]
 
     @pytest.mark.attack(62)
     async def test_a_wrong_host_name_is_refused_at_once(self, real_server: Server, authority: Authority) -> None:

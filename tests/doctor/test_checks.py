@@ -50,6 +50,7 @@ CASES = [
     Case("reachable", GROUP, WARN, "does not answer", silent(3)),
     Case("primary", GROUP, FAIL, "no primary answers", silent(0)),
     Case("topology", ALONE, FAIL, "node of a cluster", told(0, info__cluster_enabled="1")),
+    Case("topology", ALONE, FAIL, "it is a sentinel", told(0, info__redis_mode="sentinel")),
     Case("version", GROUP, FAIL, "6.0.16 is too old", told(2, info__redis_version="6.0.16")),
     Case("version", GROUP, FAIL, "5.0.3 is too old", told(5, info__redis_version="5.0.3")),
     Case("version", ALONE, UNKNOWN, "denied", untold(0, "info.redis_version", "INFO is denied")),

@@ -398,6 +398,12 @@ def test_a_queue_is_paused_and_resumed_and_says_why_a_task_does_not_run(shell: S
     assert found[0] == f"{task_id} (note) is queued" and found[1].startswith("- the queue is paused for 7")
     assert shell.run("resume", TARGET).stderr == "resumed: queue\n"
     assert "it is not paused" in shell.refuse("resume", TARGET, code=1)
+    shell.server.command(
+        "HSET", f"sq:{{{shell.queue}/0}}:paused", b"p:\x1b[31m\nready 0", "0", b"t:\x1b[31m\nready 0", "0"
+    )
+    paused = shell.run("status", TARGET).stdout.splitlines()[-3:-1]
+    escaped = "\\x1b[31m\\x0aready 0, until it is resumed"
+    assert paused == [f"paused: priority {escaped}", f"paused: task {escaped}"]
 
 
 def test_partitions_are_shown_and_given_up_when_they_are_empty(shell: Shell) -> None:

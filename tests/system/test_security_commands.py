@@ -289,5 +289,6 @@ def test_the_rules_of_access_are_printed_and_need_a_digest(shell: Shell) -> None
     ]  # fmt: skip
     with pytest.raises(redis.exceptions.ResponseError):
         shell.server.command(*lines[0].split())
+    assert "cannot be a user name" in shell.refuse("acl", TARGET, "--prefix", "app on nopass ")
     only = shell.json("acl", TARGET, "--role", "worker", "--server", "6.2")
     assert list(only) == ["worker"] and f"sq:{{{QUEUE}/*}}:audit" in only["worker"]

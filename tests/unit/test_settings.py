@@ -61,6 +61,7 @@ def test_a_worker_without_an_id_gets_one_of_its_own() -> None:
         {"sync_concurrency": -1},
         {"prefetch": -1},
         {"idle_timeout": 0.9},
+        {"idle_timeout": timedelta(days=1, seconds=1)},
         {"idle_timeout": "60"},
         {"idle_timeout": float("nan")},
         {"grace_period": -1},

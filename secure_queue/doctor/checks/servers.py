@@ -41,8 +41,10 @@ def no_primary(facts: Facts) -> Iterator[Problem]:
 
 
 def right_topology(facts: Facts) -> Iterator[Problem]:
-    """A node of a cluster refuses whatever lies in the slots of the others."""
+    """A node of a cluster refuses whatever lies in the slots of the others, and a sentinel holds no data at all."""
     for node in facts.servers():
+        if node.told.get("info.redis_mode") == "sentinel":
+            yield fail("it is a sentinel", f"write redis+sentinel://{node.name}/NAME-OF-PRIMARY", node.name)
         if facts.kind is Kind.STANDALONE and node.told.get("info.cluster_enabled") == "1":
             yield fail("it is a node of a cluster", f"write redis+cluster://{node.name} or cluster_nodes=", node.name)
 

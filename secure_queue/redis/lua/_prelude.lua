@@ -176,8 +176,10 @@ local function line_up_for_limit(line, who, rank, now, nth)
 end
 
 -- Promises the permits that are free to the first in the line, and adds their names to *called*; true if *who* was among
--- them, which needs no promise.
+-- them, which needs no promise. No permit ends later than the longest lease; one that says so is forged.
+local LONGEST_LEASE_MS = 86400000
 local function promise(permits, line, most, deadline, called, who)
+  redis.call('ZREMRANGEBYSCORE', permits, deadline + LONGEST_LEASE_MS, '+inf')
   local free, found = math.min(most - redis.call('ZCARD', permits), 500), false
   if free <= 0 then return false end
   for _, first in ipairs(redis.call('ZRANGE', line, 0, free - 1)) do

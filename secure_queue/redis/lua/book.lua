@@ -29,6 +29,7 @@ for i = 1, #ARGV / 5 do
   local most, per, rank = tonumber(ARGV[5 * i - 2]), tonumber(ARGV[5 * i - 1]), tonumber(ARGV[5 * i])
   redis.call('ZREMRANGEBYSCORE', starts, '-inf', now - per)
   forget_who_did_not_come(line, expected)
+  redis.call('ZREMRANGEBYSCORE', starts, string.format('(%.0f', now + per), '+inf')       -- nobody starts in the future
   replies[i] = 0
   if not redis.call('ZSCORE', starts, who .. ' ' .. token) then       -- else a retry after a lost reply
     local booked = tonumber(redis.call('ZSCORE', expected, who) or 0)

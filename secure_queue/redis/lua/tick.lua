@@ -97,6 +97,13 @@ local function look_after(line)
   end
 end
 
+-- Members are found by their letters, which a server does only where all scores are the same.
+local function level(first, last)
+  for _, member in ipairs(redis.call('ZRANGEBYSCORE', lines, first, last, 'LIMIT', 0, BATCH)) do
+    redis.call('ZADD', lines, 0, member)
+  end
+end
+
 local function look_after_some(from)
   for _ = 1, LINES do
     local first = redis.call('ZRANGEBYLEX', lines, from == '' and '-' or '[' .. from, '+', 'LIMIT', 0, 1)[1]
@@ -136,6 +143,8 @@ end
 local looked, from = string.match(redis.call('HGET', meta, 'looked') or '', '^(%d+):(.*)$')
 looked = tonumber(looked or 0)
 if redis.call('EXISTS', lines, unique) > 0 and (looked > now or looked + LOOK_MS <= now) then
+  level('-inf', '(0')
+  level('(0', '+inf')
   redis.call('HSET', meta, 'looked', string.format('%.0f:', now) .. look_after_some(from or ''))
   redis.call('ZREMRANGEBYSCORE', finished, '-inf', now)
   for _ = 1, ROUNDS do

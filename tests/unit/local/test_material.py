@@ -66,6 +66,9 @@ def test_a_folder_that_others_can_open_is_refused(tmp_path: Path) -> None:
     tmp_path.chmod(0o755)
     with pytest.raises(ConfigurationError, match="chmod 700"):
         private_folder(tmp_path)
+    (file := tmp_path / "file").touch()
+    with pytest.raises(ConfigurationError, match="file is no folder"):
+        private_folder(file)
 
 
 def test_an_acl_file_holds_no_password_and_each_user_gets_its_own(tmp_path: Path) -> None:
