@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import os
 import threading
-from collections.abc import AsyncIterator, Callable, Mapping, Sequence
+from collections.abc import AsyncIterator, Callable, Iterable, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager, AsyncExitStack, ExitStack, asynccontextmanager
 from datetime import timedelta, tzinfo
 from functools import partial
@@ -29,7 +29,7 @@ from secure_queue.declare import AnyTask
 from secure_queue.durability import durability_policy
 from secure_queue.errors import SecureQueueError
 from secure_queue.execution.engine import Engine
-from secure_queue.execution.shutdown import received_signals
+from secure_queue.execution.shutdown import received_signals, signals_to_end
 from secure_queue.frames import configured_without_frames
 from secure_queue.keyring import auditor_of, codec_of, keys_for
 from secure_queue.lifespan import begun, made_by, no_lifespan
@@ -96,7 +96,7 @@ class Worker(Control, Steering, Access, Generic[C]):
         lifespan: Callable[[], AbstractAsyncContextManager[C]] | None = None,
         serializer: Serializer | str | Callable[[Any], Any] = "msgpack",
         deserializer: Callable[[Any], Any] | None = None,
-        handle_signals: bool = True,
+        handle_signals: bool | Iterable[int] = True,
         signing_secret: str | bytes | Sequence[str | bytes] | None = None,
         idle_timeout: Duration = 60,
         grace_period: Duration = 25,
@@ -125,6 +125,7 @@ class Worker(Control, Steering, Access, Generic[C]):
         deadline: Duration = 20,
         limits: Limit | Sequence[Limit] = (),
         ageing: Duration | None = None,
+        default_priority: str | None = None,
     ) -> None:
         super().__init__()
         self.tz, self.default_expire_s = zone_name(tz), positive_seconds("expire", expire)
@@ -139,10 +140,11 @@ class Worker(Control, Steering, Access, Generic[C]):
             redis_pool=redis_pool,
             default_url=found.url or DEFAULT_URL,
         )
-        self._queue = queue_settings(queue_name, priorities, partitions, ageing)
+        self._queue = queue_settings(queue_name, priorities, partitions, ageing, default_priority)
         sizes = concurrency, sync_concurrency, prefetch, idle_timeout, grace_period, process_concurrency
+        to_end = signals_to_end(handle_signals)
         self._settings = worker_settings(
-            id, *sizes, handle_signals=handle_signals, redact_failures=redact_failures, limits=limits_of(limits)
+            id, *sizes, handle_signals=to_end, redact_failures=redact_failures, limits=limits_of(limits)
         )
         self.messages_limit, self.memory_limit = limits_of_a_run(messages_limit, memory_limit)
         self._durability = durability_policy(
