@@ -5,17 +5,16 @@ from __future__ import annotations
 import anyio
 import pytest
 
-from secure_queue import Worker
-from tests.servers import PATIENCE
-from tests.worker.places import running
+from tests.servers import PATIENCE, happens
+from tests.worker.places import Place, running
 
 pytestmark = [pytest.mark.anyio, pytest.mark.parametrize("anyio_backend", ["asyncio"])]
 
 LIMIT = 1000
 
 
-async def test_a_thousand_run_at_once_and_no_more() -> None:
-    worker: Worker[None] = Worker("memory://", concurrency=LIMIT, handle_signals=False)
+async def test_a_thousand_run_at_once_and_no_more(place: Place) -> None:
+    worker = place.worker(concurrency=LIMIT)
     at_once, most = 0, 0
     full, proceed = anyio.Event(), anyio.Event()
 
@@ -30,11 +29,9 @@ async def test_a_thousand_run_at_once_and_no_more() -> None:
         at_once -= 1
 
     async with running(worker):
-        jobs = [wait.enqueue() for _ in range(LIMIT + 20)]
-        await worker.enqueue_many(jobs)
+        await worker.enqueue_many([wait.enqueue() for _ in range(LIMIT + 20)])
         with anyio.fail_after(PATIENCE):
             await full.wait()
         proceed.set()
-        for job in jobs:
-            assert (await job.result(timeout=PATIENCE)).success
+        await happens(lambda: worker.counters["completed"] == LIMIT + 20)
     assert most == LIMIT
