@@ -60,7 +60,7 @@ from secure_queue.settings import (
 from secure_queue.steering import Steering
 from secure_queue.tasks import running_worker
 
-C = TypeVar("C", default=None)
+C = TypeVar("C", default=Any)
 
 Duration = float | timedelta
 Hooks = Callable[..., object] | Sequence[Callable[..., object]]
