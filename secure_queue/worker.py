@@ -92,6 +92,7 @@ class Worker(Control, Steering, Access, Generic[C]):
         queue_name: str = "default",
         partitions: int = 1,
         priorities: Sequence[str] | None = None,
+        default_priority: str | None = None,
         prefetch: int | None = None,
         lifespan: Callable[[], AbstractAsyncContextManager[C]] | None = None,
         serializer: Serializer | str | Callable[[Any], Any] = "msgpack",
@@ -125,7 +126,6 @@ class Worker(Control, Steering, Access, Generic[C]):
         deadline: Duration = 20,
         limits: Limit | Sequence[Limit] = (),
         ageing: Duration | None = None,
-        default_priority: str | None = None,
     ) -> None:
         super().__init__()
         self.tz, self.default_expire_s = zone_name(tz), positive_seconds("expire", expire)
