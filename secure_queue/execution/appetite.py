@@ -98,7 +98,7 @@ class Appetite:
         """A claim has *found* tasks, and *kept* of them stay here."""
         self._pace.note(self._desk.ended, monotonic())
         if self._desk.share is not None:
-            self._desk.share.note(found, kept)
+            self._desk.share.note(found, kept, self.fetchers)
 
     def surplus(self) -> list[Run]:
         """What several fetchers, or queues, have claimed and nobody can start soon; it is the caller's now."""

@@ -60,6 +60,7 @@ class Share:
         self._promised: Callable[[], int] = int
         self._asking = 0
         self._rests = True
+        self._found_nothing = 0
         self._claiming: dict[object, float] = {UNKNOWN: monotonic()}
         """When claims began that are not over; before the first one is, nothing is known, and there may be work."""
 
@@ -92,11 +93,12 @@ class Share:
         self._claiming.pop(who, None)
         self._claiming.pop(UNKNOWN, None)
 
-    def note(self, found: int, kept: int) -> None:
-        """A claim has *found* tasks and *kept* so many; after one that found none the queue rests."""
+    def note(self, found: int, kept: int, fetchers: int = 1) -> None:
+        """A claim has *found* tasks and *kept* so many; the queue rests when none of its *fetchers* finds any."""
         if found:
             self._come_back()
-        self._rests = not found
+        self._found_nothing = 0 if found else self._found_nothing + 1
+        self._rests = self._found_nothing >= fetchers
         self.passed += kept / self.weight
 
     def _come_back(self) -> None:

@@ -106,6 +106,7 @@ def test_the_moment_between_two_claims_takes_nothing_from_the_proportion() -> No
         place = next(place for place, share in enumerate(shares) if share.grant())
         shares[place].stop_asking()  # its claim is over before it asks again
         shares[place].note(found=1, kept=1)
+        shares[place].note(found=0, kept=0, fetchers=2)  # another of its partitions is empty
         counts[place] += 1
         shares[place].ask()
     assert counts == Counter({0: 100, 1: 30, 2: 10})
