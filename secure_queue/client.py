@@ -102,8 +102,8 @@ class Client:
             delay, at = max(task.at_ms - now, 0), task.at_ms
         else:
             delay, at = task.delay_ms, -task.delay_ms
-        lowest = self._queue.default_priority
-        priority = task.priority or lowest
+        lowest = self._queue.lowest_priority
+        priority = task.priority or self._queue.default_priority
         plain = priority == lowest and task.options is NOTHING_SAID and task.lineage is None and unique is None
         own = None if priority == lowest else priority
         head = b"" if plain else TaskHead.of(task.options, own, task.lineage, unique).pack()
@@ -191,7 +191,7 @@ class Client:
         Without *priority* of all priorities together, highest first; of each, one partition after the other.
         """
         by_priority = standing in (Standing.QUEUED, Standing.SCHEDULED) and priority is None
-        wanted = self._queue.priorities if by_priority else (priority or self._queue.default_priority,)
+        wanted = self._queue.priorities if by_priority else (priority or self._queue.lowest_priority,)
         partitions = await self.routes.in_use()
         lists = [(self.routes.at(partition).storage, name) for name in wanted for partition in partitions]
         sizes = [offset + limit]
@@ -233,7 +233,7 @@ class Client:
         )
         priority = TaskHead.unpack(task.head).priority if task.head else None
         if priority not in self._queue.priorities:
-            priority = self._queue.default_priority
+            priority = self._queue.lowest_priority
         return NewTask(task.task_id.encode(), sealed, 0, priority)
 
     @opened_without_frames

@@ -7,6 +7,7 @@ place of a dependency.
 from __future__ import annotations
 
 import inspect
+import re
 import typing
 from collections.abc import Callable, Mapping
 from contextlib import AsyncExitStack, asynccontextmanager, contextmanager
@@ -21,6 +22,7 @@ from secure_queue.tasks import CallNext, TaskContext, current_run
 _Overrides = Mapping[Callable[..., Any], Callable[..., Any]]
 _VARIADIC: Final = (inspect.Parameter.VAR_POSITIONAL, inspect.Parameter.VAR_KEYWORD)
 _BY_POSITION: Final = (inspect.Parameter.POSITIONAL_ONLY, inspect.Parameter.POSITIONAL_OR_KEYWORD)
+_ASKS_FOR_MORE: Final = re.compile(r"\bDepends\b|^(\w+\.)*TaskContext$")
 
 
 @dataclass(frozen=True, slots=True)
@@ -104,7 +106,10 @@ def _made_by(annotation: Any, name: str) -> Callable[..., Any]:
 
 
 def _annotation(function: Callable[..., Any], parameter: inspect.Parameter) -> Any:
-    """The annotation itself, also where it is kept as text; text that means nothing (yet) says nothing."""
+    """The annotation itself, also where it is kept as text; text that means nothing (yet) says nothing.
+
+    Raises ``ConfigurationError`` for one that asks for an injection all the same: a task would run without it.
+    """
     text = parameter.annotation
     if not isinstance(text, str):
         return text
@@ -114,7 +119,12 @@ def _annotation(function: Callable[..., Any], parameter: inspect.Parameter) -> A
         inner = inspect.getclosurevars(plain).nonlocals if inspect.isfunction(plain) else {}
         known = dict(getattr(plain, "__globals__", {}))
         return typing.get_type_hints(holder, known, dict(inner), include_extras=True)[parameter.name]
-    except Exception:  # whatever evaluating an unknown name raises
+    except Exception as error:  # whatever evaluating an unknown name raises
+        if _ASKS_FOR_MORE.search(text):
+            raise ConfigurationError(
+                f"the annotation of {parameter.name!r} ({text}) cannot be evaluated: {error}; import or define what it names"
+                " at the top level of the module, or write = Depends(…) as the default"
+            ) from None
         return text
 
 

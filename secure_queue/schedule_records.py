@@ -98,11 +98,10 @@ def firing_id(schedule_id: str, moment_ms: int) -> str:
 
 
 def seal_firing(
-    codec: Codec, repeated: Repeated, moment_ms: int, arguments: bytes, serializer_id: int | None, lowest: str
+    codec: Codec, repeated: Repeated, moment_ms: int, arguments: bytes, serializer_id: int | None, priority: str | None
 ) -> tuple[str, bytes]:
-    """The task of one firing: its id and its sealed bytes."""
+    """The task of one firing: its id and its sealed bytes; *priority* is None for the lowest."""
     task_id = firing_id(repeated.schedule_id, moment_ms)
-    priority = None if repeated.priority == lowest else repeated.priority
     sealed = codec.seal(
         Purpose.TASK,
         task_id,

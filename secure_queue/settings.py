@@ -71,13 +71,15 @@ class QueueSettings:
 
     queue_name: str
     priorities: tuple[str, ...]
+    default_priority: str
+    """The one that a task has unless it is given another."""
     partitions: int = 1
     ageing_ms: int = 0
     """For how long a task waits to rise by one priority; 0: none does."""
 
     @property
-    def default_priority(self) -> str:
-        """The lowest priority, which a task has unless it is given another."""
+    def lowest_priority(self) -> str:
+        """The one of a stored task that names none."""
         return self.priorities[-1]
 
 
@@ -91,7 +93,8 @@ class WorkerSettings:
     prefetch: int | None
     idle_timeout_s: float
     grace_period_s: float
-    handle_signals: bool
+    handle_signals: tuple[int, ...]
+    """Those that end it."""
     redact_failures: bool = True
     keep_dead_s: float = 30 * 86_400.0
     keep_dead: int = 10_000
@@ -139,7 +142,11 @@ def lifetime_of(settings: TaskSettings) -> int:
 
 
 def queue_settings(
-    queue_name: str, priorities: Sequence[str] | None, partitions: int = 1, ageing: float | timedelta | None = None
+    queue_name: str,
+    priorities: Sequence[str] | None,
+    partitions: int = 1,
+    ageing: float | timedelta | None = None,
+    default_priority: str | None = None,
 ) -> QueueSettings:
     """Check the name, the number of partitions, the priorities, which the caller lists lowest first, and their ageing."""
     listed = ["normal"] if priorities is None else [names.priority_name(name) for name in priorities]
@@ -147,7 +154,10 @@ def queue_settings(
         raise ConfigurationError("priorities must be different names, lowest first, for example ['low', 'high']")
     number = whole_number("partitions", partitions, MOST_PARTITIONS)
     ageing_ms = 0 if ageing is None else max(1, round(positive_seconds("ageing", ageing) * 1000))
-    return QueueSettings(names.queue_name(queue_name), tuple(reversed(listed)), number, ageing_ms)
+    usual = listed[0] if default_priority is None else default_priority
+    if usual not in listed:
+        raise ConfigurationError(f"default_priority must be one of the priorities: {', '.join(listed)}")
+    return QueueSettings(names.queue_name(queue_name), tuple(reversed(listed)), usual, number, ageing_ms)
 
 
 def worker_settings(
@@ -159,7 +169,7 @@ def worker_settings(
     grace_period: float | timedelta,
     process_concurrency: int | None = None,
     *,
-    handle_signals: bool,
+    handle_signals: tuple[int, ...],
     redact_failures: bool = True,
     limits: tuple[Limit, ...] = (),
 ) -> WorkerSettings:

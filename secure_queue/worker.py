@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import os
 import threading
-from collections.abc import AsyncIterator, Callable, Mapping, Sequence
+from collections.abc import AsyncIterator, Callable, Iterable, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager, AsyncExitStack, ExitStack, asynccontextmanager
 from datetime import timedelta, tzinfo
 from functools import partial
@@ -29,7 +29,7 @@ from secure_queue.declare import AnyTask
 from secure_queue.durability import durability_policy
 from secure_queue.errors import SecureQueueError
 from secure_queue.execution.engine import Engine
-from secure_queue.execution.shutdown import received_signals
+from secure_queue.execution.shutdown import received_signals, signals_to_end
 from secure_queue.frames import configured_without_frames
 from secure_queue.keyring import auditor_of, codec_of, keys_for
 from secure_queue.lifespan import begun, made_by, no_lifespan
@@ -62,7 +62,7 @@ from secure_queue.settings import (
 from secure_queue.steering import Steering
 from secure_queue.tasks import running_worker
 
-C = TypeVar("C", default=None)
+C = TypeVar("C", default=Any)
 
 Duration = float | timedelta
 Hooks = Callable[..., object] | Sequence[Callable[..., object]]
@@ -94,11 +94,12 @@ class Worker(Control, Steering, Access, Generic[C]):
         queue_name: str = "default",
         partitions: int = 1,
         priorities: Sequence[str] | None = None,
+        default_priority: str | None = None,
         prefetch: int | None = None,
         lifespan: Callable[[], AbstractAsyncContextManager[C]] | None = None,
         serializer: Serializer | str | Callable[[Any], Any] = "msgpack",
         deserializer: Callable[[Any], Any] | None = None,
-        handle_signals: bool = True,
+        handle_signals: bool | Iterable[int] = True,
         signing_secret: str | bytes | Sequence[str | bytes] | None = None,
         idle_timeout: Duration = 60,
         grace_period: Duration = 25,
@@ -147,10 +148,11 @@ class Worker(Control, Steering, Access, Generic[C]):
         )
         if require_tls:
             refuse_clear_text(self._topology)
-        self._queue = queue_settings(queue_name, priorities, partitions, ageing)
+        self._queue = queue_settings(queue_name, priorities, partitions, ageing, default_priority)
         sizes = concurrency, sync_concurrency, prefetch, idle_timeout, grace_period, process_concurrency
+        to_end = signals_to_end(handle_signals)
         self._settings = worker_settings(
-            id, *sizes, handle_signals=handle_signals, redact_failures=redact_failures, limits=limits_of(limits)
+            id, *sizes, handle_signals=to_end, redact_failures=redact_failures, limits=limits_of(limits)
         )
         self.queue_limits = self._settings.limits
         must_agree(self.queue_limits)

@@ -62,7 +62,7 @@ class Appetite:
 
     def _shared_demand(self, share: Share) -> int:
         free_here = self._desk.idle_seats - self._desk.waiting - self._promised()
-        return int(min(free_here, self._desk.may_take - self._promised(), share.grant()))
+        return int(max(0, min(free_here, self._desk.may_take - self._promised(), share.grant())))
 
     def give_up(self, who: object) -> None:
         """What was set aside for *who* has come, or comes no more."""
@@ -94,11 +94,11 @@ class Appetite:
         free = count if self.prefetch is not None else min(count, self._desk.idle_seats)
         return max(1, -(-free // max(1, waiters)))
 
-    def note(self, count: int) -> None:
-        """A claim has brought *count* tasks that stay here."""
+    def note(self, found: int, kept: int) -> None:
+        """A claim has *found* tasks, and *kept* of them stay here."""
         self._pace.note(self._desk.ended, monotonic())
         if self._desk.share is not None:
-            self._desk.share.passed += count / self._desk.share.weight
+            self._desk.share.note(found, kept, self.fetchers)
 
     def surplus(self) -> list[Run]:
         """What several fetchers, or queues, have claimed and nobody can start soon; it is the caller's now."""

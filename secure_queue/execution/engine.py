@@ -120,7 +120,7 @@ class Engine:
             assurance,
             lambda: self._admission.at_rest,
         )
-        self._scheduler = Scheduler(storages.at(0), codec, declared_schedules, self.desk, queue.default_priority)
+        self._scheduler = Scheduler(storages.at(0), codec, declared_schedules, self.desk, queue)
         self._thread = threading.get_ident()
         self._asked = 0
         self._draining = anyio.Event()

@@ -134,7 +134,7 @@ class Fetcher:
         """Take in what was claimed while others claimed too; say whether some of it had to be given back."""
         self._desk.add(claims, self._partition)
         surplus = self._appetite.surplus()
-        self._appetite.note(len(claims) - len(surplus))
+        self._appetite.note(len(claims), len(claims) - len(surplus))
         for run in surplus:
             self._hand_back(run)
         return bool(surplus)

@@ -18,6 +18,7 @@ from secure_queue.names import printable
 from secure_queue.payload.codec import Codec
 from secure_queue.plans import Mark, due, due_at_startup, read_mark
 from secure_queue.schedule_records import Repeated, firing_id, open_schedule, seal_firing, serialized
+from secure_queue.settings import QueueSettings
 from secure_queue.storage import Storage
 from secure_queue.timetable import Fired, Firing, Timetable
 
@@ -42,13 +43,13 @@ class Scheduler:
     """One round is ``tick``."""
 
     def __init__(
-        self, storage: Storage, codec: Codec, declared: Mapping[str, Declared], desk: Desk, lowest_priority: str
+        self, storage: Storage, codec: Codec, declared: Mapping[str, Declared], desk: Desk, queue: QueueSettings
     ) -> None:
         self._storage = storage
         self._codec = codec
         self._declared = declared
         self._desk = desk
-        self._lowest = lowest_priority
+        self._queue = queue
         self._version = b"?"  # none that the storage has
         self._in_code: dict[str, _Entry] | None = None
         self._stored: dict[str, _Entry] = {}
@@ -111,9 +112,10 @@ class Scheduler:
 
     async def _fire(self, entry: _Entry, firing: Firing) -> bool:
         """Fire once; False if somebody else looks after this schedule now."""
+        own = None if firing.priority == self._queue.lowest_priority else firing.priority
         try:
             task_id, sealed = seal_firing(
-                self._codec, entry.repeated, firing.moment_ms, entry.arguments, entry.serializer_id, self._lowest
+                self._codec, entry.repeated, firing.moment_ms, entry.arguments, entry.serializer_id, own
             )
         except (PayloadError, KeyRingError) as error:
             _log.error("the schedule %s cannot fire: %s", printable(entry.repeated.schedule_id), error)
@@ -137,5 +139,5 @@ class Scheduler:
             moment_ms,
             repeated.sealed,
             before.encode(),
-            priority=repeated.priority or self._lowest,
+            priority=repeated.priority or self._queue.default_priority,
         )

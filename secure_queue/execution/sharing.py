@@ -59,6 +59,8 @@ class Share:
         self._taker: Taker | None = None
         self._promised: Callable[[], int] = int
         self._asking = 0
+        self._rests = True
+        self._found_nothing = 0
         self._claiming: dict[object, float] = {UNKNOWN: monotonic()}
         """When claims began that are not over; before the first one is, nothing is known, and there may be work."""
 
@@ -75,8 +77,7 @@ class Share:
 
     def ask(self) -> None:
         """A claim waits for seats."""
-        if not self.is_hungry:
-            self.passed = max(self.passed, self.seats.least_passed(self))
+        self._come_back()
         self._asking += 1
 
     def stop_asking(self) -> None:
@@ -91,6 +92,20 @@ class Share:
         """It is over, whatever it brought, and so is the time when nothing was known."""
         self._claiming.pop(who, None)
         self._claiming.pop(UNKNOWN, None)
+
+    def note(self, found: int, kept: int, fetchers: int = 1) -> None:
+        """A claim has *found* tasks and *kept* so many; the queue rests when none of its *fetchers* finds any."""
+        if found:
+            self._come_back()
+        self._found_nothing = 0 if found else self._found_nothing + 1
+        self._rests = self._found_nothing >= fetchers
+        self.passed += kept / self.weight
+
+    def _come_back(self) -> None:
+        """The time of a rest gives no credit; the moment between two claims is no rest, and takes none away."""
+        if self._rests and not self.is_hungry:
+            self.passed = max(self.passed, self.seats.least_passed(self))
+            self._rests = False
 
     @property
     def in_hand(self) -> int:

@@ -13,12 +13,14 @@ import logging
 import math
 import signal
 import threading
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any, Final
 
 import anyio
 from anyio.abc import TaskStatus
+
+from secure_queue.errors import ConfigurationError
 
 SOON_S = 1e-6
 ENOUGH = 2
@@ -29,13 +31,35 @@ HANGUP: Final[signal.Signals] = getattr(
     signal, "SIGHUP", signal.SIGTERM
 )  # where there is none, nobody will ever send it
 
+NEVER_HANDLED = ("SIGKILL", "SIGSTOP")
+
 _log = logging.getLogger("secure_queue.worker")
 
 
-class Signals:
-    """How many signals one worker has received, and the name of the last one."""
+def signals_to_end(wanted: bool | Iterable[int]) -> tuple[int, ...]:
+    """The numbers of the signals that end a worker; raises ``ConfigurationError`` for what can be no handled signal.
 
-    def __init__(self) -> None:
+    True: SIGINT and SIGTERM. False: none, like an empty list.
+    """
+    if isinstance(wanted, bool):
+        return tuple(_numbers(TO_END)) if wanted else ()
+    try:
+        numbers = [signal.Signals(number) for number in wanted]
+    except (TypeError, ValueError):
+        raise ConfigurationError(
+            "handle_signals= is True (SIGINT and SIGTERM), False, or a list of signals, for example [signal.SIGTERM]"
+        ) from None
+    for number in numbers:
+        if number.name in NEVER_HANDLED:
+            raise ConfigurationError(f"{number.name} cannot be handled by any process; take it out of handle_signals=")
+    return tuple(dict.fromkeys(numbers))
+
+
+class Signals:
+    """How many signals of *to_end* one worker has received, and the name of the last one."""
+
+    def __init__(self, to_end: Collection[int] = ()) -> None:
+        self.to_end = to_end
         self.received = 0
         self.last = ""
         self._hangups = 0
@@ -55,17 +79,17 @@ _hosts_handlers: dict[int, Any] = {}
 
 
 @contextmanager
-def received_signals(wanted: bool, hangups: bool) -> Iterator[Signals]:
-    """Count SIGINT and SIGTERM for the time of the context, if they are *wanted* and can be received in this thread.
+def received_signals(to_end: Collection[int], hangups: bool) -> Iterator[Signals]:
+    """Count the signals *to_end* for the time of the context, if there are any and this thread can receive them.
 
     SIGHUP is counted with *hangups* only: without a key file it ends a process, as the host has it.
     """
-    signals = Signals()
-    if not wanted or threading.current_thread() is not threading.main_thread():
+    signals = Signals(to_end)
+    if not to_end or threading.current_thread() is not threading.main_thread():
         yield signals
         return
     _listeners.append(signals)
-    for number in _numbers(TO_END + TO_READ_KEYS if hangups else TO_END):
+    for number in {*to_end, *(_numbers(TO_READ_KEYS) if hangups else ())}:
         if len(_listeners) == 1 or (number not in _hosts_handlers and _hosts_handlers):
             _hosts_handlers[number] = signal.signal(number, _count)
     try:
@@ -77,13 +101,13 @@ def received_signals(wanted: bool, hangups: bool) -> Iterator[Signals]:
 
 
 def _count(number: int, _frame: object) -> None:
-    if signal.Signals(number).name in TO_READ_KEYS:
-        for listener in _listeners:
-            listener.hang_up()
-        return
+    name = signal.Signals(number).name
     for listener in _listeners:
-        listener.received += 1
-        listener.last = signal.Signals(number).name
+        if number in listener.to_end:
+            listener.received += 1
+            listener.last = name
+        elif name in TO_READ_KEYS:
+            listener.hang_up()
     if all(listener.received >= ENOUGH for listener in _listeners):
         _put_back()  # a further one must end even a process whose event loop is blocked
 
@@ -94,7 +118,7 @@ def _put_back() -> None:
     _hosts_handlers.clear()
 
 
-def _numbers(wanted: Sequence[str]) -> list[signal.Signals]:
+def _numbers(wanted: Sequence[str]) -> Sequence[signal.Signals]:
     return [getattr(signal, name) for name in wanted if hasattr(signal, name)]
 
 

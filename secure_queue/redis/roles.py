@@ -89,7 +89,7 @@ _PRODUCER_SCRIPTS: Final = frozenset(
 _WORKER_SCRIPTS: Final = frozenset(
     {
         *("claim", "begin", "complete", "bury", "give_back", "renew", "tick", "quarantine", "repair", "forget_gone"),
-        *("timetable", "fire", "staff", "report", "enter"),
+        *("timetable", "fire", "staff", "report", "enter", "who"),
         *("outgoing", "deliver", "sent", "handed", "sleep", "forget_handed"),
         *("admit", "leave", "hold", "book", "unbook", "stall", "park", "hurry", "pause", "resume", "pauses"),
     }

@@ -60,7 +60,7 @@ def replaced(
     before, dependencies = (worker._host, worker._settings, worker._lifespan), dict(worker.dependency_overrides)
     worker.dependency_overrides.update(overrides)
     worker._host = Host(topology, kinds)
-    worker._settings = replace(worker._settings, handle_signals=False)
+    worker._settings = replace(worker._settings, handle_signals=())
     if context is not OWN:
         worker._lifespan = lambda: nullcontext(context)
     try:
@@ -83,7 +83,7 @@ async def partitions_of(worker: Worker[Any]) -> Iterable[int]:
 
 def scheduler_of(worker: Worker[Any], storages: Storages) -> Scheduler:
     """A scheduler that fires what the worker declares, and what is stored."""
-    return Scheduler(storages.at(0), worker._codec, worker.declared_schedules, Desk(), worker._queue.default_priority)
+    return Scheduler(storages.at(0), worker._codec, worker.declared_schedules, Desk(), worker._queue)
 
 
 @contextmanager

@@ -12,6 +12,7 @@ import anyio
 import pytest
 
 from secure_queue import ConcurrencyLimit, ConfigurationError, RateLimit, TaskStatus, Worker
+from secure_queue.presence import WORKER
 from secure_queue.reasons import Why
 from secure_queue.redis.connect import open_link
 from secure_queue.redis.keys import QueueKeys
@@ -117,6 +118,8 @@ async def test_each_role_can_do_all_of_its_work(guarded: Server) -> None:
     guarded.command("ACL", "LOG", "RESET")
     async with everybody({role: worker_of(guarded, role) for role in Role}) as workers:
         await do_all_work(workers, KEYS, raw)
+        for role in (Role.WORKER, Role.DASHBOARD):  # whose users health checks have
+            assert WORKER in [process.role for process in await workers[role].processes()]
     assert denials(guarded) == []
 
 

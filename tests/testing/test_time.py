@@ -43,6 +43,27 @@ async def test_each_task_runs_when_the_clock_stands_at_its_moment(shop: Shop) ->
         assert queue.clock.now == START + timedelta(hours=1)
 
 
+async def test_what_a_pause_keeps_back_runs_when_it_ends(shop: Shop) -> None:
+    seen: list[float] = []
+
+    @shop.worker.task
+    async def note() -> None:
+        seen.append((queue.clock.now - START).total_seconds())
+
+    async with TestWorker(shop.worker, now=START) as queue:
+        for seconds in (90, 30):
+            await note.enqueue()
+            await shop.worker.pause(seconds=seconds)
+            await queue.advance(hours=1)
+        await shop.worker.pause(seconds=60)
+        await note.enqueue()
+        assert await queue.finish() == {"completed": 1}
+        await shop.worker.pause()
+        await note.enqueue()
+        assert await queue.finish() == {} == await queue.advance(hours=1)
+    assert seen == [90, 3630, 7260]
+
+
 async def test_limits_follow_the_clock_that_is_moved(shop: Shop) -> None:
     seen: list[float] = []
 

@@ -20,7 +20,7 @@ GUIDE = ROOT / "docs" / "guide.md"
 SECRET = "Zx4kQ9vT1bLw7RmY2cNd8HsJ5gPf0aUe3oXiVqB6KtE"
 PROMISE = re.compile(r"# prints: (.*)")
 NEIGHBOURS = [
-    *("scheduling", "workflows", "composition", "control", "running"),
+    *("scheduling", "workflows", "composition", "control", "running", "audit"),
     *("from-streaq", "from-saq", "from-arq", "from-repid"),
 ]
 PAGES = [GUIDE, *(ROOT / "docs" / f"{page}.md" for page in NEIGHBOURS)]

@@ -15,18 +15,25 @@ import tempfile
 from collections.abc import Iterator
 from contextlib import suppress
 from pathlib import Path
+from textwrap import indent
 from tomllib import loads
+from typing import Any
+from uuid import UUID, uuid4
 
+import anyio
 import psutil
 import pytest
 from typer.testing import CliRunner
 
+from secure_queue import Worker
 from secure_queue.cli import app
 from secure_queue.settings import KEYS_FILE_VARIABLE, KEYS_VARIABLE, URL_VARIABLE
 from tests.servers import PATIENCE, wait_until
 from tests.tour.blocks import ROOT, Block, blocks_of, missing_targets
+from tests.tour.test_guide import PAGES
 
 README = ROOT / "README.md"
+COMMANDS = [page for page in sorted(ROOT.glob("docs/*.md")) if "\n$ secure-queue " in page.read_text("utf-8")]
 FOLDER = "/tmp/hello-queue"
 SECTION = "A program of ten lines"
 # As an installed script, `secure-queue` finds the package but not what lies in the current folder; -P is the same.
@@ -117,10 +124,30 @@ def said(folder: Path, name: str) -> str:
     return (folder / name).read_text("utf-8")
 
 
-def test_the_snippets_are_python() -> None:
-    for one in blocks_of(README):
-        if one.language == "python":
-            compile("async def snippet():\n" + re.sub(r"^", "    ", one.text, flags=re.M), f"line {one.line}", "exec")
+@pytest.mark.anyio
+async def test_the_lines_that_show_the_other_side_run() -> None:
+    worker: Worker[None] = Worker("memory://", handle_signals=False)
+    names: dict[str, Any] = {"worker": worker, "UUID": UUID, "user_id": uuid4()}
+    lines = block("python", containing="the producer's side")
+    exec("async def snippet():\n" + indent(lines.text, "    ") + "    return outcome", names)
+    with anyio.fail_after(PATIENCE):
+        async with anyio.create_task_group() as group:
+            await group.start(worker.run_async)
+            assert (await names["snippet"]()).success
+            worker.drain()
+
+
+def test_every_python_block_of_every_page_is_run_by_some_test() -> None:
+    """Those of the guide and its neighbours one by one, the others by the tests that are named after them."""
+    pages = [README, *ROOT.glob("docs/*.md"), *ROOT.glob("[a-z]*/README.md")]
+    languages = {page: {one.language for one in blocks_of(page)} for page in pages}
+    whole = {page for page in pages if "python" in languages[page]} - set(PAGES)
+    assert {page.stem for page in whole} == {"README", "durability", "testing", "sentinel", "cluster"}
+    old = {page.stem for page in pages if "py" in languages[page]}
+    assert old == {"from-streaq", "from-saq", "from-arq", "from-repid"}, "code of others stands as py"
+    [_, _] = [one for one in blocks_of(README) if one.language == "python"]
+    for page in ("durability", "sentinel", "cluster"):
+        [_] = [one for one in blocks_of(ROOT / "docs" / f"{page}.md") if one.language == "python"]
 
 
 def test_both_make_commands_are_targets_of_the_makefile() -> None:
@@ -134,13 +161,15 @@ def test_the_command_is_installed_with_the_package() -> None:
     assert loads((ROOT / "pyproject.toml").read_text())["project"]["scripts"]["secure-queue"] == "secure_queue.cli:main"
 
 
-@pytest.mark.parametrize("page", [README, ROOT / "docs" / "guide.md"], ids=lambda page: page.stem)
+@pytest.mark.parametrize("page", [README, *COMMANDS], ids=lambda page: page.stem)
 def test_the_command_line_knows_every_printed_command(page: Path) -> None:
     commands = [command for one in blocks_of(page) for command in one.commands if command.startswith("secure-queue ")]
     assert commands
     for command in commands:
         asked = CliRunner().invoke(app, [*shlex.split(command)[1:], "--help"])
-        assert asked.exit_code == 0, f"{command}\n{asked.output}"
+        said = f"No such command '{command.split()[-1]}'"
+        unknown = any(f"{command}\nerror: {said}" in one.text for one in blocks_of(page))  # shows what is said then
+        assert (asked.exit_code == 2 and said in asked.output) if unknown else asked.exit_code == 0, asked.output
 
 
 def test_every_page_that_the_readme_links_exists() -> None:

@@ -19,13 +19,18 @@ GOOD: dict[str, Any] = {
     "prefetch": None,
     "idle_timeout": 60,
     "grace_period": 25,
-    "handle_signals": True,
+    "handle_signals": (),
 }
 
 
 def test_the_priorities_are_given_lowest_first_and_kept_highest_first() -> None:
     queue = queue_settings("{q}", ["low", "mid", "high"])
-    assert (queue.queue_name, queue.priorities, queue.default_priority) == ("q", ("high", "mid", "low"), "low")
+    assert (queue.queue_name, queue.priorities, queue.lowest_priority) == ("q", ("high", "mid", "low"), "low")
+
+
+def test_the_lowest_priority_is_the_usual_one_unless_another_is_named() -> None:
+    assert queue_settings("q", ["low", "mid", "high"]).default_priority == "low"
+    assert queue_settings("q", ["low", "mid", "high"], default_priority="mid").default_priority == "mid"
 
 
 def test_without_priorities_there_is_one() -> None:

@@ -53,6 +53,14 @@ def die_once(mark: str, how: str) -> str:
     return "dead"
 
 
+def hang_once(mark: str) -> str:
+    if Path(mark).exists():
+        return "at last"
+    Path(mark).touch()
+    time.sleep(600)
+    return "never"
+
+
 def hang(mark: str) -> None:
     Path(mark).write_text(str(os.getpid()))
     time.sleep(600)

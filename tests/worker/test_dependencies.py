@@ -186,3 +186,12 @@ def test_a_dependency_that_cannot_be_made_is_told_when_the_task_is_declared(prov
 
     with pytest.raises(ConfigurationError, match=word):
         Router().task(job)
+
+
+@pytest.mark.parametrize("annotation", ["Annotated[Unknown, Depends(open_it)]", "TaskContext"])
+def test_an_annotation_that_asks_for_an_injection_and_means_nothing_is_told_too(annotation: str) -> None:
+    """Without that the task would run with its default, or with what whoever enqueues puts there."""
+    names: dict[str, Any] = {}
+    exec(f"from __future__ import annotations\nasync def job(db: {annotation} = None): ...", names)
+    with pytest.raises(ConfigurationError, match="cannot be evaluated"):
+        Router().task(names["job"])

@@ -300,21 +300,6 @@ async def _counted(worker: object, what: str) -> bool:
     return bool(worker.counters[what])  # type: ignore[attr-defined]
 
 
-async def test_a_task_that_blocks_the_event_loop_keeps_its_lease(place: Place) -> None:
-    worker = place.worker(idle_timeout=1)
-    runs: list[int] = []
-
-    @worker.task
-    async def block() -> int:
-        runs.append(1)
-        threading.Event().wait(2.5)
-        return block.context.tries
-
-    async with running(worker):
-        assert (await (await block.enqueue()).result(timeout=PATIENCE)).result == 1
-    assert runs == [1]
-
-
 @pytest.mark.parametrize(
     "options",
     [

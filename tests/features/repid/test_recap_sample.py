@@ -1,4 +1,4 @@
-"""The recap sample: producer and consumer in one file."""
+"""The recap sample: producer and consumer in one file; ``messages_limit=1`` ends it after one."""
 
 from __future__ import annotations
 
@@ -14,14 +14,13 @@ router = Router()
 async def awesome_hello(name: str) -> None:
     print(f"Hello {name}")
 
-worker = Worker("memory://", routers=[router])
+worker = Worker("memory://", routers=[router], messages_limit=1)
 
 async def main() -> None:
     async with worker:
         await worker.enqueue_by_name("awesome_hello", name="world")
-        worker.burst = True
-        await worker.run_async()
-        print("processed:", worker.counters["completed"])
+        runner = await worker.run_async()
+        print("processed:", runner.processed)
 
 anyio.run(main)
 """

@@ -45,6 +45,21 @@ def shop(url: str, secret: str) -> Worker[Context]:
     def in_a_thread(page: str) -> str:
         return page
 
+    other = Worker(url, signing_secret=secret, handle_signals=False)  # of a module that does not know the context
+    typed = Worker[Context](url, signing_secret=secret, handle_signals=False)
+
+    @other.task(name="unaware")
+    async def unaware(page: str) -> int:
+        return int(other.context.database.pages[page])
+
+    @typed.task
+    async def aware(page: str) -> int:
+        assert_type(typed.context, Context)
+        return typed.context.database.pages[page] + len(typed.context.no_such_field)  # type: ignore[attr-defined]
+
+    worker.include(other)
+    worker.include(typed)
+
     async def use() -> None:
         task = await pages_of.enqueue("a", times=2)
         assert_type(task, Task[int])

@@ -95,6 +95,23 @@ def test_by_weight_queues_with_work_start_tasks_in_proportion(seats: int) -> Non
     assert counts[0] / counts[1] == pytest.approx(3, rel=0.1)
 
 
+def test_the_moment_between_two_claims_takes_nothing_from_the_proportion() -> None:
+    takers = [Taker(), Taker(), Taker()]
+    shares = shared(1, takers, (10, 3, 1))
+    for share in shares:
+        share.note(found=1, kept=0)
+        share.ask()
+    counts = Counter[int]()
+    for _ in range(140):
+        place = next(place for place, share in enumerate(shares) if share.grant())
+        shares[place].stop_asking()  # its claim is over before it asks again
+        shares[place].note(found=1, kept=1)
+        shares[place].note(found=0, kept=0, fetchers=2)  # another of its partitions is empty
+        counts[place] += 1
+        shares[place].ask()
+    assert counts == Counter({0: 100, 1: 30, 2: 10})
+
+
 def test_a_queue_that_has_nothing_to_run_leaves_its_share_to_the_others_and_gets_no_credit_for_it() -> None:
     takers = [Taker(), Taker()]
     shares = shared(4, takers, (1, 1))
