@@ -83,12 +83,13 @@ Limit: TypeAlias = ConcurrencyLimit | RateLimit
 
 
 def limits_of(given: Limit | Sequence[Limit]) -> tuple[Limit, ...]:
-    """One limit or several; raises ``ConfigurationError`` for anything else."""
+    """One limit or several; raises ``ConfigurationError`` for anything else, and if two of them do not agree."""
     listed = tuple(given) if isinstance(given, Sequence) else (given,)
     if not all(isinstance(limit, (ConcurrencyLimit, RateLimit)) for limit in listed):
         raise ConfigurationError(
             "limits= takes limits, for example limits=[ConcurrencyLimit(5), RateLimit(100, per=60)]"
         )
+    must_agree(listed)
     return listed
 
 

@@ -33,7 +33,7 @@ from secure_queue.execution.shutdown import received_signals, signals_to_end
 from secure_queue.frames import configured_without_frames
 from secure_queue.keyring import auditor_of, codec_of, keys_for
 from secure_queue.lifespan import begun, made_by, no_lifespan
-from secure_queue.limits import Limit, limits_of, must_agree
+from secure_queue.limits import Limit, limits_of
 from secure_queue.other_names import OF_WORKERS, unknown
 from secure_queue.partitions import Rota
 from secure_queue.payload.choice import choose_serializer
@@ -155,7 +155,6 @@ class Worker(Control, Steering, Access, Generic[C]):
             id, *sizes, handle_signals=to_end, redact_failures=redact_failures, limits=limits_of(limits)
         )
         self.queue_limits = self._settings.limits
-        must_agree(self.queue_limits)
         self.messages_limit, self.memory_limit = limits_of_a_run(messages_limit, memory_limit)
         self._durability = durability_policy(
             reach_of(self._topology, replicas),
