@@ -12,14 +12,21 @@ from typing import NamedTuple, Protocol
 from secure_queue.names import printable
 
 
+class Rank(NamedTuple):
+    """Where those of a rank stand in the line of a limit, one behind the other as they came: *width* from *first* on."""
+
+    first: int
+    width: int
+
+
 class Ask(NamedTuple):
-    """A task that is about to run asks for a permit; *rank* is that of its priority, 0 for the highest."""
+    """A task that is about to run asks for a permit."""
 
     digest: bytes
     who: bytes
     token: bytes
     most: int
-    rank: int
+    rank: Rank
 
 
 class Place(NamedTuple):
@@ -40,7 +47,7 @@ class Booking(NamedTuple):
     token: bytes
     most: int
     per_ms: int
-    rank: int
+    rank: Rank
 
 
 class Holder(NamedTuple):
@@ -71,7 +78,7 @@ class LimitStorage(Protocol):
         ...
 
     async def leave(self, holders: Sequence[Holder]) -> list[list[bytes]]:
-        """Take permits back; for each say whose turn it is now."""
+        """Take permits back and bring those whose turn it is; for each say who of them lies in other partitions."""
         ...
 
     async def hold(self, lease_ms: int, holders: Sequence[Holder]) -> list[bool]:
@@ -88,6 +95,10 @@ class LimitStorage(Protocol):
 
     async def unbook(self, holders: Sequence[Holder]) -> list[bool]:
         """Give starts back that were not used; False where it was not known any more."""
+        ...
+
+    async def withdraw(self, holders: Sequence[Holder]) -> list[bool]:
+        """Take names of tasks that will not come out of the lines; False where they did not stand there."""
         ...
 
     async def stall(self, digest: bytes, ms: int) -> int:

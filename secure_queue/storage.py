@@ -120,6 +120,8 @@ class Tick:
     untrusted_aborts: Mapping[bytes, bytes]
     outgoing: int = 0
     """How many ends lie in the outbox for dependents."""
+    untrusted_left: Mapping[bytes, bytes] = field(default_factory=dict)
+    """Tasks that another call has replaced while they waited, and the notes what for."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -132,6 +134,8 @@ class Record:
     due_ms: int
     untrusted_result: bytes | int | None = field(repr=False)
     untrusted_death: bytes | int | None = field(repr=False)
+    untrusted_note: bytes | int | None = None
+    """What it was given back for."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -157,6 +161,8 @@ class Counts:
     workers: int
     in_lines: int = 0
     """Tasks that stand in the line of their key; the first ones of each line are counted where they lie, too."""
+    shelved: Mapping[str, int] = field(default_factory=dict)
+    """Tasks that were laid aside because their name is paused."""
 
 
 class Storage(TimetableStorage, ReportStorage, HandoverStorage, LimitStorage, PauseStorage, KeyedStorage, Protocol):

@@ -15,20 +15,23 @@ from secure_queue.limiting import Ask, Booking, Holder, Place
 from secure_queue.storage import Storage
 
 BATCH: Final = 200
-EVERYBODY: Final = 1_000_000
-"""How many are called when a pause ends."""
 
 _log = logging.getLogger("secure_queue.worker")
 
 
 class Gate:
-    """One partition. *hurry* brings the tasks of promised permits, and says which of them are not stored any more."""
+    """One partition. *hurry* brings the tasks of promised permits in others, and says which are not stored any more."""
 
     def __init__(
-        self, storage: Storage, lease_ms: int, hurry: Callable[[Sequence[Holder]], Awaitable[Sequence[Holder]]]
+        self,
+        storage: Storage,
+        lease_ms: int,
+        hurry: Callable[[Sequence[Holder]], Awaitable[Sequence[Holder]]],
+        moved: Callable[[], None],
     ) -> None:
         self._storage = storage
         self._hurry = hurry
+        self._moved = moved
         self.permits: Coalescer[Ask, Place] = Coalescer(partial(storage.admit, lease_ms), BATCH)
         self.starts: Coalescer[Booking, int] = Coalescer(storage.book, BATCH)
         self._left: list[Holder] = []
@@ -51,10 +54,6 @@ class Gate:
         """Tell somebody that it is their turn."""
         self._called += [Holder(digest, name, most) for name in names]
         self._filled.set()
-
-    def call_everybody(self, digest: bytes) -> None:
-        """Tell all who stand in a line for something that has no limit any more."""
-        self.leave([Holder(digest, b"", EVERYBODY)])
 
     async def run(self) -> None:
         """Keep everything moving, for ever."""
@@ -85,7 +84,6 @@ class Gate:
         self._left += gone
         left, self._left = self._left[:BATCH], self._left[BATCH:]
         if left:
-            for (digest, holder, most), names in zip(left, await self._storage.leave(left), strict=True):
+            for (digest, _, most), names in zip(left, await self._storage.leave(left), strict=True):
                 self._called += [Holder(digest, name, most) for name in names]
-                if names and not holder:
-                    self.call_everybody(digest)
+        self._moved()

@@ -76,6 +76,11 @@ CASES = {
         "behind 3 others of priority low and 2 of priority high",
     ),
     "far behind": (replace(QUEUED, before=None), [Why.BEHIND], "behind many others"),
+    "laid aside": (
+        replace(QUEUED, before=None, is_shelved=True, pauses=[Pause()]),
+        [Why.PAUSED],
+        "until it is resumed",
+    ),
     "several": (
         replace(QUEUED, workers=0, before=1, pauses=[Pause()]),
         [Why.PAUSED, Why.NO_WORKER, Why.BEHIND],
