@@ -58,6 +58,18 @@ class Holder(NamedTuple):
     most: int
 
 
+class Taking(NamedTuple):
+    """What somebody who gives permits back would run next: so many tasks at the most, under a lease.
+
+    A repeated *token* of the same *taker* gets what it got before, as far as it is still held.
+    """
+
+    taker: str
+    token: bytes
+    most: int
+    lease_ms: int
+
+
 class Parked(NamedTuple):
     """A claimed task that goes back for *wait_ms*, with a *note* what it waits for."""
 
@@ -75,10 +87,6 @@ class LimitStorage(Protocol):
 
     async def admit(self, lease_ms: int, asks: Sequence[Ask]) -> list[Place]:
         """Give permits that run out with the lease, or places in the line; who asks again keeps the place."""
-        ...
-
-    async def leave(self, holders: Sequence[Holder]) -> list[list[bytes]]:
-        """Take permits back and bring those whose turn it is; for each say who of them lies in other partitions."""
         ...
 
     async def hold(self, lease_ms: int, holders: Sequence[Holder]) -> list[bool]:

@@ -17,7 +17,7 @@ from secure_queue.durability import AT_PRIMARY, Assurance, Durability
 from secure_queue.evidence import Evidence, Scannable
 from secure_queue.handover import HandoverStorage
 from secure_queue.keyed import KeyedStorage
-from secure_queue.limiting import LimitStorage
+from secure_queue.limiting import Holder, LimitStorage, Taking
 from secure_queue.names import printable
 from secure_queue.pausing import PauseStorage
 from secure_queue.reports import ReportStorage
@@ -73,6 +73,15 @@ class Claim(NamedTuple):
 
     def __repr__(self) -> str:
         return f"<Claim {printable(self.untrusted_id)} try {self.tries}>"
+
+
+class Passed(NamedTuple):
+    """Whose turn it is when permits were given back, but for those that were brought to the front of the queue."""
+
+    claims: list[Claim]
+    """Tasks that the caller has now; their permits are promised to them."""
+    elsewhere: list[list[bytes]]
+    """For each permit the names of those in other partitions."""
 
 
 class End(NamedTuple):
@@ -195,6 +204,10 @@ class Storage(TimetableStorage, ReportStorage, HandoverStorage, LimitStorage, Pa
 
         A repeated *token* gives what it gave before, as far as it is still held; with *count* 0 it gives nothing else.
         """
+        ...
+
+    async def leave(self, holders: Sequence[Holder], taking: Taking) -> Passed:
+        """Take permits back and promise them to the first in the line, which the caller may run if it has a seat."""
         ...
 
     async def complete(self, ends: Sequence[End]) -> list[bool]:

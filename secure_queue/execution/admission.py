@@ -9,31 +9,36 @@ worker dies in between. Permits are asked for in a fixed order, and nothing is h
 from __future__ import annotations
 
 import logging
+import os
 from collections import defaultdict
-from collections.abc import Mapping, Sequence
+from collections.abc import Awaitable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, Final, cast
+from functools import partial
+from typing import Any, Final, TypeVar, cast
 
 import anyio
 from anyio.abc import TaskGroup
 
-from secure_queue.errors import SecureQueueError
+from secure_queue.errors import SecureQueueError, Unavailable
 from secure_queue.execution.gate import Gate
 from secure_queue.execution.outbox import Outbox
 from secure_queue.execution.runs import Desk, Held, Run
 from secure_queue.execution.settling import Settling
 from secure_queue.execution.verdict import Failed
-from secure_queue.limiting import Ask, Booking, Holder, Parked, Rank
+from secure_queue.limiting import Ask, Booking, Holder, Parked, Rank, Taking
 from secure_queue.limits import Limit, RateLimit, digest_of, look_ms, rank_of
 from secure_queue.names import printable
 from secure_queue.notes import Wait
 from secure_queue.partitions import home_of
 from secure_queue.pausing import Shelved, Shelving, paused_tasks, spelled
 from secure_queue.settings import QueueSettings, WorkerSettings
-from secure_queue.storage import Storages
+from secure_queue.storage import Claim, Storages
+
+Answer = TypeVar("Answer")
 
 LOOK_S: Final = 1.0
 FIRST_LOOK_S: Final = 1.0
+CLOSING_S: Final = 2.0
 PAUSE_MS: Final = 500
 QUEUE: Final = "the queue"
 """The scope of limits that all tasks share; no name of a task, for it has a blank and stands without a place."""
@@ -76,6 +81,10 @@ class Admission:
         self._ageing_ms = queue.ageing_ms
         self._partitions = queue.partitions
         self._limits = settings.limits
+        self._name = f"{settings.worker_id}.{os.urandom(4).hex()}"  # ids may come again, even at the same time
+        self._calls = 0
+        self._closed = False
+        self._asking: set[anyio.CancelScope] = set()
         self._lease_ms = round(settings.idle_timeout_s * 1000)
         self._gates: dict[int, Gate] = {}
         self._paused: frozenset[str] = frozenset()
@@ -94,6 +103,15 @@ class Admission:
                     _log.warning("it cannot be read now what is paused: %s", error)
             task_status.started()
             await anyio.sleep_forever()
+
+    async def close(self) -> None:
+        """Take no more tasks; what was to come has come when this returns, if the server answers in time."""
+        self._closed = True
+        for scope in self._asking:
+            scope.deadline = anyio.current_time() + CLOSING_S
+        with anyio.move_on_after(CLOSING_S):
+            for gate in list(self._gates.values()):
+                await gate.until_told()
 
     async def drain(self) -> None:
         """Give back all permits that are left."""
@@ -177,7 +195,7 @@ class Admission:
         """Ask for a permit; 0 if *run* has it, else for how long it waits at the most."""
         gate, most = self._gate(want.home), want.limit.most
         who, token = _name_of(run), run.claim.token
-        place = await gate.permits.ask(Ask(want.digest, who, token, most, self._rank_of(run)))
+        place = await self._surely(gate.permits.ask(Ask(want.digest, who, token, most, self._rank_of(run))))
         if place.called:
             gate.call(want.digest, most, place.called)
         if place.before is not None:
@@ -189,11 +207,21 @@ class Admission:
         """Ask for a start; 0 if it is now, else when."""
         limit: RateLimit = want.limit
         booking = Booking(want.digest, _name_of(run), run.claim.token, limit.most, limit.per_ms, self._rank_of(run))
-        wait_ms = await self._gate(want.home).starts.ask(booking)
+        wait_ms = await self._surely(self._gate(want.home).starts.ask(booking))
         if not wait_ms:
             held = Held(want.home, Holder(want.digest, _name_of(run) + b" " + run.claim.token, limit.most))
             run.starts = (*run.starts, held)
         return wait_ms
+
+    async def _surely(self, question: Awaitable[Answer]) -> Answer:
+        """The answer, also if this is cancelled meanwhile: what was given to nobody would be missing until a lease ends."""
+        with anyio.CancelScope(shield=True) as scope:
+            self._asking.add(scope)
+            try:
+                return await question
+            finally:
+                self._asking.discard(scope)
+        raise Unavailable("the worker stops, and the limit has not answered")
 
     async def _is_laid_aside(self, function: str, run: Run) -> bool:
         """Lay *run* aside until its task is resumed; False if that has happened already."""
@@ -243,7 +271,13 @@ class Admission:
     def _gate(self, home: int) -> Gate:
         gate = self._gates.get(home)
         if gate is None:
-            gate = self._gates[home] = Gate(self._storages.at(home), self._lease_ms, self._hurry, self._moved)
+            gate = self._gates[home] = Gate(
+                self._storages.at(home),
+                self._lease_ms,
+                self._hurry,
+                partial(self._taking, home),
+                partial(self._take_in, home),
+            )
             self._group.start_soon(gate.run)
         return gate
 
@@ -272,8 +306,23 @@ class Admission:
                 gone += [holder for holder, flag in zip(holders, came, strict=True) if not flag]
         return gone
 
-    def _moved(self) -> None:
+    def _taking(self, home: int, seats: int) -> Taking:
+        """The *seats* of runs that have ended go to tasks that wait for one already, then to those whose turn it is."""
+        desk = self._desk
+        most = min(seats - desk.waiting, desk.may_take)
+        may_take = home in self._outboxes and desk.share is None and not self._closed
+        self._calls += 1
+        token = b"%s.%x" % (self._name.encode(), self._calls)
+        return Taking(self._name, token, max(0, int(most)) if may_take else 0, self._lease_ms)
+
+    def _take_in(self, home: int, claims: Sequence[Claim]) -> None:
         self._desk.changes += 1  # there is something new to claim, or somebody else is to be called
+        runs = [Run(claim, home) for claim in claims]
+        if not self._closed:
+            self._desk.add_in_front(runs)
+            return
+        for run in runs:
+            self._settling.hand_back(run)
 
 
 def _order(want: Want) -> tuple[bool, int, int, bytes]:

@@ -11,8 +11,8 @@ import anyio
 
 from secure_queue.coalesce import Coalescer
 from secure_queue.errors import SecureQueueError
-from secure_queue.limiting import Ask, Booking, Holder, Place
-from secure_queue.storage import Storage
+from secure_queue.limiting import Ask, Booking, Holder, Place, Taking
+from secure_queue.storage import Claim, Storage
 
 BATCH: Final = 200
 
@@ -20,18 +20,24 @@ _log = logging.getLogger("secure_queue.worker")
 
 
 class Gate:
-    """One partition. *hurry* brings the tasks of promised permits in others, and says which are not stored any more."""
+    """One partition.
+
+    *taking* says, of as many seats as are left, how many tasks are taken for them, and *take_in* takes these. *hurry*
+    brings the tasks of promised permits in other partitions, and says which of them are not stored any more.
+    """
 
     def __init__(
         self,
         storage: Storage,
         lease_ms: int,
         hurry: Callable[[Sequence[Holder]], Awaitable[Sequence[Holder]]],
-        moved: Callable[[], None],
+        taking: Callable[[int], Taking],
+        take_in: Callable[[Sequence[Claim]], None],
     ) -> None:
         self._storage = storage
         self._hurry = hurry
-        self._moved = moved
+        self._taking = taking
+        self._take_in = take_in
         self.permits: Coalescer[Ask, Place] = Coalescer(partial(storage.admit, lease_ms), BATCH)
         self.starts: Coalescer[Booking, int] = Coalescer(storage.book, BATCH)
         self._left: list[Holder] = []
@@ -65,6 +71,11 @@ class Gate:
                 self._filled = anyio.Event()
                 await self.drain()
 
+    async def until_told(self) -> None:
+        """Wait for the answer of what is on its way."""
+        async with self._one_at_a_time:
+            return
+
     async def drain(self) -> None:
         """Give back what is there to be given back."""
         async with self._one_at_a_time:
@@ -84,6 +95,7 @@ class Gate:
         self._left += gone
         left, self._left = self._left[:BATCH], self._left[BATCH:]
         if left:
-            for (digest, _, most), names in zip(left, await self._storage.leave(left), strict=True):
+            passed = await self._storage.leave(left, self._taking(len(left)))
+            self._take_in(passed.claims)
+            for (digest, _, most), names in zip(left, passed.elsewhere, strict=True):
                 self._called += [Holder(digest, name, most) for name in names]
-        self._moved()

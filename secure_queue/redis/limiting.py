@@ -6,9 +6,10 @@ from abc import abstractmethod
 from collections.abc import Sequence
 from typing import Any, Final, cast
 
-from secure_queue.limiting import Ask, Booking, Holder, Parked, Place
+from secure_queue.limiting import Ask, Booking, Holder, Parked, Place, Taking
 from secure_queue.redis.keys import QueueKeys
 from secure_queue.redis.link import Argument, Reply, flags
+from secure_queue.storage import Claim, Passed
 
 DEADLINE_S: Final = 20.0
 PROMISED_MS: Final = 5_000
@@ -19,6 +20,10 @@ class RedisLimiting:
     """The part of ``RedisStorage`` that knows limits."""
 
     keys: QueueKeys
+    _max_payload_bytes: int
+
+    @abstractmethod
+    def _claimed(self, token: bytes, reply: Reply) -> tuple[bool, list[Claim]]: ...
 
     @abstractmethod
     async def _run(self, script: str, keys: Sequence[bytes], args: Sequence[Argument], deadline: float) -> Reply: ...
@@ -32,14 +37,17 @@ class RedisLimiting:
         reply = cast("list[list[Any]]", await self._run("admit", keys, args, DEADLINE_S))
         return [Place(number - 1 if number else None, tuple(called)) for number, *called in reply]
 
-    async def leave(self, holders: Sequence[Holder]) -> list[list[bytes]]:
-        own = self.keys
-        keys = [own.meta, own.wake, own.called, *own.buckets, *own.both]
+    async def leave(self, holders: Sequence[Holder], taking: Taking) -> Passed:
+        own, (taker, token, most_tasks, lease_ms) = self.keys, taking
+        keys = [own.meta, own.wake, own.called, own.leases, own.results, own.paused, own.unique]
+        keys += (own.last_claim(taker), *own.buckets, *own.both)
         args: list[Argument] = [PROMISED_MS, own.partition, len(own.priorities)]
+        args += (most_tasks, lease_ms, token, self._max_payload_bytes)
         for digest, holder, most in holders:
             keys += (self.keys.permits(digest), self.keys.line(digest))
             args += (holder, most)
-        return cast("list[list[bytes]]", await self._run("leave", keys, args, DEADLINE_S))
+        given, *elsewhere = cast("list[Any]", await self._run("leave", keys, args, DEADLINE_S))
+        return Passed(self._claimed(token, given)[1], elsewhere)
 
     async def hold(self, lease_ms: int, holders: Sequence[Holder]) -> list[bool]:
         return await self._hold(lease_ms, holders, again=0)

@@ -8,7 +8,7 @@ from collections.abc import AsyncIterator
 import pytest
 
 from secure_queue import clock
-from secure_queue.limiting import Ask, Booking, Holder, Parked, Place, Rank
+from secure_queue.limiting import Ask, Booking, Holder, Parked, Place, Rank, Taking
 from secure_queue.limits import RANK_WIDTH
 from secure_queue.redis.connect import open_link
 from secure_queue.redis.link import Link
@@ -34,6 +34,15 @@ def holder(who: bytes, most: int = 1, token: bytes = b"w.1") -> Holder:
     return Holder(LIMIT, who + b" " + token, most)
 
 
+NOTHING = Taking("w", b"w.9", 0, LONG)
+
+
+async def left(storage: RedisStorage, *holders: Holder) -> list[list[bytes]]:
+    passed = await storage.leave(holders, NOTHING)
+    assert passed.claims == []
+    return passed.elsewhere
+
+
 async def admitted(storage: RedisStorage, *asks: Ask, lease_ms: int = LONG) -> list[int | None]:
     return [place.before for place in await storage.admit(lease_ms, asks)]
 
@@ -47,23 +56,23 @@ async def test_so_many_are_admitted_and_the_others_stand_in_line(storage: RedisS
 
 async def test_who_leaves_makes_room_for_the_first_in_line(storage: RedisStorage) -> None:
     await admitted(storage, *(ask(b"1 %c" % letter) for letter in b"abc"))
-    assert await storage.leave([holder(b"1 a")]) == [[b"1 b"]]
-    assert await storage.leave([holder(b"1 a")]) == [[]]  # a lost reply
+    assert await left(storage, holder(b"1 a")) == [[b"1 b"]]
+    assert await left(storage, holder(b"1 a")) == [[]]  # a lost reply
     # The permit is promised: nobody else is given it, and the one to whom it was has it under any token.
     assert await admitted(storage, ask(b"1 c"), ask(b"1 d")) == [0, 1]
     assert await admitted(storage, ask(b"1 b", token=b"w.2")) == [None]
-    assert await storage.leave([holder(b"1 b", token=b"w.2")]) == [[b"1 c"]]
+    assert await left(storage, holder(b"1 b", token=b"w.2")) == [[b"1 c"]]
 
 
 async def test_a_promise_that_is_not_taken_goes_to_the_next(storage: RedisStorage) -> None:
     await admitted(storage, *(ask(b"1 %c" % letter) for letter in b"abc"))
-    assert await storage.leave([holder(b"1 a")]) == [[b"1 b"]]
-    assert await storage.leave([Holder(LIMIT, b"1 b", 1)]) == [[b"1 c"]]
+    assert await left(storage, holder(b"1 a")) == [[b"1 b"]]
+    assert await left(storage, Holder(LIMIT, b"1 b", 1)) == [[b"1 c"]]
 
 
 async def test_a_higher_priority_stands_before_a_lower_one(storage: RedisStorage) -> None:
     assert await admitted(storage, ask(b"1 a"), ask(b"1 low", rank=2), ask(b"1 high", rank=1)) == [None, 0, 0]
-    assert await storage.leave([holder(b"1 a")]) == [[b"1 high"]]
+    assert await left(storage, holder(b"1 a")) == [[b"1 high"]]
 
 
 async def test_those_that_come_within_one_millisecond_stand_in_the_order_in_which_they_came(
@@ -84,7 +93,7 @@ async def test_whose_turn_it_is_comes_to_the_front_at_once_if_it_lies_beside_the
     await admitted(storage, *(ask(b"0 %s" % name) for name in (b"x", b"gone", b"a", b"b", b"c")))
     await storage.park("low", [Parked(task_id, TOKEN, LONG, "") for task_id in (b"a", b"b", b"c")])
     await put(storage, b"later")
-    assert await storage.leave([holder(b"0 x", most=2)]) == [[]]
+    assert await left(storage, holder(b"0 x", most=2)) == [[]]
     assert ids_of(await take(storage, token=b"w.2")) == [b"a", b"b", b"later"]
     assert await admitted(storage, ask(b"0 a", 2), ask(b"0 c", 2), ask(b"0 b", 2, token=b"w.2")) == [None, 0, None]
 
@@ -107,7 +116,54 @@ async def test_permits_are_prolonged_and_what_was_lost_can_be_taken_again(storag
     assert await storage.hold(LONG, [holder(b"0 a"), holder(b"0 x")]) == [True, False]
     assert await admitted(storage, ask(b"0 b")) == [0]
     assert await storage.hold_again(LONG, [holder(b"0 x")]) == [True]
-    assert await storage.leave([holder(b"0 a")]) == [[]]  # 0 x has it
+    assert await left(storage, holder(b"0 a")) == [[]]  # 0 x has it
+
+
+# Whoever leaves may have the next task at once
+
+
+async def in_line(storage: RedisStorage, *ids: bytes, priority: str = "low") -> None:
+    """One that has the only permit, and tasks that wait for it."""
+    await put_and_take(storage, *ids, priority=priority)
+    await admitted(storage, ask(b"0 x"), *(ask(b"0 " + task_id) for task_id in ids))
+    await storage.park(priority, [Parked(task_id, TOKEN, LONG, "permit") for task_id in ids])
+
+
+def taking(token: bytes = b"w.5", count: int = 9) -> Taking:
+    return Taking("w", token, count, LONG)
+
+
+async def test_whoever_leaves_has_the_next_task_and_after_a_lost_reply_once_more(storage: RedisStorage) -> None:
+    await in_line(storage, b"a", b"b", b"c")
+    passed = await storage.leave([holder(b"0 x", most=2)], taking())
+    assert passed.elsewhere == [[]]
+    assert [(claim.untrusted_id, claim.untrusted, claim.tries, claim.priority) for claim in passed.claims] == [
+        (b"a", b"sealed task", 1, "low"),
+        (b"b", b"sealed task", 1, "low"),
+    ]
+    assert {claim.token for claim in passed.claims} == {b"w.5"} and not any(
+        one.may_be_answered for one in passed.claims
+    )
+    assert await storage.leave([holder(b"0 x", most=2)], taking()) == passed
+    assert await storage.list_ids(Standing.RUNNING, priority="low", offset=0, limit=9) == [b"a", b"b"]
+    assert await storage.list_ids(Standing.SCHEDULED, priority="low", offset=0, limit=9) == [b"c"]
+    asks = [ask(b"0 " + task_id, 2, token=b"w.5") for task_id in (b"a", b"b", b"c")]
+    assert await admitted(storage, *asks) == [None, None, 0]
+    assert (await storage.leave([holder(b"0 a", 2, b"w.5")], taking(b"w.6", 0))).claims == []
+    assert ids_of(await take(storage, token=b"w.7")) == [b"c"]
+
+
+@pytest.mark.parametrize("why", ["something higher is ready", "its priority is paused", "another call has its place"])
+async def test_what_whoever_leaves_may_not_have_is_brought_to_the_front(storage: RedisStorage, why: str) -> None:
+    await in_line(storage, b"a", b"b")
+    if why == "something higher is ready":
+        await put(storage, b"h", priority="high")
+    elif why == "its priority is paused":
+        await storage.pause({"p:low": 0})
+    else:
+        await storage._link.command("HSET", storage.keys.unique, b"!xa", b"other")
+    assert (await storage.leave([holder(b"0 x")], taking())).claims == []
+    assert await storage.list_ids(Standing.QUEUED, priority="low", offset=0, limit=9) == [b"a"]
 
 
 # Rates

@@ -9,7 +9,7 @@ import pytest
 
 from secure_queue.handover import Handover, Linked, Question
 from secure_queue.keyed import Keyed
-from secure_queue.limiting import Ask, Booking, Holder, Parked, Rank
+from secure_queue.limiting import Ask, Booking, Holder, Parked, Rank, Taking
 from secure_queue.pausing import Shelving
 from secure_queue.redis.link import Argument, Link, Reply
 from secure_queue.redis.scripts import Script
@@ -146,7 +146,7 @@ VERBS: dict[str, tuple[Step, Step]] = {
     "sleep": (woken, lambda s: s.sleep(A, TOKEN, "low", look_ms=LONG, seen=1, drop=[b"junk"])),
     "forget_handed": (waiting, lambda s: s.forget_handed([A, B])),
     "admit": (nothing, lambda s: s.admit(LONG, [Ask(LIMIT, b"0 %c" % who, TOKEN, 1, RANK) for who in b"ab"])),
-    "leave": (in_line, lambda s: s.leave([Holder(LIMIT, b"0 a " + TOKEN, 1)])),
+    "leave": (in_line, lambda s: s.leave([Holder(LIMIT, b"0 a " + TOKEN, 1)], Taking("w", b"w.5", 1, LONG))),
     "hold": (in_line, lambda s: s.hold(LONG, [Holder(LIMIT, b"0 a " + TOKEN, 1)])),
     "hold_again": (in_line, lambda s: s.hold_again(LONG, [Holder(LIMIT, b"0 a " + TOKEN, 1)])),
     "book": (nothing, lambda s: s.book([Booking(LIMIT, b"0 a", TOKEN, 1, 1000, RANK)])),

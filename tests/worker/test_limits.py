@@ -299,6 +299,27 @@ async def test_a_burst_ends_only_when_all_have_had_their_turn(place: Place) -> N
         assert [await task.status() for task in tasks] == [TaskStatus.DONE] * 12
 
 
+async def test_a_worker_that_stops_while_permits_are_handed_on_keeps_no_task(place: Place) -> None:
+    worker = place.worker()
+    done = list[int]()
+
+    @worker.task(limits=ConcurrencyLimit(1))
+    async def work(number: int) -> None:
+        done.append(number)
+        if len(done) % 5 == 0:
+            worker.drain()
+
+    async with worker:
+        await worker.enqueue_many([work.enqueue(number) for number in range(20)])
+        while len(done) < 20:
+            with anyio.fail_after(PATIENCE):
+                await worker.run_async()
+            counts = await worker.counts()
+            assert counts.running == 0
+            assert counts.ready["normal"] + counts.due["normal"] + counts.results == 20
+    assert sorted(done) == list(range(20))
+
+
 async def in_lines_of_limits(place: Place) -> set[str]:
     keys: Any = await place.link.command("KEYS", place.keys.line(b"*"))
     found: list[Any] = [await place.link.command("ZRANGE", key, 0, -1) for key in keys]
@@ -356,7 +377,7 @@ async def test_a_permit_is_handed_on_with_one_call_to_give_and_one_to_take_it(pl
     calls = {name: called[load(name).sha] for name in ("admit", "leave", "hurry", "park", "claim")}
     assert calls["admit"] == tasks and tasks <= calls["leave"] <= tasks + 1
     assert calls["hurry"] == calls["park"] == 0
-    assert calls["claim"] <= tasks + 10  # and what an idle worker asks now and then
+    assert calls["claim"] <= 10  # what an idle worker asks now and then
 
 
 @pytest.mark.parametrize("place", ["server"], indirect=True)
