@@ -135,6 +135,25 @@ async def test_what_was_laid_aside_comes_back_when_its_pause_was_lost(storage: R
     assert (await storage.counts()).shelved == {"high": 0, "low": 0}
 
 
+@pytest.mark.parametrize("anyio_backend", ["asyncio"])
+@pytest.mark.parametrize("link", ["server"], indirect=True)
+async def test_of_very_much_that_was_laid_aside_the_rest_follows_in_order(storage: RedisStorage, link: Link) -> None:
+    fill = """for i = 1, tonumber(ARGV[1]) do
+      redis.call('ZADD', KEYS[1], 0, redis.sha1hex('t:mail') .. ':' .. string.format('%016d:%06d', i, i))
+    end"""
+    await link.command("EVAL", fill, 1, storage.keys.shelf["low"], 40_000)
+    await put(storage, b"later")
+    await storage.pause({"t:mail": 0})
+    await storage.resume("t:mail")
+    expected = [b"%06d" % number for number in range(1, 40_001)]
+    expected.insert(20_000, b"later")
+    assert await link.command("LRANGE", storage.keys.ready["low"], 0, -1) == expected[:20_001]
+    await tick(storage)
+    await tick(storage)
+    assert await link.command("LRANGE", storage.keys.ready["low"], 0, -1) == expected
+    assert b"unshelved" not in b" ".join(await link.command("HKEYS", storage.keys.meta))  # type: ignore[arg-type]
+
+
 async def test_the_first_of_a_line_that_was_laid_aside_lies_there_once(storage: RedisStorage) -> None:
     lined = [Keyed(one, b"sealed", 0, "low", b"", "", 0, False, 0, b"o" + b"1" * 32) for one in (b"a", b"b")]
     await storage.enqueue_keyed(lined, PATIENCE)

@@ -250,17 +250,28 @@ local function shelved_as(holder, id)
   return place and place .. ':' .. id
 end
 
--- Brings all tasks that lie on a shelf for one pause back to the front of their list, in their order.
-local function unshelve(shelf, list, wake, mark)
-  local ids, backwards = {}, {}
+-- Brings what lies on a shelf for one pause back to the front of its list, in its order. Of very much only a portion, so that
+-- nobody waits long for the server, and true: the next portions follow at the end of the list.
+local MOST_AT_ONCE = 20000
+local function unshelve(meta, shelf, list, wake, mark)
+  local ids, first, last, found = {}, '[' .. mark .. ':', '(' .. mark .. ';'
   repeat
-    local found = redis.call('ZRANGEBYLEX', shelf, '[' .. mark .. ':', '(' .. mark .. ';', 'LIMIT', 0, 1000)
+    found = redis.call('ZRANGEBYLEX', shelf, first, last, 'LIMIT', 0, 1000)
     call_in_chunks('ZREM', shelf, found)
     for _, member in ipairs(found) do ids[#ids + 1] = string.match(member, '^%x+:%d+:(.+)$') end
-  until #found == 0
-  for i = #ids, 1, -1 do backwards[#backwards + 1] = ids[i] end
-  call_in_chunks('LPUSH', list, backwards)
+  until #found < 1000 or #ids >= MOST_AT_ONCE
+  local field = 'unshelved:' .. mark .. string.match(shelf, ':[^:]*$')
+  if redis.call('HEXISTS', meta, field) == 1 then
+    call_in_chunks('RPUSH', list, ids)
+  else
+    local backwards = {}
+    for i = #ids, 1, -1 do backwards[#backwards + 1] = ids[i] end
+    call_in_chunks('LPUSH', list, backwards)
+  end
   if #ids > 0 then wake_up(wake) end
+  local goes_on = #found == 1000 and redis.call('ZRANGEBYLEX', shelf, first, last, 'LIMIT', 0, 1)[1] ~= nil
+  if goes_on then redis.call('HSET', meta, field, 1) else redis.call('HDEL', meta, field) end
+  return goes_on
 end
 
 -- How many bytes an entry of the quarantine counts for; the sum stands in meta, and begins anew with the stream.

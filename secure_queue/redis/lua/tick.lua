@@ -93,10 +93,8 @@ local function look_at_shelf(shelf, list)
     local mark = string.match(first, '^(%x+):%d+:.')
     if not mark then
       redis.call('ZREM', shelf, first)
-    elseif lasting[mark] then
+    elseif lasting[mark] or unshelve(meta, shelf, list, wake, mark) then
       from = '[' .. mark .. ';'
-    else
-      unshelve(shelf, list, wake, mark)
     end
   end
 end
