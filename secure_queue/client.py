@@ -14,16 +14,12 @@ from secure_queue import names
 from secure_queue.call_options import NOTHING_SAID
 from secure_queue.clock import now_ms
 from secure_queue.durability import Durability
-from secure_queue.errors import (
-    Rejected,
-    ResultTimeout,
-    ResultUnavailable,
-    TaskNotFound,
-)
+from secure_queue.errors import Rejected, ResultTimeout, ResultUnavailable, TaskNotFound
 from secure_queue.evidence import Evidence, Scannable
 from secure_queue.frames import opened_without_frames
+from secure_queue.notes import withdraw
 from secure_queue.outcomes import abort_mark, aborted_result, read_result, read_status
-from secure_queue.partitions import is_generated, slices
+from secure_queue.partitions import is_generated, partition_of, slices
 from secure_queue.payload.codec import Codec, Sealed
 from secure_queue.payload.envelope import Purpose
 from secure_queue.payload.records import TaskHead
@@ -273,6 +269,9 @@ class Client:
             ttl_ms=ABORTED_TTL_MS,
             mark=abort_mark(self.codec, task),
         )
+        if answer == "aborted":
+            partition = partition_of(task_id, (await self.routes.known()).key_partitions)
+            await withdraw(self._limits_of, partition, {task_id.encode(): record.untrusted_note})
         if answer != "running":
             return answer == "aborted"
         try:
@@ -281,6 +280,9 @@ class Client:
             return False
         return result.status is TaskStatus.ABORTED
 
+    def _limits_of(self, partition: int) -> Storage:
+        return self.routes.at(partition).storage
+
 
 async def _counted(storage: Storage) -> Counts:
     return await storage.counts()
@@ -288,10 +290,11 @@ async def _counted(storage: Storage) -> Counts:
 
 def _together(counts: Sequence[Counts]) -> Counts:
     """The counts of a whole queue from those of its partitions; every worker shows itself in all of them."""
-    ready, due = Counter[str](), Counter[str]()
+    ready, due, shelved = Counter[str](), Counter[str](), Counter[str]()
     for one in counts:
         ready.update(one.ready)
         due.update(one.due)
+        shelved.update(one.shelved)
     return Counts(
         dict(ready),
         dict(due),
@@ -301,12 +304,13 @@ def _together(counts: Sequence[Counts]) -> Counts:
         sum(one.quarantined for one in counts),
         max(one.workers for one in counts),
         sum(one.in_lines for one in counts),
+        dict(shelved),
     )
 
 
 def _size(counts: Counts, standing: Standing, priority: str) -> int:
     sizes = {
-        Standing.QUEUED: counts.ready.get(priority, 0),
+        Standing.QUEUED: counts.ready.get(priority, 0) + counts.shelved.get(priority, 0),
         Standing.SCHEDULED: counts.due.get(priority, 0),
         Standing.RUNNING: counts.running,
         Standing.DONE: counts.results,

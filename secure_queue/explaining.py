@@ -15,7 +15,8 @@ from secure_queue.errors import Rejected, TaskNotFound
 from secure_queue.evidence import Queueing, Whereabouts
 from secure_queue.frames import opened_without_frames
 from secure_queue.names import printable
-from secure_queue.partitions import MOST_PARTITIONS, partition_of
+from secure_queue.notes import SHELVED, read_note
+from secure_queue.partitions import partition_of
 from secure_queue.pausing import told
 from secure_queue.payload.codec import Purpose, Sealed
 from secure_queue.payload.records import Outcome, ResultHead, TaskHead
@@ -28,7 +29,6 @@ from secure_queue.tasks import TaskStatus
 MOST_PARENTS: Final = 20
 """So many parents are looked at."""
 _RUN: Final = re.compile(r"(\d{1,4})!{0,2}:([^:]*):(.*)")
-_NOTE: Final = re.compile(r"(permit|rate) (\d{1,2}) ([0-9a-f]{32}) (.*)")
 
 WhyPutAside = Callable[[str], Awaitable[str]]
 
@@ -109,6 +109,7 @@ class Explaining:
             parents=await self._parents(head),
             pauses=told(await route.storage.untrusted_pauses()),
             limit=await self._limit(task.task_id, place),
+            is_shelved=(place.untrusted_note or b"").startswith(SHELVED),
             line=None if place.line is None else LineFacts(*place.line[:2], printable(place.line.untrusted_first)),
             workers=place.workers,
             processes=await self._processes(task),
@@ -137,12 +138,12 @@ class Explaining:
 
     async def _limit(self, task_id: str, place: Whereabouts) -> LimitFacts | None:
         """The limit that a note names; anybody may have written it, so it is only a place to look."""
-        found = _NOTE.fullmatch((place.untrusted_note or b"").decode("utf-8", "replace"))
-        if found is None or int(found[2]) >= MOST_PARTITIONS or not place.due_left_ms:
+        wait = read_note(place.untrusted_note)
+        if wait is None or not place.due_left_ms:
             return None
         who = b"%d %s" % (await self._partition_of(task_id), task_id.encode())
-        queueing = await self._client.evidence(int(found[2])).queueing(found[3].encode(), who)
-        return _limit_facts(found[1] == "rate", printable(found[4], 200), queueing)
+        queueing = await self._client.evidence(wait.home).queueing(wait.digest, who)
+        return _limit_facts(wait.is_rate, printable(wait.rule, 200), queueing)
 
     async def _partition_of(self, task_id: str) -> int:
         return partition_of(task_id, (await self._client.routes.known()).key_partitions)

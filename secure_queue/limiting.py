@@ -12,14 +12,21 @@ from typing import NamedTuple, Protocol
 from secure_queue.names import printable
 
 
+class Rank(NamedTuple):
+    """Where those of a rank stand in the line of a limit, one behind the other as they came: *width* from *first* on."""
+
+    first: int
+    width: int
+
+
 class Ask(NamedTuple):
-    """A task that is about to run asks for a permit; *rank* is that of its priority, 0 for the highest."""
+    """A task that is about to run asks for a permit."""
 
     digest: bytes
     who: bytes
     token: bytes
     most: int
-    rank: int
+    rank: Rank
 
 
 class Place(NamedTuple):
@@ -40,7 +47,7 @@ class Booking(NamedTuple):
     token: bytes
     most: int
     per_ms: int
-    rank: int
+    rank: Rank
 
 
 class Holder(NamedTuple):
@@ -49,6 +56,18 @@ class Holder(NamedTuple):
     digest: bytes
     holder: bytes
     most: int
+
+
+class Taking(NamedTuple):
+    """What somebody who gives permits back would run next: so many tasks at the most, under a lease.
+
+    A repeated *token* of the same *taker* gets what it got before, as far as it is still held.
+    """
+
+    taker: str
+    token: bytes
+    most: int
+    lease_ms: int
 
 
 class Parked(NamedTuple):
@@ -70,10 +89,6 @@ class LimitStorage(Protocol):
         """Give permits that run out with the lease, or places in the line; who asks again keeps the place."""
         ...
 
-    async def leave(self, holders: Sequence[Holder]) -> list[list[bytes]]:
-        """Take permits back; for each say whose turn it is now."""
-        ...
-
     async def hold(self, lease_ms: int, holders: Sequence[Holder]) -> list[bool]:
         """Prolong permits; False where one was lost."""
         ...
@@ -88,6 +103,10 @@ class LimitStorage(Protocol):
 
     async def unbook(self, holders: Sequence[Holder]) -> list[bool]:
         """Give starts back that were not used; False where it was not known any more."""
+        ...
+
+    async def withdraw(self, holders: Sequence[Holder]) -> list[bool]:
+        """Take names of tasks that will not come out of the lines; False where they did not stand there."""
         ...
 
     async def stall(self, digest: bytes, ms: int) -> int:

@@ -20,6 +20,10 @@ MOST: Final = 1_000_000
 MOST_STARTS: Final = 100_000
 """Each of the latest starts is remembered."""
 LONGEST_S: Final = 31 * 86_400
+RANK_WIDTH: Final = 10**12
+"""So many may come of one priority while a line lasts."""
+_RECENT_MS: Final = 1_767_225_600_000
+"""Moments are counted from 2026 on, which leaves a score more digits for those of one millisecond."""
 FIRST_LOOK_MS, LOOK_PER_PLACE_MS, LAST_LOOK_MS = 5_000, 10, 600_000
 
 
@@ -119,6 +123,16 @@ def digest_of(limit: Limit, scope: str, key: object = None) -> bytes:
 def digest(parts: object) -> bytes:
     """A digest of a value that has one spelling."""
     return hashlib.blake2b(canonical(parts).encode("utf-8", "surrogatepass"), digest_size=16).hexdigest().encode()
+
+
+def rank_of(priority: int, *, due_ms: int, ageing_ms: int) -> tuple[int, int]:
+    """Where a task stands in a line, with the number of its *priority* (0 the highest): from, and how wide that is.
+
+    With ageing the oldest goes first, where each priority counts as some age; else all of a higher priority do.
+    """
+    if ageing_ms:
+        return due_ms + priority * ageing_ms - _RECENT_MS, 1
+    return priority * RANK_WIDTH, RANK_WIDTH
 
 
 def look_ms(before: int) -> int:

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Final, Protocol
+from enum import Enum
+from typing import Final, NamedTuple, Protocol
+
+from secure_queue.names import printable
 
 MOST_PAUSES: Final = 1_000
 EVERYTHING: Final = "*"
@@ -20,6 +23,26 @@ class Pause:
     left_s: float | None = None
 
 
+class Shelving(NamedTuple):
+    """A claimed task whose name seems to be paused, and how that pause is written."""
+
+    task_id: bytes
+    token: bytes
+    what: str
+
+    def __repr__(self) -> str:
+        return f"<Shelving {printable(self.task_id)}>"
+
+
+class Shelved(Enum):
+    """What became of it."""
+
+    ASIDE = ord("1")
+    OVER = ord("2")
+    """It is not paused any more, and stays with its holder."""
+    LOST = ord("0")
+
+
 class PauseStorage(Protocol):
     """The verbs for it."""
 
@@ -28,7 +51,11 @@ class PauseStorage(Protocol):
         ...
 
     async def resume(self, what: str) -> bool:
-        """End a pause; False if there was none."""
+        """End a pause and bring back what was laid aside for it, in order; False if there was none."""
+        ...
+
+    async def shelve(self, priority: str, runs: Sequence[Shelving]) -> list[Shelved]:
+        """Lay claimed tasks aside until the end of their pause; the try does not count."""
         ...
 
     async def untrusted_pauses(self) -> dict[str, int]:

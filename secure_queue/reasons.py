@@ -115,6 +115,8 @@ class Facts:
     priority: str = ""
     limit: LimitFacts | None = None
     line: LineFacts | None = None
+    is_shelved: bool = False
+    """Whether it was laid aside for a pause."""
     before: int | None = None
     """How many stand before it in its own list; None: more than were looked at."""
     higher: Mapping[str, int] = field(default_factory=dict)
@@ -237,7 +239,7 @@ def _nobody(facts: Facts) -> Reason | None:
 
 
 def _behind(facts: Facts) -> Reason | None:
-    if facts.status is not TaskStatus.QUEUED or facts.line is not None:
+    if facts.status is not TaskStatus.QUEUED or facts.line is not None or facts.is_shelved:
         return None
     higher = sum(facts.higher.values())
     if facts.before == 0 and not higher:

@@ -17,7 +17,7 @@ from secure_queue.durability import AT_PRIMARY, Assurance, Durability
 from secure_queue.evidence import Evidence, Scannable
 from secure_queue.handover import HandoverStorage
 from secure_queue.keyed import KeyedStorage
-from secure_queue.limiting import LimitStorage
+from secure_queue.limiting import Holder, LimitStorage, Taking
 from secure_queue.names import printable
 from secure_queue.pausing import PauseStorage
 from secure_queue.reports import ReportStorage
@@ -75,6 +75,15 @@ class Claim(NamedTuple):
         return f"<Claim {printable(self.untrusted_id)} try {self.tries}>"
 
 
+class Passed(NamedTuple):
+    """Whose turn it is when permits were given back, but for those that were brought to the front of the queue."""
+
+    claims: list[Claim]
+    """Tasks that the caller has now; their permits are promised to them."""
+    elsewhere: list[list[bytes]]
+    """For each permit the names of those in other partitions."""
+
+
 class End(NamedTuple):
     """The end of a run with a sealed result."""
 
@@ -122,6 +131,8 @@ class Tick:
     untrusted_aborts: Mapping[bytes, bytes]
     outgoing: int = 0
     """How many ends lie in the outbox for dependents."""
+    untrusted_left: Mapping[bytes, bytes] = field(default_factory=dict)
+    """Tasks that another call has replaced while they waited, and the notes what for."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -134,6 +145,8 @@ class Record:
     due_ms: int
     untrusted_result: bytes | int | None = field(repr=False)
     untrusted_death: bytes | int | None = field(repr=False)
+    untrusted_note: bytes | int | None = None
+    """What it was given back for."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -159,6 +172,8 @@ class Counts:
     workers: int
     in_lines: int = 0
     """Tasks that stand in the line of their key; the first ones of each line are counted where they lie, too."""
+    shelved: Mapping[str, int] = field(default_factory=dict)
+    """Tasks that were laid aside because their name is paused."""
 
 
 class Storage(TimetableStorage, ReportStorage, HandoverStorage, LimitStorage, PauseStorage, KeyedStorage, Protocol):
@@ -191,6 +206,10 @@ class Storage(TimetableStorage, ReportStorage, HandoverStorage, LimitStorage, Pa
 
         A repeated *token* gives what it gave before, as far as it is still held; with *count* 0 it gives nothing else.
         """
+        ...
+
+    async def leave(self, holders: Sequence[Holder], taking: Taking) -> Passed:
+        """Take permits back and promise them to the first in the line, which the caller may run if it has a seat."""
         ...
 
     async def complete(self, ends: Sequence[End]) -> list[bool]:

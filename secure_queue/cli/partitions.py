@@ -42,8 +42,10 @@ def partitions(
 
 
 def _show(name: str, found: list[Counts]) -> None:
-    made = table(f"queue {name}", "partition", "ready", "scheduled", "running", "results", "dead", "put aside")
+    made = table(
+        f"queue {name}", "partition", "ready", "scheduled", "paused by name", "running", "results", "dead", "put aside"
+    )
     for number, one in enumerate(found):
-        ready, due = sum(one.ready.values()), sum(one.due.values())
-        made.add_row(*map(str, (number, ready, due, one.running, one.results, one.dead, one.quarantined)))
+        waiting = (sum(counts.values()) for counts in (one.ready, one.due, one.shelved))
+        made.add_row(*map(str, (number, *waiting, one.running, one.results, one.dead, one.quarantined)))
     show(made)

@@ -42,6 +42,7 @@ def _rows(counts: Counts) -> list[tuple[str, int]]:
         *((f"scheduled ({priority})", number) for priority, number in counts.due.items()),
         ("running", counts.running),
         ("in lines", counts.in_lines),
+        ("paused by name", sum(counts.shelved.values())),
         ("results kept", counts.results),
         ("dead letters", counts.dead),
         ("put aside", counts.quarantined),

@@ -1,6 +1,7 @@
 """Decides whether a task may run now by the limits on it, its pause, and those of the whole queue.
 
-A task that may not is given back without using a try, and stands in the line of the limit that it waits for. Whoever
+A task that may not is given back without using a try: it is laid aside until the end of its pause, or stands in the line of
+the limit that it waits for. Whoever
 ends a run brings the next one, so nobody has to ask again and again; a look of its own, seldom, is what remains if that
 worker dies in between. Permits are asked for in a fixed order, and nothing is held while a task waits.
 """
@@ -8,30 +9,36 @@ worker dies in between. Permits are asked for in a fixed order, and nothing is h
 from __future__ import annotations
 
 import logging
+import os
 from collections import defaultdict
-from collections.abc import Mapping, Sequence
+from collections.abc import Awaitable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, Final, cast
+from functools import partial
+from typing import Any, Final, TypeVar, cast
 
 import anyio
 from anyio.abc import TaskGroup
 
-from secure_queue.errors import SecureQueueError
+from secure_queue.errors import SecureQueueError, Unavailable
 from secure_queue.execution.gate import Gate
 from secure_queue.execution.outbox import Outbox
 from secure_queue.execution.runs import Desk, Held, Run
 from secure_queue.execution.settling import Settling
 from secure_queue.execution.verdict import Failed
-from secure_queue.limiting import Ask, Booking, Holder, Parked
-from secure_queue.limits import Limit, RateLimit, digest, digest_of, look_ms
+from secure_queue.limiting import Ask, Booking, Holder, Parked, Rank, Taking
+from secure_queue.limits import Limit, RateLimit, digest_of, look_ms, rank_of
 from secure_queue.names import printable
+from secure_queue.notes import Wait
 from secure_queue.partitions import home_of
-from secure_queue.pausing import paused_tasks
+from secure_queue.pausing import Shelved, Shelving, paused_tasks, spelled
 from secure_queue.settings import QueueSettings, WorkerSettings
-from secure_queue.storage import Storages
+from secure_queue.storage import Claim, Storages
+
+Answer = TypeVar("Answer")
 
 LOOK_S: Final = 1.0
 FIRST_LOOK_S: Final = 1.0
+CLOSING_S: Final = 2.0
 PAUSE_MS: Final = 500
 QUEUE: Final = "the queue"
 """The scope of limits that all tasks share; no name of a task, for it has a blank and stands without a place."""
@@ -51,7 +58,7 @@ class Want:
     @property
     def note(self) -> str:
         """What a task that waits for it is parked with."""
-        return f"{'rate' if self.is_rate else 'permit'} {self.home} {self.digest.decode()} {self.limit}"
+        return str(Wait(self.is_rate, self.home, self.digest, str(self.limit)))
 
 
 class Admission:
@@ -71,8 +78,13 @@ class Admission:
         self._desk = desk
         self._settling = settling
         self._ranks = {name: rank for rank, name in enumerate(queue.priorities)}
+        self._ageing_ms = queue.ageing_ms
         self._partitions = queue.partitions
         self._limits = settings.limits
+        self._name = f"{settings.worker_id}.{os.urandom(4).hex()}"  # ids may come again, even at the same time
+        self._calls = 0
+        self._closed = False
+        self._asking: set[anyio.CancelScope] = set()
         self._lease_ms = round(settings.idle_timeout_s * 1000)
         self._gates: dict[int, Gate] = {}
         self._paused: frozenset[str] = frozenset()
@@ -92,6 +104,15 @@ class Admission:
             task_status.started()
             await anyio.sleep_forever()
 
+    async def close(self) -> None:
+        """Take no more tasks; what was to come has come when this returns, if the server answers in time."""
+        self._closed = True
+        for scope in self._asking:
+            scope.deadline = anyio.current_time() + CLOSING_S
+        with anyio.move_on_after(CLOSING_S):
+            for gate in list(self._gates.values()):
+                await gate.until_told()
+
     async def drain(self) -> None:
         """Give back all permits that are left."""
         for gate in list(self._gates.values()):
@@ -105,16 +126,12 @@ class Admission:
     # Pauses
 
     async def look(self) -> None:
-        """Learn what is paused; to be called now and then. Who waited for the end of a pause is called."""
+        """Learn what is paused; to be called now and then."""
         pauses = await self._storages.at(0).untrusted_pauses()
-        paused = paused_tasks(pauses)
-        over, self._paused = self._paused - paused, paused
-        self.watches = bool(self._limits or paused)
-        for name in over:
-            key = digest(("pause", name))
-            self._gate(await self._home(key)).call_everybody(key)
         if pauses:
             await self._pause_new_partitions(pauses)
+        self._paused = paused_tasks(pauses)
+        self.watches = bool(self._limits or self._paused)
 
     async def _pause_new_partitions(self, pauses: Mapping[str, int]) -> None:
         """A partition that is used only now knows nothing of the pauses that were made before."""
@@ -145,7 +162,7 @@ class Admission:
 
     async def _admit(self, run: Run) -> bool:
         function = run.genuine.function
-        if function in self._paused and await self._waits_for_the_end_of(function, run):
+        if function in self._paused and await self._is_laid_aside(function, run):
             return False
         try:
             wanted = await self._wanted(run)
@@ -178,7 +195,7 @@ class Admission:
         """Ask for a permit; 0 if *run* has it, else for how long it waits at the most."""
         gate, most = self._gate(want.home), want.limit.most
         who, token = _name_of(run), run.claim.token
-        place = await gate.permits.ask(Ask(want.digest, who, token, most, self._rank(run)))
+        place = await self._surely(gate.permits.ask(Ask(want.digest, who, token, most, self._rank_of(run))))
         if place.called:
             gate.call(want.digest, most, place.called)
         if place.before is not None:
@@ -189,29 +206,41 @@ class Admission:
     async def _book(self, run: Run, want: Want) -> int:
         """Ask for a start; 0 if it is now, else when."""
         limit: RateLimit = want.limit
-        booking = Booking(want.digest, _name_of(run), run.claim.token, limit.most, limit.per_ms, self._rank(run))
-        wait_ms = await self._gate(want.home).starts.ask(booking)
+        booking = Booking(want.digest, _name_of(run), run.claim.token, limit.most, limit.per_ms, self._rank_of(run))
+        wait_ms = await self._surely(self._gate(want.home).starts.ask(booking))
         if not wait_ms:
             held = Held(want.home, Holder(want.digest, _name_of(run) + b" " + run.claim.token, limit.most))
             run.starts = (*run.starts, held)
         return wait_ms
 
-    async def _waits_for_the_end_of(self, function: str, run: Run) -> bool:
-        """Park *run* until its task is resumed; False if it was called because another worker knows that it is."""
-        key = digest(("pause", function))
-        ask = Ask(key, _name_of(run), run.claim.token, 0, self._rank(run))
-        place = await self._gate(await self._home(key)).permits.ask(ask)
-        if place.before is None:
+    async def _surely(self, question: Awaitable[Answer]) -> Answer:
+        """The answer, also if this is cancelled meanwhile: what was given to nobody would be missing until a lease ends."""
+        with anyio.CancelScope(shield=True) as scope:
+            self._asking.add(scope)
+            try:
+                return await question
+            finally:
+                self._asking.discard(scope)
+        raise Unavailable("the worker stops, and the limit has not answered")
+
+    async def _is_laid_aside(self, function: str, run: Run) -> bool:
+        """Lay *run* aside until its task is resumed; False if that has happened already."""
+        claim = run.claim
+        shelving = Shelving(claim.untrusted_id, claim.token, spelled(None, function))
+        if await self._outboxes[run.partition].shelve[claim.priority].ask(shelving) is Shelved.OVER:
             return False
-        await self._park(run, look_ms(place.before), "paused")
+        self._let_go(run, "shelved")
         return True
 
     async def _park(self, run: Run, wait_ms: int, note: str) -> None:
         claim = run.claim
         parked = Parked(claim.untrusted_id, claim.token, wait_ms, note)
         await self._outboxes[run.partition].park[claim.priority].ask(parked)
-        self._desk.counters["parked"] += 1
-        self._desk.let_go(((claim.untrusted_id, claim.token),))
+        self._let_go(run, "parked")
+
+    def _let_go(self, run: Run, how: str) -> None:
+        self._desk.counters[how] += 1
+        self._desk.let_go(((run.claim.untrusted_id, run.claim.token),))
 
     def leave(self, run: Run) -> None:
         """Give the permits of a run back; at once, and in the background."""
@@ -242,7 +271,13 @@ class Admission:
     def _gate(self, home: int) -> Gate:
         gate = self._gates.get(home)
         if gate is None:
-            gate = self._gates[home] = Gate(self._storages.at(home), self._lease_ms, self._hurry)
+            gate = self._gates[home] = Gate(
+                self._storages.at(home),
+                self._lease_ms,
+                self._hurry,
+                partial(self._taking, home),
+                partial(self._take_in, home),
+            )
             self._group.start_soon(gate.run)
         return gate
 
@@ -252,8 +287,9 @@ class Admission:
             self._key_partitions = (await self._storages.at(0).register(0, None)).key_partitions
         return home_of(name, self._key_partitions)
 
-    def _rank(self, run: Run) -> int:
-        return self._ranks.get(run.claim.priority, len(self._ranks))
+    def _rank_of(self, run: Run) -> Rank:
+        number = self._ranks.get(run.claim.priority, len(self._ranks))
+        return Rank(*rank_of(number, due_ms=run.genuine.not_before_ms, ageing_ms=self._ageing_ms))
 
     async def _hurry(self, called: Sequence[Holder]) -> list[Holder]:
         """Bring the tasks of these names; the others are not stored any more."""
@@ -268,8 +304,25 @@ class Admission:
                 ids = [holder.holder.partition(b" ")[2] for holder in holders]
                 came = await self._storages.at(partition).hurry(ids)
                 gone += [holder for holder, flag in zip(holders, came, strict=True) if not flag]
-        self._desk.changes += 1  # there is something new to claim, or somebody else is to be called
         return gone
+
+    def _taking(self, home: int, seats: int) -> Taking:
+        """The *seats* of runs that have ended go to tasks that wait for one already, then to those whose turn it is."""
+        desk = self._desk
+        most = min(seats - desk.waiting, desk.may_take)
+        may_take = home in self._outboxes and desk.share is None and not self._closed
+        self._calls += 1
+        token = b"%s.%x" % (self._name.encode(), self._calls)
+        return Taking(self._name, token, max(0, int(most)) if may_take else 0, self._lease_ms)
+
+    def _take_in(self, home: int, claims: Sequence[Claim]) -> None:
+        self._desk.changes += 1  # there is something new to claim, or somebody else is to be called
+        runs = [Run(claim, home) for claim in claims]
+        if not self._closed:
+            self._desk.add_in_front(runs)
+            return
+        for run in runs:
+            self._settling.hand_back(run)
 
 
 def _order(want: Want) -> tuple[bool, int, int, bytes]:

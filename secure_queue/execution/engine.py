@@ -202,6 +202,7 @@ class Engine:
             for _ in range(self._settings.concurrency):
                 seats.start_soon(self._keep_seat, seats, breath, copy_context())
             await self._lanes.fetch_until(self._draining)
+            await self._admission.close()
             await self._lanes.take_in_the_last_claims()
             self._hand_back_waiting()
             self._threads.close()

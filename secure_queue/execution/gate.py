@@ -11,24 +11,33 @@ import anyio
 
 from secure_queue.coalesce import Coalescer
 from secure_queue.errors import SecureQueueError
-from secure_queue.limiting import Ask, Booking, Holder, Place
-from secure_queue.storage import Storage
+from secure_queue.limiting import Ask, Booking, Holder, Place, Taking
+from secure_queue.storage import Claim, Storage
 
 BATCH: Final = 200
-EVERYBODY: Final = 1_000_000
-"""How many are called when a pause ends."""
 
 _log = logging.getLogger("secure_queue.worker")
 
 
 class Gate:
-    """One partition. *hurry* brings the tasks of promised permits, and says which of them are not stored any more."""
+    """One partition.
+
+    *taking* says, of as many seats as are left, how many tasks are taken for them, and *take_in* takes these. *hurry*
+    brings the tasks of promised permits in other partitions, and says which of them are not stored any more.
+    """
 
     def __init__(
-        self, storage: Storage, lease_ms: int, hurry: Callable[[Sequence[Holder]], Awaitable[Sequence[Holder]]]
+        self,
+        storage: Storage,
+        lease_ms: int,
+        hurry: Callable[[Sequence[Holder]], Awaitable[Sequence[Holder]]],
+        taking: Callable[[int], Taking],
+        take_in: Callable[[Sequence[Claim]], None],
     ) -> None:
         self._storage = storage
         self._hurry = hurry
+        self._taking = taking
+        self._take_in = take_in
         self.permits: Coalescer[Ask, Place] = Coalescer(partial(storage.admit, lease_ms), BATCH)
         self.starts: Coalescer[Booking, int] = Coalescer(storage.book, BATCH)
         self._left: list[Holder] = []
@@ -52,10 +61,6 @@ class Gate:
         self._called += [Holder(digest, name, most) for name in names]
         self._filled.set()
 
-    def call_everybody(self, digest: bytes) -> None:
-        """Tell all who stand in a line for something that has no limit any more."""
-        self.leave([Holder(digest, b"", EVERYBODY)])
-
     async def run(self) -> None:
         """Keep everything moving, for ever."""
         async with anyio.create_task_group() as group:
@@ -65,6 +70,11 @@ class Gate:
                 await self._filled.wait()
                 self._filled = anyio.Event()
                 await self.drain()
+
+    async def until_told(self) -> None:
+        """Wait for the answer of what is on its way."""
+        async with self._one_at_a_time:
+            return
 
     async def drain(self) -> None:
         """Give back what is there to be given back."""
@@ -85,7 +95,7 @@ class Gate:
         self._left += gone
         left, self._left = self._left[:BATCH], self._left[BATCH:]
         if left:
-            for (digest, holder, most), names in zip(left, await self._storage.leave(left), strict=True):
+            passed = await self._storage.leave(left, self._taking(len(left)))
+            self._take_in(passed.claims)
+            for (digest, _, most), names in zip(left, passed.elsewhere, strict=True):
                 self._called += [Holder(digest, name, most) for name in names]
-                if names and not holder:
-                    self.call_everybody(digest)

@@ -26,6 +26,7 @@ from secure_queue.execution.runs import Desk
 from secure_queue.execution.settling import Settling
 from secure_queue.execution.ticker import every
 from secure_queue.execution.upkeep import INTERVAL_S, Upkeep
+from secure_queue.notes import withdraw
 from secure_queue.partitions import homes
 from secure_queue.payload.codec import Codec
 from secure_queue.settings import QueueSettings, WorkerSettings
@@ -162,6 +163,7 @@ class Lanes:
             self._settling,
             self._journal,
             relay.wake,
+            partial(withdraw, self._storages.at, partition),
         )
         fetcher = Fetcher(
             storage,

@@ -15,6 +15,7 @@ from secure_queue.execution.finished import Finished
 from secure_queue.execution.runs import Desk
 from secure_queue.handover import Question
 from secure_queue.limiting import Parked
+from secure_queue.pausing import Shelved, Shelving
 from secure_queue.reports import Report, Reported
 from secure_queue.storage import End, GiveBack, Refused, Storage
 
@@ -123,6 +124,9 @@ class Outbox:
         self.park: dict[str, Coalescer[Parked, bool]] = {
             name: Coalescer(partial(storage.park, name), LARGEST_BATCH) for name in priorities
         }
+        self.shelve: dict[str, Coalescer[Shelving, Shelved]] = {
+            name: Coalescer(partial(storage.shelve, name), LARGEST_BATCH) for name in priorities
+        }
         self.begin: Coalescer[GiveBack, bool] = Coalescer(storage.begin, LARGEST_BATCH)
         self.report: Coalescer[Report, Reported] = Coalescer(storage.report, LARGEST_BATCH)
         self.handed: Coalescer[Question, tuple[int, Mapping[bytes, bytes]]] = Coalescer(storage.handed, LARGEST_BATCH)
@@ -154,6 +158,8 @@ class Outbox:
             group.start_soon(self.handed.run)
             for parked in self.park.values():
                 group.start_soon(parked.run)
+            for shelved in self.shelve.values():
+                group.start_soon(shelved.run)
             for tray in self.trays:
                 group.start_soon(tray.run)
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections import Counter, defaultdict, deque
-from collections.abc import Awaitable, Callable, Iterable
+from collections.abc import Awaitable, Callable, Iterable, Sequence
 from datetime import UTC, datetime
 from typing import Any, NamedTuple
 
@@ -220,6 +220,12 @@ class Desk:
             if claim.untrusted is not None:
                 self.held[claim.untrusted_id, claim.token] = run
             self._waiting.append(run)
+        self._call_a_seat()
+
+    def add_in_front(self, runs: Sequence[Run]) -> None:
+        """Take runs in that are next."""
+        self.held.update({(run.claim.untrusted_id, run.claim.token): run for run in runs})
+        self._waiting.extendleft(reversed(runs))
         self._call_a_seat()
 
     def _call_a_seat(self) -> None:

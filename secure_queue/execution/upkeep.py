@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 import math
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable, Mapping
 
 from secure_queue import names
 from secure_queue.clock import monotonic, now_ms
@@ -38,6 +38,7 @@ class Upkeep:
         settling: Settling,
         journal: Journal,
         wake_relay: Callable[[], None],
+        withdraw: Callable[[Mapping[bytes, bytes]], Awaitable[None]],
     ) -> None:
         self._storage = storage
         self._codec = codec
@@ -47,6 +48,7 @@ class Upkeep:
         self._settling = settling
         self._journal = journal
         self._wake_relay = wake_relay
+        self._withdraw = withdraw
         self._generation: bytes | None = None
         self.seen_at = -math.inf
         """When the server of this partition has answered last."""
@@ -68,6 +70,8 @@ class Upkeep:
             _log.warning("%d tasks of workers that vanished run again", found.taken_back)
         for untrusted_id, untrusted_mark in found.untrusted_aborts.items():
             self._abort(untrusted_id, untrusted_mark)
+        if found.untrusted_left:
+            await self._withdraw(found.untrusted_left)
         return None if found.next_due_ms is None else found.next_due_ms / 1000
 
     def _compare(self, generation: bytes) -> None:

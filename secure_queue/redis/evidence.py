@@ -45,7 +45,7 @@ class RedisEvidence:
 
     async def whereabouts(self, task_id: bytes) -> Whereabouts:
         own = self._keys
-        keys = [own.leases, own.bucket(task_id), own.parked(task_id), own.workers, own.lines, *own.both]
+        keys = [own.leases, own.bucket(task_id), own.workers, own.lines, *own.both]
         reply = cast("list[Any]", await self._run("explain", keys, [task_id, MOST_PLACES], DEADLINE_S))
         run, lease, note, workers, number, before, due, kind, in_line, first, *ready = reply
         return Whereabouts(

@@ -30,7 +30,7 @@ class QueueKeys:
 
     def __init__(self, queue: str, priorities: Sequence[str], partition: int = 0, *, room: bytes = b"") -> None:
         self.tag = b"%s/%d" % (queue.encode(), partition)
-        self._partition = queue, partition
+        self.queue, self.partition = queue, partition
         self._base = b"sq:{%s}:" % self.tag
         self.prefix = self._base + room
         self.meta = self.prefix + b"meta"
@@ -49,21 +49,20 @@ class QueueKeys:
         self.fired = self.prefix + b"fired"
         self.config = self.prefix + b"config"
         self.outbox = self.prefix + b"outbox"
-        self.paused = self.prefix + b"paused"
-        self.unique = self.prefix + b"unique"
-        self.replaced = self.prefix + b"replaced"
+        self.paused, self.called = self.prefix + b"paused", self.prefix + b"called"
+        self.unique, self.replaced = self.prefix + b"unique", self.prefix + b"replaced"
         self.lines = self.prefix + b"lines"
         self.priorities = tuple(priorities)
         self.ready = {name: self.prefix + b"ready:" + name.encode() for name in priorities}
         self.due = {name: self.prefix + b"due:" + name.encode() for name in priorities}
+        self.shelf = {name: self.prefix + b"shelf:" + name.encode() for name in priorities}
         self.buckets = tuple(self.prefix + b"tasks:%d" % number for number in range(BUCKETS))
         self._result_prefix = self.prefix + b"result:"
         self._partial_prefix = self.prefix + b"partial:"
 
     def beside(self, room: bytes) -> QueueKeys:
         """The same keys once more, in a room of their own in the same slot, where no worker looks."""
-        queue, partition = self._partition
-        return QueueKeys(queue, self.priorities, partition, room=room)
+        return QueueKeys(self.queue, self.priorities, self.partition, room=room)
 
     def bucket(self, task_id: bytes) -> bytes:
         """The hash that holds the record of this task."""
@@ -100,10 +99,6 @@ class QueueKeys:
     def expected(self, digest: bytes) -> bytes:
         """The zset of those who wait at a limit on rate, by the time when it is their turn."""
         return self.prefix + b"expected:" + digest
-
-    def parked(self, task_id: bytes) -> bytes:
-        """The string that says what this task was given back for."""
-        return self.prefix + b"parked:" + task_id
 
     def place_taken(self, task_id: bytes) -> bytes:
         """The field of ``unique`` that names the call which has taken the place of this waiting task."""
@@ -144,17 +139,22 @@ class QueueKeys:
         indexes = (self.meta, self.leases, self.wake, self.results, self.dead, self.workers, self.finished, self.config)
         hashes = (self.aborts, self.schedules, self.fired, self.outbox, self.paused, self.unique, self.replaced)
         beside = (self.quarantine, self.presence, self.present, self.audit)
-        return (*self.buckets, *hashes, *beside, *self.both, *indexes, self.lines)
+        return (*self.buckets, *hashes, *beside, *self.both, *self.shelf.values(), *indexes, self.lines, self.called)
 
     @cached_property
     def both(self) -> tuple[bytes, ...]:
         """The ready list and the due set of every priority, in turn."""
         return tuple(key for name in self.priorities for key in (self.ready[name], self.due[name]))
 
+    @cached_property
+    def places(self) -> tuple[bytes, ...]:
+        """The same, and the shelf of every priority."""
+        return tuple(key for name in self.priorities for key in (self.ready[name], self.due[name], self.shelf[name]))
+
 
 _NAMED_BY_MORE = frozenset(
     {"tasks", "ready", "due", "result", "partial", "claim", "misfit", "done", "handed", "workflow"}
-    | {"permits", "starts", "line", "expected", "parked"}
+    | {"permits", "starts", "line", "expected", "shelf"}
 )
 _TYPES = {
     b"meta": b"hash",
@@ -186,8 +186,9 @@ _TYPES = {
     b"starts": b"zset",
     b"line": b"zset",
     b"expected": b"zset",
+    b"called": b"zset",
+    b"shelf": b"zset",
     b"quarantine": b"stream",
     b"result": b"string",
     b"workflow": b"string",
-    b"parked": b"string",
 }

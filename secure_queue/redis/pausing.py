@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any, cast
 
-from secure_queue.pausing import MOST_PAUSES
+from secure_queue.pausing import MOST_PAUSES, Shelved, Shelving
 from secure_queue.redis.link import Argument
 from secure_queue.redis.verbs import RedisVerbs
 
@@ -21,8 +21,15 @@ class RedisPausing(RedisVerbs):
 
     async def resume(self, what: str) -> bool:
         own = self.keys
-        keys = [own.meta, own.paused, own.wake, *own.ready.values()]
+        keys = [own.meta, own.paused, own.wake]
+        keys += (key for name in own.priorities for key in (own.ready[name], own.shelf[name]))
         return await self._run("resume", keys, [what], DEADLINE_S) == b"resumed"
+
+    async def shelve(self, priority: str, runs: Sequence[Shelving]) -> list[Shelved]:
+        own = self.keys
+        keys = [own.meta, own.leases, own.paused, own.shelf[priority], *(own.bucket(run.task_id) for run in runs)]
+        reply = cast("bytes", await self._run("shelve", keys, [part for run in runs for part in run], DEADLINE_S))
+        return [Shelved(character) for character in reply]
 
     async def untrusted_pauses(self) -> dict[str, int]:
         reply = cast("list[Any]", await self._run("pauses", [self.keys.paused], [MOST_PAUSES], DEADLINE_S))

@@ -25,7 +25,7 @@ _TOO_NEW: Final = re.compile(r" \+(?:client\|setinfo|waitaof)(?= |$)")
 _SELECTOR: Final = re.compile(r"(?<= )\((\+.*?)\)(?= |$)")
 _BITS: Final = re.compile(r"%[RW]~")
 _CLUSTER: Final = ("cluster|info", "cluster|slots")
-_OPTIONS: Final = frozenset({"COUNT", "LIMIT", "NX", "PX", "WITHSCORES", "KEEPTTL"})
+_OPTIONS: Final = frozenset({"COUNT", "LIMIT", "NX", "PX", "WITHSCORES", "KEEPTTL", "BYSCORE", "REV"})
 """Upper-case words in the scripts that are arguments and no commands."""
 
 _COMMENT: Final = re.compile(r"--[^\n]*")
@@ -76,7 +76,7 @@ _PRODUCER_KINDS: Final = (
 )
 _WORKER_KINDS: Final = (
     *("workers", "leases", "results", "dead", "aborts", "claim", "quarantine", "misfit"),
-    *("permits", "starts", "line", "expected", "parked", "paused", "replaced"),
+    *("permits", "starts", "line", "expected", "called", "paused", "shelf", "replaced"),
 )
 _SIGNS_OF_USE: Final = ("leases", "results", "dead", "ready", "due")
 """A producer asks whether any of them is there before it registers its partitions; it reads nothing of them."""
@@ -92,6 +92,7 @@ _WORKER_SCRIPTS: Final = frozenset(
         *("timetable", "fire", "staff", "report", "enter", "who"),
         *("outgoing", "deliver", "sent", "handed", "sleep", "forget_handed"),
         *("admit", "leave", "hold", "book", "unbook", "stall", "park", "hurry", "pause", "resume", "pauses"),
+        *("withdraw", "shelve"),
     }
 )
 _ONLY_WITHIN_META: Final = frozenset({"hdel"})
@@ -105,7 +106,7 @@ _AUDITOR_SCRIPTS: Final = frozenset(
 _OPERATOR_SCRIPTS: Final = frozenset(
     {
         *("abort", "revive", "forget", "readmit", "destroy", "reseal", "watch", "partial", "forget_notes"),
-        *("register", "shrink", "timetable", "unschedule", "pause", "resume"),
+        *("register", "shrink", "timetable", "unschedule", "pause", "resume", "withdraw"),
     }
 )
 
@@ -132,7 +133,7 @@ RIGHTS: Final = {
         frozenset({"info"}) | _ASKS_THE_REGISTER,
         (
             *("meta", "config", "leases", "results", "dead", "quarantine", "workers", "ready", "due", "lines"),
-            *("presence", "present", "paused"),
+            *("presence", "present", "paused", "shelf"),
         ),
     ),
     Role.OPERATOR: Rights(

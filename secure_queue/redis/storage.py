@@ -205,17 +205,18 @@ class RedisStorage(RedisTimetable, RedisReporting, RedisHandover, RedisLimiting,
     async def tick(self, worker: str, *, gone_after_ms: int, keep_dead_ms: int, keep_dead: int) -> Tick:
         own = self.keys
         keys = [own.meta, own.leases, own.wake, own.results, own.dead, own.aborts, own.workers, *own.buckets, *own.both]
-        keys += (own.lines, own.unique, own.replaced, own.finished, own.outbox)
+        keys += (own.lines, own.unique, own.replaced, own.finished, own.outbox, own.paused, *own.shelf.values())
         generation = os.urandom(16).hex()  # for a dataset that has none
         args: list[Argument] = [worker, gone_after_ms, keep_dead_ms, keep_dead, generation, *own.priorities]
         reply = cast("list[Any]", await self._run("tick", keys, args, self._deadline_s))
-        next_due, promoted, taken_back, generation, outgoing = reply[:5]
-        aborts = dict(zip(reply[5::2], reply[6::2], strict=True))
-        return Tick(next_due if next_due >= 0 else None, promoted, taken_back, generation, aborts, outgoing)
+        next_due, promoted, taken_back, generation, outgoing, replaced = reply[:6]
+        aborts = dict(zip(reply[6::2], reply[7::2], strict=True))
+        left = dict(zip(replaced[::2], replaced[1::2], strict=True))
+        return Tick(next_due if next_due >= 0 else None, promoted, taken_back, generation, aborts, outgoing, left)
 
     async def abort(self, task_id: bytes, *, sealed: bytes, ttl_ms: int, mark: bytes) -> str:
         own = self.keys
-        places = [own.bucket(task_id), own.result(task_id), own.outbox, own.lines, own.wake, *own.both]
+        places = [own.bucket(task_id), own.result(task_id), own.outbox, own.lines, own.wake, *own.places]
         keys = [own.meta, own.leases, own.results, own.aborts, own.dead, *places]
         return word(await self._run("abort", keys, [task_id, sealed, ttl_ms, mark], self._deadline_s))
 
@@ -250,28 +251,28 @@ class RedisStorage(RedisTimetable, RedisReporting, RedisHandover, RedisLimiting,
         own = self.keys
         keys = [own.meta, own.dead, own.bucket(task_id), own.result(task_id), *own.due.values()]
         reply = await self._run("look_up", keys, [task_id, self._max_payload_bytes], self._deadline_s)
-        standing, task, tries, due, result, death = cast("list[Any]", reply)
-        return Record(Standing(standing.decode()), task, tries, due, _kept(result), death)
+        standing, task, tries, due, result, death, note = cast("list[Any]", reply)
+        return Record(Standing(standing.decode()), task, tries, due, _kept(result), death, note)
 
     async def list_ids(self, standing: Standing, *, priority: str, offset: int, limit: int) -> list[bytes]:
-        key = {
-            Standing.QUEUED: self.keys.ready[priority],
-            Standing.SCHEDULED: self.keys.due[priority],
-            Standing.RUNNING: self.keys.leases,
-            Standing.DONE: self.keys.results,
-            Standing.DEAD: self.keys.dead,
+        keys = {
+            Standing.QUEUED: [self.keys.ready[priority], self.keys.shelf[priority]],
+            Standing.SCHEDULED: [self.keys.due[priority]],
+            Standing.RUNNING: [self.keys.leases],
+            Standing.DONE: [self.keys.results],
+            Standing.DEAD: [self.keys.dead],
         }.get(standing)
-        if key is None or limit <= 0:
+        if keys is None or limit <= 0:
             return []
-        return cast("list[bytes]", await self._run("list_ids", [key], [offset, limit], self._deadline_s))
+        return cast("list[bytes]", await self._run("list_ids", keys, [offset, limit], self._deadline_s))
 
     async def counts(self) -> Counts:
         own = self.keys
-        keys = [own.leases, own.results, own.dead, own.quarantine, own.workers, own.lines, *own.both]
+        keys = [own.leases, own.results, own.dead, own.quarantine, own.workers, own.lines, *own.places]
         reply = cast("list[int]", await self._run("counts", keys, [], self._deadline_s))
-        ready = dict(zip(own.priorities, reply[6::2], strict=True))
-        due = dict(zip(own.priorities, reply[7::2], strict=True))
-        return Counts(ready, due, *reply[:6])
+        ready, due, shelved = (dict(zip(own.priorities, reply[place::3], strict=True)) for place in (6, 7, 8))
+        running, results, dead, quarantined, workers, in_lines = reply[:6]
+        return Counts(ready, due, running, results, dead, quarantined, workers, in_lines, shelved)
 
     async def revive(
         self, task_id: bytes, *, sealed: bytes, priority: str, unique: bytes = b"", scope: str = ""

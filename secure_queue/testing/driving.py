@@ -78,7 +78,7 @@ class Driver:
             run = Counter(counted(self._worker))
             if not run.total():  # what is ready is held back by something else
                 return done
-            del run["handed_back"], run["parked"]  # depend on how fast the machine is
+            del run["handed_back"], run["parked"], run["shelved"]  # depend on how fast the machine is
             done += run
 
     async def _next_moments(self) -> tuple[int | None, int | None]:

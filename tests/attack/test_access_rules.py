@@ -176,12 +176,11 @@ async def do_all_work(workers: dict[Role, Worker[Any]], keys: QueueKeys, raw: Ra
     limited = [producer.registry["limited"].enqueue() for _ in range(3)]
     await producer.enqueue_many(limited)
     assert [(await task.result(PATIENCE)).success for task in limited] == [True] * 3
-    parked = workers[Role.WORKER].counters["parked"]
     await operator.pause(task="double")
     assert len(await workers[Role.DASHBOARD].paused()) == len(await auditor.paused()) == 1
     await eventually(lambda: _knows_of_a_pause(workers[Role.WORKER]))
     waiting = await double.enqueue(1)
-    await eventually(lambda: _is_parked(workers[Role.WORKER], parked))
+    await eventually(lambda: _is_shelved(workers[Role.WORKER]))
     assert (await auditor.explain(waiting.id)).reasons[0].why is Why.PAUSED
     assert await operator.resume(task="double")
     assert (await waiting.result(PATIENCE)).result == 2
@@ -204,8 +203,8 @@ async def _knows_of_a_pause(worker: Worker[Any]) -> bool:
     return worker._engine is not None and worker._engine._admission.watches
 
 
-async def _is_parked(worker: Worker[Any], before: int) -> bool:
-    return worker.counters["parked"] > before
+async def _is_shelved(worker: Worker[Any]) -> bool:
+    return worker.counters["shelved"] > 0
 
 
 async def _quarantined(worker: Worker[Any]) -> bool:

@@ -7,7 +7,7 @@ import pytest
 from secure_queue.evidence import InLine, Place, Queueing, Structure, Whereabouts
 from secure_queue.handover import Outgoing
 from secure_queue.keyed import Keyed
-from secure_queue.limiting import Ask, Booking, Parked
+from secure_queue.limiting import Ask, Booking, Parked, Rank
 from secure_queue.redis.link import Link, WrongType
 from secure_queue.redis.storage import RedisStorage
 from secure_queue.reports import Report
@@ -165,10 +165,10 @@ async def test_where_a_task_stands_and_what_is_before_it(storage: RedisStorage) 
 async def test_who_holds_a_limit_and_who_waits_for_it(storage: RedisStorage) -> None:
     evidence, limit = storage.evidence(), b"l" * 32
     assert await evidence.queueing(limit, b"0 a") == Queueing(None, 0, 0, 0, 0, 0, ())
-    await storage.admit(LONG, [Ask(limit, b"0 %c" % letter, TOKEN, 1, 0) for letter in b"abc"])
+    await storage.admit(LONG, [Ask(limit, b"0 %c" % letter, TOKEN, 1, Rank(0, 9)) for letter in b"abc"])
     assert await evidence.queueing(limit, b"0 c") == Queueing(1, 2, 1, 0, 0, 0, (b"0 a " + TOKEN,))
     rate = b"r" * 32
-    await storage.book([Booking(rate, b"0 %c" % letter, TOKEN, 1, LONG, 0) for letter in b"ab"])
+    await storage.book([Booking(rate, b"0 %c" % letter, TOKEN, 1, LONG, Rank(0, 9)) for letter in b"ab"])
     await storage.stall(rate, LONG)
     found = await evidence.queueing(rate, b"0 b")
     assert (found.before, found.waiting, found.starts) == (0, 1, 1)

@@ -8,7 +8,8 @@ from collections.abc import AsyncIterator
 import pytest
 
 from secure_queue import clock
-from secure_queue.limiting import Ask, Booking, Holder, Parked, Place
+from secure_queue.limiting import Ask, Booking, Holder, Parked, Place, Rank, Taking
+from secure_queue.limits import RANK_WIDTH
 from secure_queue.redis.connect import open_link
 from secure_queue.redis.link import Link
 from secure_queue.redis.storage import RedisStorage
@@ -26,11 +27,20 @@ SHORT = 40
 
 
 def ask(who: bytes, most: int = 1, token: bytes = b"w.1", rank: int = 0) -> Ask:
-    return Ask(LIMIT, who, token, most, rank)
+    return Ask(LIMIT, who, token, most, Rank(rank * RANK_WIDTH, RANK_WIDTH))
 
 
 def holder(who: bytes, most: int = 1, token: bytes = b"w.1") -> Holder:
     return Holder(LIMIT, who + b" " + token, most)
+
+
+NOTHING = Taking("w", b"w.9", 0, LONG)
+
+
+async def left(storage: RedisStorage, *holders: Holder) -> list[list[bytes]]:
+    passed = await storage.leave(holders, NOTHING)
+    assert passed.claims == []
+    return passed.elsewhere
 
 
 async def admitted(storage: RedisStorage, *asks: Ask, lease_ms: int = LONG) -> list[int | None]:
@@ -45,24 +55,47 @@ async def test_so_many_are_admitted_and_the_others_stand_in_line(storage: RedisS
 
 
 async def test_who_leaves_makes_room_for_the_first_in_line(storage: RedisStorage) -> None:
-    await admitted(storage, *(ask(b"0 %c" % letter) for letter in b"abc"))
-    assert await storage.leave([holder(b"0 a")]) == [[b"0 b"]]
-    assert await storage.leave([holder(b"0 a")]) == [[]]  # a lost reply
+    await admitted(storage, *(ask(b"1 %c" % letter) for letter in b"abc"))
+    assert await left(storage, holder(b"1 a")) == [[b"1 b"]]
+    assert await left(storage, holder(b"1 a")) == [[]]  # a lost reply
     # The permit is promised: nobody else is given it, and the one to whom it was has it under any token.
-    assert await admitted(storage, ask(b"0 c"), ask(b"0 d")) == [0, 1]
-    assert await admitted(storage, ask(b"0 b", token=b"w.2")) == [None]
-    assert await storage.leave([holder(b"0 b", token=b"w.2")]) == [[b"0 c"]]
+    assert await admitted(storage, ask(b"1 c"), ask(b"1 d")) == [0, 1]
+    assert await admitted(storage, ask(b"1 b", token=b"w.2")) == [None]
+    assert await left(storage, holder(b"1 b", token=b"w.2")) == [[b"1 c"]]
 
 
 async def test_a_promise_that_is_not_taken_goes_to_the_next(storage: RedisStorage) -> None:
-    await admitted(storage, *(ask(b"0 %c" % letter) for letter in b"abc"))
-    assert await storage.leave([holder(b"0 a")]) == [[b"0 b"]]
-    assert await storage.leave([Holder(LIMIT, b"0 b", 1)]) == [[b"0 c"]]
+    await admitted(storage, *(ask(b"1 %c" % letter) for letter in b"abc"))
+    assert await left(storage, holder(b"1 a")) == [[b"1 b"]]
+    assert await left(storage, Holder(LIMIT, b"1 b", 1)) == [[b"1 c"]]
 
 
 async def test_a_higher_priority_stands_before_a_lower_one(storage: RedisStorage) -> None:
-    assert await admitted(storage, ask(b"0 a"), ask(b"0 low", rank=2), ask(b"0 high", rank=1)) == [None, 0, 0]
-    assert await storage.leave([holder(b"0 a")]) == [[b"0 high"]]
+    assert await admitted(storage, ask(b"1 a"), ask(b"1 low", rank=2), ask(b"1 high", rank=1)) == [None, 0, 0]
+    assert await left(storage, holder(b"1 a")) == [[b"1 high"]]
+
+
+async def test_those_that_come_within_one_millisecond_stand_in_the_order_in_which_they_came(
+    storage: RedisStorage,
+) -> None:
+    names = [b"1 %d" % number for number in (5, 1, 9, 3, 7, 2)]
+    await admitted(storage, ask(b"1 first"))
+    assert await admitted(storage, *(ask(name, rank=40) for name in names)) == list(range(6))
+    aged = [Ask(LIMIT, name + b" aged", b"w.1", 1, Rank(300_000_000_000, 1)) for name in names]
+    assert await admitted(storage, *aged) == list(range(6))  # of one moment, and before the others
+    assert await storage.withdraw([Holder(LIMIT, name, 0) for name in (names[0], b"1 x")]) == [True, False]
+    order = await storage._link.command("ZRANGE", storage.keys.line(LIMIT), 0, -1)
+    assert order == [*(name + b" aged" for name in names), *names[1:]]
+
+
+async def test_whose_turn_it_is_comes_to_the_front_at_once_if_it_lies_beside_the_limit(storage: RedisStorage) -> None:
+    await put_and_take(storage, b"a", b"b", b"c")
+    await admitted(storage, *(ask(b"0 %s" % name) for name in (b"x", b"gone", b"a", b"b", b"c")))
+    await storage.park("low", [Parked(task_id, TOKEN, LONG, "") for task_id in (b"a", b"b", b"c")])
+    await put(storage, b"later")
+    assert await left(storage, holder(b"0 x", most=2)) == [[]]
+    assert ids_of(await take(storage, token=b"w.2")) == [b"a", b"b", b"later"]
+    assert await admitted(storage, ask(b"0 a", 2), ask(b"0 c", 2), ask(b"0 b", 2, token=b"w.2")) == [None, 0, None]
 
 
 async def test_the_permit_of_a_worker_that_vanished_comes_back_with_its_lease(storage: RedisStorage) -> None:
@@ -83,20 +116,61 @@ async def test_permits_are_prolonged_and_what_was_lost_can_be_taken_again(storag
     assert await storage.hold(LONG, [holder(b"0 a"), holder(b"0 x")]) == [True, False]
     assert await admitted(storage, ask(b"0 b")) == [0]
     assert await storage.hold_again(LONG, [holder(b"0 x")]) == [True]
-    assert await storage.leave([holder(b"0 a")]) == [[]]  # 0 x has it
+    assert await left(storage, holder(b"0 a")) == [[]]  # 0 x has it
 
 
-async def test_everybody_is_called_when_there_is_no_limit_any_more(storage: RedisStorage) -> None:
-    asks = [ask(b"0 %d" % number, most=0) for number in range(5)]
-    assert await admitted(storage, *asks) == [0, 1, 2, 3, 4]
-    assert await storage.leave([Holder(LIMIT, b"", 1000)]) == [[b"0 %d" % number for number in range(5)]]
+# Whoever leaves may have the next task at once
+
+
+async def in_line(storage: RedisStorage, *ids: bytes, priority: str = "low") -> None:
+    """One that has the only permit, and tasks that wait for it."""
+    await put_and_take(storage, *ids, priority=priority)
+    await admitted(storage, ask(b"0 x"), *(ask(b"0 " + task_id) for task_id in ids))
+    await storage.park(priority, [Parked(task_id, TOKEN, LONG, "permit") for task_id in ids])
+
+
+def taking(token: bytes = b"w.5", count: int = 9) -> Taking:
+    return Taking("w", token, count, LONG)
+
+
+async def test_whoever_leaves_has_the_next_task_and_after_a_lost_reply_once_more(storage: RedisStorage) -> None:
+    await in_line(storage, b"a", b"b", b"c")
+    passed = await storage.leave([holder(b"0 x", most=2)], taking())
+    assert passed.elsewhere == [[]]
+    assert [(claim.untrusted_id, claim.untrusted, claim.tries, claim.priority) for claim in passed.claims] == [
+        (b"a", b"sealed task", 1, "low"),
+        (b"b", b"sealed task", 1, "low"),
+    ]
+    assert {claim.token for claim in passed.claims} == {b"w.5"} and not any(
+        one.may_be_answered for one in passed.claims
+    )
+    assert await storage.leave([holder(b"0 x", most=2)], taking()) == passed
+    assert await storage.list_ids(Standing.RUNNING, priority="low", offset=0, limit=9) == [b"a", b"b"]
+    assert await storage.list_ids(Standing.SCHEDULED, priority="low", offset=0, limit=9) == [b"c"]
+    asks = [ask(b"0 " + task_id, 2, token=b"w.5") for task_id in (b"a", b"b", b"c")]
+    assert await admitted(storage, *asks) == [None, None, 0]
+    assert (await storage.leave([holder(b"0 a", 2, b"w.5")], taking(b"w.6", 0))).claims == []
+    assert ids_of(await take(storage, token=b"w.7")) == [b"c"]
+
+
+@pytest.mark.parametrize("why", ["something higher is ready", "its priority is paused", "another call has its place"])
+async def test_what_whoever_leaves_may_not_have_is_brought_to_the_front(storage: RedisStorage, why: str) -> None:
+    await in_line(storage, b"a", b"b")
+    if why == "something higher is ready":
+        await put(storage, b"h", priority="high")
+    elif why == "its priority is paused":
+        await storage.pause({"p:low": 0})
+    else:
+        await storage._link.command("HSET", storage.keys.unique, b"!xa", b"other")
+    assert (await storage.leave([holder(b"0 x")], taking())).claims == []
+    assert await storage.list_ids(Standing.QUEUED, priority="low", offset=0, limit=9) == [b"a"]
 
 
 # Rates
 
 
 def booking(who: bytes, most: int = 2, per_ms: int = LONG, token: bytes = b"w.1", rank: int = 0) -> Booking:
-    return Booking(RATE, who, token, most, per_ms, rank)
+    return Booking(RATE, who, token, most, per_ms, Rank(rank * RANK_WIDTH, RANK_WIDTH))
 
 
 async def test_so_many_start_and_the_others_are_told_when(storage: RedisStorage, link: Link) -> None:
@@ -109,6 +183,13 @@ async def test_so_many_start_and_the_others_are_told_when(storage: RedisStorage,
     assert again[:2] == [0, 0]
     assert all(0 <= before - now < 60_000 for before, now in zip(waits, again, strict=True))
     assert await lasting_keys(link) == []
+
+
+async def test_the_place_of_one_that_will_not_come_goes_to_others(storage: RedisStorage) -> None:
+    await storage.book([booking(b"0 %d" % number) for number in range(4)])
+    assert await storage.withdraw([Holder(RATE, b"0 %d" % number, 0) for number in (2, 3, 9)]) == [True, True, False]
+    [wait] = await storage.book([booking(b"0 new")])
+    assert 0 <= LONG - wait < 60_000  # in the first window that is free, not behind those two
 
 
 async def test_nothing_starts_while_a_rate_is_held_up(storage: RedisStorage) -> None:
@@ -170,16 +251,14 @@ async def test_who_comes_in_time_asks_once_more_and_the_rate_is_used_up(hands: l
 # Parking
 
 
-async def test_a_parked_task_is_due_later_and_has_used_no_try(storage: RedisStorage, link: Link) -> None:
+async def test_a_parked_task_is_due_later_and_has_used_no_try(storage: RedisStorage) -> None:
     await put_and_take(storage, b"a", b"b")
     runs = [Parked(b"a", TOKEN, LONG, "permit 0 x"), Parked(b"b", b"other.1", LONG, "")]
     assert await storage.park("low", runs) == [True, False]
     assert await storage.park("low", runs) == [True, False]  # a lost reply
     record = await storage.look_up(b"a")
-    assert (record.standing, record.tries) == (Standing.SCHEDULED, 0)
+    assert (record.standing, record.tries, record.untrusted_note) == (Standing.SCHEDULED, 0, b"permit 0 x")
     assert await standing(storage, b"b") is Standing.RUNNING
-    assert await link.command("GET", storage.keys.parked(b"a")) == b"permit 0 x"
-    assert await link.command("PTTL", storage.keys.parked(b"a")) > 0  # type: ignore[operator]
 
 
 async def test_a_parked_task_comes_by_itself_at_its_time(storage: RedisStorage) -> None:
@@ -189,19 +268,21 @@ async def test_a_parked_task_comes_by_itself_at_its_time(storage: RedisStorage) 
     assert ids_of(await take(storage, token=b"w.2")) == [b"a"]
 
 
-async def test_those_whose_turn_it_is_come_to_the_front_in_their_order(storage: RedisStorage, link: Link) -> None:
+async def test_those_whose_turn_it_is_come_to_the_front_in_their_order(storage: RedisStorage) -> None:
     await put_and_take(storage, b"a", b"b", b"c")
     await storage.park("low", [Parked(task_id, TOKEN, LONG, "") for task_id in (b"a", b"b", b"c")])
     await put(storage, b"later")
     assert await storage.hurry([b"a", b"b", b"gone"]) == [True, True, False]
     assert ids_of(await take(storage, token=b"w.2")) == [b"a", b"b", b"later"]
     assert await standing(storage, b"c") is Standing.SCHEDULED
-    assert await link.command("EXISTS", storage.keys.parked(b"a")) == 0
 
 
-async def test_a_turn_that_comes_while_the_task_is_being_parked_is_not_missed(storage: RedisStorage) -> None:
+async def test_a_turn_that_comes_while_the_task_is_being_parked_is_not_missed(
+    storage: RedisStorage, link: Link
+) -> None:
     await put_and_take(storage, b"a")
     assert await storage.hurry([b"a"]) == [True]
+    assert await link.command("PTTL", storage.keys.called) > 0  # type: ignore[operator]
     assert await storage.park("low", [Parked(b"a", TOKEN, LONG, "")]) == [True]
     assert ids_of(await take(storage, token=b"w.2")) == [b"a"]
     assert await storage.park("low", [Parked(b"a", b"w.2", LONG, "")]) == [True]  # its turn counts once

@@ -4,16 +4,22 @@ from __future__ import annotations
 
 import random
 import struct
+from collections.abc import Sequence
 from typing import Any
 
 import pytest
 
-from secure_queue.pausing import MOST_PAUSES
+from secure_queue import clock
+from secure_queue.keyed import Keyed
+from secure_queue.pausing import MOST_PAUSES, Shelved, Shelving
+from secure_queue.redis.connect import open_link
 from secure_queue.redis.link import Link
 from secure_queue.redis.storage import RedisStorage
-from secure_queue.storage import NewTask
-from tests.servers import eventually
-from tests.storage.verbs import LONG, created, ids_of, put, take
+from secure_queue.redis.topology import Memory
+from secure_queue.storage import NewTask, Standing
+from tests.servers import PATIENCE, eventually
+from tests.storage.conftest import KEYS
+from tests.storage.verbs import LONG, MARK, RESULT, TOKEN, created, ids_of, put, put_and_take, standing, take, tick
 
 pytestmark = pytest.mark.anyio
 
@@ -66,6 +72,122 @@ async def test_there_are_never_too_many_pauses(storage: RedisStorage, link: Link
     junk: list[Any] = [part for number in range(11_000) for part in (f"junk{number}", "0")]
     await link.command("HSET", storage.keys.paused, *junk)
     assert await storage.untrusted_pauses() == {}
+
+
+# Tasks whose name is paused
+
+
+async def shelve(storage: RedisStorage, *ids: bytes, token: bytes = TOKEN, what: str = "t:mail") -> Sequence[Shelved]:
+    return await storage.shelve("low", [Shelving(task_id, token, what) for task_id in ids])
+
+
+async def test_what_is_laid_aside_comes_back_in_order_with_the_end_of_its_pause(
+    storage: RedisStorage, link: Link
+) -> None:
+    ids = [b"e", b"b", b"d", b"a", b"c"]
+    await put_and_take(storage, *ids)
+    await put_and_take(storage, b"other", token=b"w.2")
+    await put(storage, b"later")
+    await storage.pause({"t:mail": 0, "t:sms": LONG})
+    assert await shelve(storage, *ids[:2], b"gone") == [Shelved.ASIDE, Shelved.ASIDE, Shelved.LOST]
+    assert await shelve(storage, *ids) == [Shelved.ASIDE] * 5  # a lost reply, and those behind
+    assert await shelve(storage, b"other", token=b"w.2", what="t:sms") == [Shelved.ASIDE]
+    record = await storage.look_up(b"d")
+    assert (record.standing, record.tries) == (Standing.QUEUED, 0)
+    assert (await storage.counts()).shelved == {"high": 0, "low": 6}
+    listed = [await storage.list_ids(Standing.QUEUED, priority="low", offset=n, limit=4) for n in (0, 4)]
+    assert sorted(listed[0] + listed[1]) == sorted([*ids, b"other", b"later"]) and listed[0][0] == b"later"
+    assert (await tick(storage)).promoted == 0
+    assert ids_of(await take(storage, token=b"w.3")) == [b"later"]
+    assert await link.command("EXISTS", storage.keys.wake) == 0
+    await put(storage, b"last")
+    assert [await storage.resume("t:mail") for _ in range(2)] == [True, False]
+    assert await link.command("EXISTS", storage.keys.wake) == 1
+    assert ids_of(await take(storage, token=b"w.4")) == [*ids, b"last"]
+    assert (await storage.counts()).shelved == {"high": 0, "low": 1}
+
+
+async def test_a_task_whose_pause_has_ended_meanwhile_stays_with_its_holder(storage: RedisStorage) -> None:
+    await put_and_take(storage, b"a")
+    assert await shelve(storage, b"a") == [Shelved.OVER]
+    assert await standing(storage, b"a") is Standing.RUNNING
+
+
+async def test_aborting_what_was_laid_aside_leaves_nothing_of_it(storage: RedisStorage, link: Link) -> None:
+    await put_and_take(storage, b"a", b"b")
+    await storage.pause({"t:mail": 0})
+    await shelve(storage, b"a", b"b")
+    assert await storage.abort(b"a", sealed=RESULT, ttl_ms=LONG, mark=MARK) == "aborted"
+    assert (await storage.counts()).shelved == {"high": 0, "low": 1}
+    assert await link.command("HKEYS", storage.keys.bucket(b"a")) in ([], [b"b", b"!rb"])
+    await storage.resume("t:mail")
+    assert ids_of(await take(storage, token=b"w.2")) == [b"b"]
+
+
+async def test_what_was_laid_aside_comes_back_when_its_pause_was_lost(storage: RedisStorage, link: Link) -> None:
+    await put_and_take(storage, b"a", b"b")
+    await storage.pause({"t:mail": 0})
+    await shelve(storage, b"a", b"b")
+    await link.command("DEL", storage.keys.paused)
+    await link.command("ZADD", storage.keys.shelf["low"], 0, "junk", 1, b"\xff" * 50, 2, "0:")
+    await tick(storage)
+    assert ids_of(await take(storage, token=b"w.2")) == [b"a", b"b"]
+    assert (await storage.counts()).shelved == {"high": 0, "low": 0}
+
+
+@pytest.mark.parametrize("anyio_backend", ["asyncio"])
+@pytest.mark.parametrize("link", ["server"], indirect=True)
+async def test_of_very_much_that_was_laid_aside_the_rest_follows_in_order(storage: RedisStorage, link: Link) -> None:
+    fill = """for i = 1, tonumber(ARGV[1]) do
+      redis.call('ZADD', KEYS[1], 0, redis.sha1hex('t:mail') .. ':' .. string.format('%016d:%06d', i, i))
+    end"""
+    await link.command("EVAL", fill, 1, storage.keys.shelf["low"], 40_000)
+    await put(storage, b"later")
+    await storage.pause({"t:mail": 0})
+    await storage.resume("t:mail")
+    expected = [b"%06d" % number for number in range(1, 40_001)]
+    expected.insert(20_000, b"later")
+    assert await link.command("LRANGE", storage.keys.ready["low"], 0, -1) == expected[:20_001]
+    await tick(storage)
+    await tick(storage)
+    assert await link.command("LRANGE", storage.keys.ready["low"], 0, -1) == expected
+    assert b"unshelved" not in b" ".join(await link.command("HKEYS", storage.keys.meta))  # type: ignore[arg-type]
+
+
+async def test_the_first_of_a_line_that_was_laid_aside_lies_there_once(storage: RedisStorage) -> None:
+    lined = [Keyed(one, b"sealed", 0, "low", b"", "", 0, False, 0, b"o" + b"1" * 32) for one in (b"a", b"b")]
+    await storage.enqueue_keyed(lined, PATIENCE)
+    assert ids_of(await take(storage)) == [b"a"]
+    await storage.pause({"t:mail": 0})
+    await shelve(storage, b"a")
+    await tick(storage)
+    assert ids_of(await take(storage, token=b"w.2")) == []
+    await storage.resume("t:mail")
+    assert ids_of(await take(storage, token=b"w.3")) == [b"a"]
+
+
+@pytest.mark.parametrize("anyio_backend", ["asyncio"])
+async def test_the_end_of_a_pause_behind_which_something_waits_is_told_and_kept() -> None:
+    hands = [1_900_000_000_000]
+    with clock.wall_clock(lambda: hands[0] * 1_000_000):
+        async with open_link(Memory()) as link:
+            storage = RedisStorage(link, KEYS)
+            await put_and_take(storage, b"a")
+            await storage.pause({"t:mail": 500, "t:sms": 100, "*": 300})
+            assert (await tick(storage)).next_due_ms is None  # nothing waits behind any of them
+            await shelve(storage, b"a")
+            assert (await tick(storage)).next_due_ms == 500
+            await put(storage, b"b")
+            assert (await tick(storage)).next_due_ms == 300
+            hands[0] += 300
+            await link.command("DEL", KEYS.wake)
+            assert (await tick(storage)).next_due_ms == 200
+            assert await link.command("EXISTS", KEYS.wake) == 1
+            assert ids_of(await take(storage, token=b"w.2")) == [b"b"]
+            hands[0] += 200
+            assert (await tick(storage)).next_due_ms is None
+            assert ids_of(await take(storage, token=b"w.3")) == [b"a"]
+            assert await link.command("EXISTS", KEYS.paused) == 0
 
 
 # Ageing

@@ -9,7 +9,8 @@ import pytest
 
 from secure_queue.handover import Handover, Linked, Question
 from secure_queue.keyed import Keyed
-from secure_queue.limiting import Ask, Booking, Holder, Parked
+from secure_queue.limiting import Ask, Booking, Holder, Parked, Rank, Taking
+from secure_queue.pausing import Shelving
 from secure_queue.redis.link import Argument, Link, Reply
 from secure_queue.redis.scripts import Script
 from secure_queue.redis.storage import RedisStorage
@@ -19,7 +20,7 @@ from tests.storage.verbs import LONG, TOKEN, back, dead, end, ids_of, put, put_a
 
 pytestmark = pytest.mark.anyio
 
-LIMIT = b"l" * 32
+LIMIT, RANK = b"l" * 32, Rank(0, 1)
 A, B = b"a1", b"b2"  # in different buckets
 Step = Callable[[RedisStorage], Awaitable[Any]]
 
@@ -39,12 +40,22 @@ async def running(storage: RedisStorage) -> None:
 
 async def in_line(storage: RedisStorage) -> None:
     """A task that has a permit, and one that waits for it."""
-    await storage.admit(LONG, [Ask(LIMIT, b"0 a", TOKEN, 1, 0), Ask(LIMIT, b"0 b", TOKEN, 1, 0)])
+    await storage.admit(LONG, [Ask(LIMIT, b"0 a", TOKEN, 1, RANK), Ask(LIMIT, b"0 b", TOKEN, 1, RANK)])
 
 
 async def parked(storage: RedisStorage) -> None:
     await running(storage)
     await storage.park("low", [Parked(A, TOKEN, LONG, "note"), Parked(B, TOKEN, LONG, "note")])
+
+
+async def paused(storage: RedisStorage) -> None:
+    await running(storage)
+    await storage.pause({"t:x": 0})
+
+
+async def shelved(storage: RedisStorage) -> None:
+    await paused(storage)
+    await storage.shelve("low", [Shelving(A, TOKEN, "t:x"), Shelving(B, TOKEN, "t:x")])
 
 
 def keyed(task_id: bytes) -> Keyed:
@@ -134,15 +145,18 @@ VERBS: dict[str, tuple[Step, Step]] = {
     "whose": (running, lambda s: s.whose(A)),
     "sleep": (woken, lambda s: s.sleep(A, TOKEN, "low", look_ms=LONG, seen=1, drop=[b"junk"])),
     "forget_handed": (waiting, lambda s: s.forget_handed([A, B])),
-    "admit": (nothing, lambda s: s.admit(LONG, [Ask(LIMIT, b"0 a", TOKEN, 1, 0), Ask(LIMIT, b"0 b", TOKEN, 1, 0)])),
-    "leave": (in_line, lambda s: s.leave([Holder(LIMIT, b"0 a " + TOKEN, 1)])),
+    "admit": (nothing, lambda s: s.admit(LONG, [Ask(LIMIT, b"0 %c" % who, TOKEN, 1, RANK) for who in b"ab"])),
+    "leave": (in_line, lambda s: s.leave([Holder(LIMIT, b"0 a " + TOKEN, 1)], Taking("w", b"w.5", 1, LONG))),
     "hold": (in_line, lambda s: s.hold(LONG, [Holder(LIMIT, b"0 a " + TOKEN, 1)])),
     "hold_again": (in_line, lambda s: s.hold_again(LONG, [Holder(LIMIT, b"0 a " + TOKEN, 1)])),
-    "book": (nothing, lambda s: s.book([Booking(LIMIT, b"0 a", TOKEN, 1, 1000, 0)])),
+    "book": (nothing, lambda s: s.book([Booking(LIMIT, b"0 a", TOKEN, 1, 1000, RANK)])),
     "unbook": (nothing, lambda s: s.unbook([Holder(LIMIT, b"0 a " + TOKEN, 1)])),
+    "withdraw": (in_line, lambda s: s.withdraw([Holder(LIMIT, b"0 b", 1)])),
     "stall": (nothing, lambda s: s.stall(LIMIT, LONG)),
     "park": (running, lambda s: s.park("low", [Parked(A, TOKEN, LONG, "note"), Parked(B, TOKEN, LONG, "")])),
     "hurry": (parked, lambda s: s.hurry([A, B])),
+    "shelve": (paused, lambda s: s.shelve("low", [Shelving(A, TOKEN, "t:x"), Shelving(B, TOKEN, "t:x")])),
+    "resume after shelve": (shelved, lambda s: s.resume("t:x")),
     "pause": (queued, lambda s: s.pause({"t:x": 0})),
     "resume": (queued, lambda s: s.resume("*")),
     "untrusted_pauses": (queued, lambda s: s.untrusted_pauses()),
@@ -267,7 +281,7 @@ async def afterwards(storage: RedisStorage, link: Link) -> object:
         state: await storage.list_ids(state, priority="low", offset=0, limit=9)
         for state in (Standing.QUEUED, Standing.SCHEDULED, Standing.DONE, Standing.DEAD)
     }
-    wakes = await link.command("EXISTS", storage.keys.wake) if listed[Standing.QUEUED] else 0
+    wakes = await link.command("EXISTS", storage.keys.wake) if (await storage.counts()).ready["low"] else 0
     results = await storage.watch("client", [A, B])
     claims = await take(storage, token=b"another.1")
     return states, tries, listed, wakes, results, claims

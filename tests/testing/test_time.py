@@ -90,6 +90,32 @@ async def test_whose_turn_it_is_comes_without_a_look_of_its_own(shop: Shop) -> N
         assert await queue.drain() == {"completed": 20}
 
 
+async def test_a_task_that_is_paused_by_name_waits_without_a_look_and_comes_with_the_end_of_its_pause(
+    shop: Shop,
+) -> None:
+    seen: list[tuple[int, float]] = []
+
+    @shop.worker.task(name="note")
+    async def note(number: int) -> None:
+        seen.append((number, (queue.clock.now - START).total_seconds()))
+
+    async with TestWorker(shop.worker, now=START) as queue:
+        await shop.worker.pause(task="note")
+        await shop.worker.enqueue_many([note.enqueue(number) for number in range(3)])
+        assert await queue.drain() == {}
+        assert await queue.advance(days=1) == {}
+        assert await queue.finish() == {}
+        assert shop.worker.counters["shelved"] == 3  # of the last run, so there was one
+        assert await shop.worker.queue_size() == 3
+        assert await shop.worker.resume(task="note")
+        assert await queue.drain() == {"completed": 3}
+        await shop.worker.pause(task="note", seconds=600)
+        await note.enqueue(3)
+        assert await queue.drain() == {}
+        assert await queue.finish() == {"completed": 1}
+        assert seen == [(0, 86_400), (1, 86_400), (2, 86_400), (3, 87_000)]
+
+
 async def test_a_schedule_fires_once_at_each_of_its_moments_in_its_own_time_zone(shop: Shop) -> None:
     fired: list[datetime] = []
 

@@ -11,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from secure_queue import ConcurrencyLimit, ConfigurationError, RateLimit, RateLimited, Router, Worker
-from secure_queue.limits import LAST_LOOK_MS, Limit, digest, digest_of, limits_of, look_ms, must_agree
+from secure_queue.limits import LAST_LOOK_MS, Limit, digest, digest_of, limits_of, look_ms, must_agree, rank_of
 from secure_queue.partitions import home_of
 from secure_queue.task_options import task_settings
 
@@ -118,6 +118,15 @@ def test_what_is_not_the_same_in_every_process_is_no_key(key: object) -> None:
 @given(st.binary(min_size=1), st.integers(1, 64))
 def test_a_limit_has_its_home_in_one_of_the_partitions(name: bytes, partitions: int) -> None:
     assert 0 <= home_of(digest(name), partitions) < partitions
+
+
+@given(st.integers(1_600_000_000_000, 2_000_000_000_000), st.integers(1_600_000_000_000, 2_000_000_000_000))
+def test_in_a_line_a_higher_priority_goes_first_and_with_ageing_the_older_task(one: int, other: int) -> None:
+    ranks = [rank_of(priority, due_ms=due, ageing_ms=0) for priority, due in ((0, one), (1, other))]
+    assert sum(ranks[0]) <= ranks[1][0]
+    high, low = (rank_of(priority, due_ms=due, ageing_ms=60_000) for priority, due in ((0, one), (1, other)))
+    assert (high < low) is (one < other + 60_000)
+    assert float(low[0]) + low[1] / 8192 > low[0]  # a score tells those of one millisecond apart
 
 
 def test_who_stands_further_back_looks_less_often() -> None:

@@ -82,6 +82,11 @@ CASES = {
         "another call of its key has taken its place: newer",
     ),
     "replaced": (replace(SCHEDULED, replaced_by="newer", due_left_s=5), [Why.REPLACED], "newer"),
+    "laid aside": (
+        replace(QUEUED, before=None, is_shelved=True, pauses=[Pause()]),
+        [Why.PAUSED],
+        "until it is resumed",
+    ),
     "several": (
         replace(QUEUED, workers=0, before=1, pauses=[Pause()]),
         [Why.PAUSED, Why.NO_WORKER, Why.BEHIND],

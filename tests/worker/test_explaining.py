@@ -142,7 +142,8 @@ async def test_notes_and_lines_that_somebody_has_forged_are_only_hints(place: Pl
     async with worker:
         task = await work.enqueue().start(delay=600)
         for note in (b"\xff", b"permit 99 " + b"a" * 32 + b" x", b"rate 0 " + b"a" * 32 + b" \x1b[31m", b"x" * 10_000):
-            await place.link.command("SET", place.keys.parked(task.id.encode()), note)
+            run = b"0:normal:-w.1 " + note
+            await place.link.command("HSET", place.keys.bucket(task.id.encode()), "!r" + task.id, run)
             assert "\x1b" not in str(await task.explain())
         await place.link.command("ZADD", place.keys.permits(b"a" * 32), 1, b"\xff\xff", 2, b"junk", 3, b"0 a b c d")
         assert whys(await task.explain())[-1] is Why.NO_WORKER

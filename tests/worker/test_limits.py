@@ -12,6 +12,7 @@ import anyio
 import pytest
 
 from secure_queue import ConcurrencyLimit, RateLimit, RateLimited, Task, TaskStatus, Worker
+from secure_queue.redis.scripts import load
 from tests.servers import PATIENCE, eventually, happens
 from tests.worker.places import AT_ONCE, Place, running
 
@@ -296,6 +297,87 @@ async def test_a_burst_ends_only_when_all_have_had_their_turn(place: Place) -> N
         with anyio.fail_after(PATIENCE):
             await worker.run_async()
         assert [await task.status() for task in tasks] == [TaskStatus.DONE] * 12
+
+
+async def test_a_worker_that_stops_while_permits_are_handed_on_keeps_no_task(place: Place) -> None:
+    worker = place.worker()
+    done = list[int]()
+
+    @worker.task(limits=ConcurrencyLimit(1))
+    async def work(number: int) -> None:
+        done.append(number)
+        if len(done) % 5 == 0:
+            worker.drain()
+
+    async with worker:
+        await worker.enqueue_many([work.enqueue(number) for number in range(20)])
+        while len(done) < 20:
+            with anyio.fail_after(PATIENCE):
+                await worker.run_async()
+            counts = await worker.counts()
+            assert counts.running == 0
+            assert counts.ready["normal"] + counts.due["normal"] + counts.results == 20
+    assert sorted(done) == list(range(20))
+
+
+async def in_lines_of_limits(place: Place) -> set[str]:
+    keys: Any = await place.link.command("KEYS", place.keys.line(b"*"))
+    found: list[Any] = [await place.link.command("ZRANGE", key, 0, -1) for key in keys]
+    return {name.decode().removeprefix("0 ") for names in found for name in names}
+
+
+async def test_one_that_is_replaced_or_aborted_frees_its_place_in_the_line_of_a_rate(place: Place) -> None:
+    worker = place.worker()
+
+    @worker.task(limits=RateLimit(1, per=600))
+    async def seldom(number: int) -> int:
+        return number
+
+    async with running(worker):
+        assert await results(worker, [seldom.enqueue(0)]) == [0]
+        second = await seldom.enqueue(1).start(unique_key="key")
+        await happens(lambda: worker.counters["parked"] == 1)
+        assert await in_lines_of_limits(place) == {second.id}
+        third = await seldom.enqueue(2).start(unique_key="key", on_conflict="replace")
+        await happens(lambda: worker.counters["parked"] == 2)
+
+        async def stands_there_alone() -> bool:
+            return await in_lines_of_limits(place) == {third.id}
+
+        await eventually(stands_there_alone)
+        assert await third.abort()
+        assert await in_lines_of_limits(place) == set()
+
+
+@pytest.mark.parametrize("place", ["server"], indirect=True)
+async def test_a_permit_is_handed_on_with_one_call_to_give_and_one_to_take_it(place: Place) -> None:
+    """The server notes every call while twenty tasks run one after the other."""
+    worker, tasks = place.worker(), 20
+    release = anyio.Event()
+
+    @worker.task(limits=ConcurrencyLimit(1))
+    async def alone() -> None:
+        await release.wait()
+
+    async with running(worker):
+        waiting = [alone.enqueue() for _ in range(tasks + 1)]
+        await worker.enqueue_many(waiting)
+        await happens(lambda: worker.counters["parked"] == tasks)
+        settings: Any = await place.link.command("CONFIG", "GET", "slowlog-*")
+        await place.link.command("CONFIG", "SET", "slowlog-max-len", 10_000)
+        await place.link.command("CONFIG", "SET", "slowlog-log-slower-than", 0)
+        await place.link.command("SLOWLOG", "RESET")
+        release.set()
+        assert all([(await task.result(timeout=PATIENCE)).success for task in waiting])
+        entries: Any = await place.link.command("SLOWLOG", "GET", -1)
+        pairs = dict(zip(settings[::2], settings[1::2], strict=True)) if isinstance(settings, list) else settings
+        for name, value in pairs.items():
+            await place.link.command("CONFIG", "SET", name, value)
+    called = Counter(entry[3][1].decode() for entry in entries if entry[3][0].upper() == b"EVALSHA")
+    calls = {name: called[load(name).sha] for name in ("admit", "leave", "hurry", "park", "claim")}
+    assert calls["admit"] == tasks and tasks <= calls["leave"] <= tasks + 1
+    assert calls["hurry"] == calls["park"] == 0
+    assert calls["claim"] <= 10  # what an idle worker asks now and then
 
 
 @pytest.mark.parametrize("place", ["server"], indirect=True)

@@ -56,11 +56,11 @@ async def test_a_paused_task_waits_and_the_others_go_on(place: Place) -> None:
         async with running(place.worker(tasks=[paused, other])) as runner:
             tasks = [await worker.enqueue_by_name("paused", number) for number in range(5)]
 
-            async def are_parked() -> bool:
-                return runner.counters["parked"] >= 5
+            async def are_laid_aside() -> bool:
+                return runner.counters["shelved"] >= 5
 
             assert (await (await worker.enqueue_by_name("other")).result(timeout=PATIENCE)).result == "other"
-            await eventually(are_parked)
+            await eventually(are_laid_aside)
             assert [pause.task for pause in await worker.paused()] == ["paused"]
             assert await worker.resume(task="paused")
             assert [(await task.result(timeout=PATIENCE)).result for task in tasks] == list(range(5))

@@ -60,6 +60,15 @@ local function is_held(holder)
   return holder ~= '' and string.sub(holder, 1, 1) ~= '-'
 end
 
+-- What a task was given back for may stand behind the token of who gave it back: "-<token> <note>".
+local function note_of(holder)
+  return string.match(holder, '^%-[^ ]+ (.*)$') or false
+end
+
+local function gave_back(holder, token)
+  return holder == '-' .. token or string.sub(holder, 1, #token + 2) == '-' .. token .. ' '
+end
+
 -- Fails with WRONGTYPE if a key holds another type than its structure. Called before the first write of what depends on
 -- it: the storage moves the misfit aside and runs the script again, which must then find everything as it was.
 local SIZE_OF = {hash = 'HLEN', list = 'LLEN', zset = 'ZCARD', stream = 'XLEN'}
@@ -163,16 +172,37 @@ local function leave(outbox, id, children, sealed)
 end
 
 local LINE_MS = 3600000       -- how long a line for a limit is kept when nobody asks for it
-local CALLED = '!'            -- in the place of a note: the turn of this task has come
 
 local function keep_at_least(key, ms)
   local left = redis.call('PTTL', key)
   if left > -2 and left < ms then redis.call('PEXPIRE', key, math.ceil(ms)) end
 end
 
--- Gives a task a place in the line of a limit, behind those of its priority and of higher ones; who has a place keeps it.
-local function line_up_for_limit(line, who, rank, now, nth)
-  redis.call('ZADD', line, 'NX', string.format('%.4f', rank * 1e12 + now % 1e12 + nth / 1000), who)
+-- Gives a task a place in the line of a limit: behind those that came before it within *width* of *from*, where all of its
+-- rank stand; who has a place keeps it.
+local function line_up_for_limit(line, who, from, width)
+  if redis.call('ZSCORE', line, who) then return end
+  local till = string.format('(%.17g', from + width)
+  local last = redis.call('ZRANGE', line, till, from, 'BYSCORE', 'REV', 'LIMIT', 0, 1, 'WITHSCORES')[2]
+  local step = math.min(1, width / 8192)
+  local place = last and math.min(tonumber(last) + step, from + width - step) or from
+  redis.call('ZADD', line, string.format('%.17g', place), who)
+end
+
+-- Brings a parked task to the front of its list, from the ready and due keys of all priorities from *first* on; one that is
+-- being parked just now finds itself among the called.
+local CALLED_MS = 5000
+local function bring(called, wake, first, priorities, now, id)
+  for key = first, first + 2 * priorities - 1, 2 do
+    if redis.call('ZREM', KEYS[key + 1], id) == 1 then
+      redis.call('LPUSH', KEYS[key], id)
+      wake_up(wake)
+      return
+    end
+  end
+  redis.call('ZREMRANGEBYSCORE', called, '-inf', now)
+  redis.call('ZADD', called, now + CALLED_MS, id)
+  redis.call('PEXPIRE', called, CALLED_MS)
 end
 
 -- Promises the permits that are free to the first in the line, and adds their names to *called*; true if *who* was among
@@ -198,6 +228,52 @@ end
 local function is_paused(until_then, now)
   local ms = tonumber(until_then or -1) or -1
   return ms == 0 or ms > now
+end
+
+-- What is paused, and the ends of that (0: none); and what is not any more.
+local function pauses_of(paused, now)
+  local pauses, over = {}, {}
+  local found = redis.call('EXISTS', paused) == 1 and redis.call('HGETALL', paused) or {}
+  for i = 1, #found, 2 do
+    if is_paused(found[i + 1], now) then pauses[found[i]] = tonumber(found[i + 1]) else over[#over + 1] = found[i] end
+  end
+  return pauses, over
+end
+
+-- Claimed tasks whose name is paused lie on the shelf of their priority, in the order in which they came there, as
+-- "<mark of the pause>:<place>:<id>". Beside such a task stands the note "shelf <mark of the pause>:<place>".
+local function mark_of(what)
+  return redis.sha1hex(what)
+end
+
+-- The member of a shelf that a task is, if it is one.
+local function shelved_as(holder, id)
+  local place = string.match(note_of(holder) or '', '^shelf (%x+:%d+)$')
+  return place and place .. ':' .. id
+end
+
+-- Brings what lies on a shelf for one pause back to the front of its list, in its order. Of very much only a portion, so that
+-- nobody waits long for the server, and true: the next portions follow at the end of the list.
+local MOST_AT_ONCE = 20000
+local function unshelve(meta, shelf, list, wake, mark)
+  local ids, first, last, found = {}, '[' .. mark .. ':', '(' .. mark .. ';'
+  repeat
+    found = redis.call('ZRANGEBYLEX', shelf, first, last, 'LIMIT', 0, 1000)
+    call_in_chunks('ZREM', shelf, found)
+    for _, member in ipairs(found) do ids[#ids + 1] = string.match(member, '^%x+:%d+:(.+)$') end
+  until #found < 1000 or #ids >= MOST_AT_ONCE
+  local field = 'unshelved:' .. mark .. string.match(shelf, ':[^:]*$')
+  if redis.call('HEXISTS', meta, field) == 1 then
+    call_in_chunks('RPUSH', list, ids)
+  else
+    local backwards = {}
+    for i = #ids, 1, -1 do backwards[#backwards + 1] = ids[i] end
+    call_in_chunks('LPUSH', list, backwards)
+  end
+  if #ids > 0 then wake_up(wake) end
+  local goes_on = #found == 1000 and redis.call('ZRANGEBYLEX', shelf, first, last, 'LIMIT', 0, 1)[1] ~= nil
+  if goes_on then redis.call('HSET', meta, field, 1) else redis.call('HDEL', meta, field) end
+  return goes_on
 end
 
 -- How many bytes an entry of the quarantine counts for; the sum stands in meta, and begins anew with the stream.

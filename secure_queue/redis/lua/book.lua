@@ -1,6 +1,6 @@
 -- book: lets tasks start within a limit on rate, or says when it will be their turn.
 -- KEYS  1 meta (hash)   then for each task: starts (zset), line (zset), expected (zset)
--- ARGV  for each task: its name here, lease token, how many may start, in how many ms, rank of its priority (0 the highest)
+-- ARGV  for each task: its name here, lease token, how many may start, in how many ms, where those of its rank stand in the line: from, width
 -- Returns for each task: 0 it starts, else ms until it is expected
 local PATIENCE_MS = 60000       -- who is later than that has lost the place in the line
 allow_when_full(KEYS[1])
@@ -23,10 +23,10 @@ local function moment(starts, most, per, before)
 end
 
 local replies = {}
-for i = 1, #ARGV / 5 do
+for i = 1, #ARGV / 6 do
   local starts, line, expected = KEYS[3 * i - 1], KEYS[3 * i], KEYS[3 * i + 1]
-  local who, token = ARGV[5 * i - 4], ARGV[5 * i - 3]
-  local most, per, rank = tonumber(ARGV[5 * i - 2]), tonumber(ARGV[5 * i - 1]), tonumber(ARGV[5 * i])
+  local who, token = ARGV[6 * i - 5], ARGV[6 * i - 4]
+  local most, per = tonumber(ARGV[6 * i - 3]), tonumber(ARGV[6 * i - 2])
   redis.call('ZREMRANGEBYSCORE', starts, '-inf', now - per)
   forget_who_did_not_come(line, expected)
   redis.call('ZREMRANGEBYSCORE', starts, string.format('(%.0f', now + per), '+inf')       -- nobody starts in the future
@@ -34,7 +34,7 @@ for i = 1, #ARGV / 5 do
   if not redis.call('ZSCORE', starts, who .. ' ' .. token) then       -- else a retry after a lost reply
     local booked = tonumber(redis.call('ZSCORE', expected, who) or 0)
     local stalled = math.min(tonumber(redis.call('ZSCORE', expected, '!') or 0), now + LINE_MS)
-    line_up_for_limit(line, who, rank, now, i)
+    line_up_for_limit(line, who, tonumber(ARGV[6 * i - 1]), tonumber(ARGV[6 * i]))
     local before = redis.call('ZRANK', line, who)
     local free = stalled <= now and most - redis.call('ZCARD', starts) or 0
     if before < free or (booked > 0 and booked <= now and free > 0) then

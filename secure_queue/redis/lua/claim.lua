@@ -41,14 +41,8 @@ end
 local now = queue_time(meta)
 local is_open, over = {}, {}
 local function open_lists()
-  local pauses = {}
-  if redis.call('EXISTS', paused) == 1 then
-    local found = redis.call('HGETALL', paused)
-    for i = 1, #found, 2 do
-      pauses[found[i]] = is_paused(found[i + 1], now)
-      if not pauses[found[i]] then over[#over + 1] = found[i] end
-    end
-  end
+  local pauses
+  pauses, over = pauses_of(paused, now)
   for p = FIRST, #ARGV do is_open[p] = not (pauses['*'] or pauses['p:' .. ARGV[p]]) end
 end
 open_lists()

@@ -25,7 +25,7 @@ local function give_back(i)
       wake_up(wake)
     end
   end
-  replies[i] = (holder == token or holder == '-' .. token) and '1' or '0'
+  replies[i] = (holder == token or gave_back(holder, token)) and '1' or '0'
 end
 
 if used == 1 then

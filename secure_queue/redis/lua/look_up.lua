@@ -1,7 +1,7 @@
 -- look_up: tells where a task stands and what is stored of it.
 -- KEYS  1 meta (hash)   2 dead (zset)   3 bucket (hash)   4 result (string)   5.. due (zset)
 -- ARGV  1 id   2 largest payload in bytes
--- Returns {"not_found" | "done" | "dead" | "running" | "scheduled" | "queued", sealed task or false, tries, due in ms or 0, sealed result or false, sealed failure or false}
+-- Returns {"not_found" | "done" | "dead" | "running" | "scheduled" | "queued", sealed task or false, tries, due in ms or 0, sealed result or false, sealed failure or false, what it was given back for or false}
 local id, limit = ARGV[1], tonumber(ARGV[2])
 local function bounded(value)
   if value and #value > limit then return #value end
@@ -25,4 +25,4 @@ elseif is_held(holder) then
 elseif due > 0 then
   state = 'scheduled'
 end
-return {state, bounded(stored[1]), tries, due, bounded(result), bounded(stored[3])}
+return {state, bounded(stored[1]), tries, due, bounded(result), bounded(stored[3]), bounded(note_of(holder))}

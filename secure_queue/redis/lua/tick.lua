@@ -1,13 +1,14 @@
 -- tick: makes due tasks ready, takes back expired leases, trims what has had its time, and notes that a worker lives.
--- KEYS  1 meta (hash)   2 leases (zset)   3 wake (zset)   4 results (zset)   5 dead (zset)   6 aborts (hash)   7 workers (zset)   8..71 buckets (hash)   then for each priority: ready (list), due (zset)   last: lines (zset), unique (hash), replaced (hash), finished (zset), outbox (hash)
+-- KEYS  1 meta (hash)   2 leases (zset)   3 wake (zset)   4 results (zset)   5 dead (zset)   6 aborts (hash)   7 workers (zset)   8..71 buckets (hash)   then for each priority: ready (list), due (zset)   then: lines (zset), unique (hash), replaced (hash), finished (zset), outbox (hash), paused (hash)   last for each priority: shelf (zset)
 -- ARGV  1 worker   2 ms until it counts as gone   3 ms that dead letters are kept   4 how many dead letters are kept   5 a random mark for a dataset that has none   6.. names of the priorities
--- Returns {ms until the next task is due or -1, tasks promoted, leases taken back, mark of the dataset, how much lies in the outbox, then for each abort: id, mark}
+-- Returns {ms until the next task is due, or a pause behind which something waits is over, or -1, tasks promoted, leases taken back, mark of the dataset, how much lies in the outbox, {for each task that was replaced: id, what it was given back for}, then for each abort: id, mark}
 local meta, leases, wake, results, dead, aborts, workers = unpack(KEYS, 1, 7)
-local lines, unique, replaced, finished, outbox = unpack(KEYS, #KEYS - 4)
+local before_shelves = #KEYS - (#ARGV - 5)
+local lines, unique, replaced, finished, outbox, paused = unpack(KEYS, before_shelves - 5, before_shelves)
 local BATCH, MAX_MARK, LOOK_MS, LINES, MAX_LINE, ROUNDS = 500, 4096, 1000, 50, 33, 8
 allow_when_full(meta)
-expect('zset', leases, wake, results, dead, workers, lines, finished)
-expect('hash', aborts, unique, replaced, outbox, unpack(KEYS, 8, 71))
+expect('zset', leases, wake, results, dead, workers, lines, finished, unpack(KEYS, before_shelves + 1))
+expect('hash', aborts, unique, replaced, outbox, paused, unpack(KEYS, 8, 71))
 for p = 6, #ARGV do
   expect('list', KEYS[60 + 2 * p])
   expect('zset', KEYS[61 + 2 * p])
@@ -17,6 +18,7 @@ local now = queue_time(meta)
 local lists = {}     -- highest first
 for p = 6, #ARGV do lists[#lists + 1] = KEYS[60 + 2 * p] end
 
+local dropped = {}
 local any_unique = redis.call('EXISTS', unique) == 1
 
 -- Whether a task whose time has come is ready: not if another call has taken its place, nor if it must wait in its line.
@@ -24,6 +26,9 @@ local function is_ready(id)
   local bucket = KEYS[8 + bucket_of(id)]
   local text, other = redis.call('HGET', bucket, LINE .. id), any_unique and redis.call('HGET', unique, REPLACED .. id)
   if other then
+    local _, _, holder = parse_run(redis.call('HGET', bucket, RUN .. id))
+    local note = note_of(holder)
+    if note and #id <= MAX_ID then dropped[#dropped + 1], dropped[#dropped + 2] = id, string.sub(note, 1, MAX_MARK) end
     leave_line(lines, wake, lists, id, text)
     drop_replaced(unique, replaced, bucket, id)
     return false
@@ -64,6 +69,58 @@ end
 call_in_chunks('ZREM', leases, expired)
 if promoted + taken_back > 0 then wake_up(wake) end
 
+-- What lies on a shelf for a pause that is over comes back, also if the pause was lost.
+local MOST_PAUSES = 1000
+local pauses, over = pauses_of(paused, now)
+call_in_chunks('HDEL', paused, over)
+local lasting = {}
+for what in pairs(pauses) do lasting[mark_of(what)] = true end
+
+-- Members have an order only as long as all have the same score; another one was not written by shelve.
+local function set_right(shelf, least, greatest)
+  for _, member in ipairs(redis.call('ZRANGEBYSCORE', shelf, least, greatest, 'LIMIT', 0, BATCH)) do
+    redis.call('ZADD', shelf, 0, member)
+  end
+end
+
+local function look_at_shelf(shelf, list)
+  local from = '-'
+  set_right(shelf, '-inf', '(0')
+  set_right(shelf, '(0', '+inf')
+  for _ = 0, MOST_PAUSES do
+    local first = redis.call('ZRANGEBYLEX', shelf, from, '+', 'LIMIT', 0, 1)[1]
+    if not first then return end
+    local mark = string.match(first, '^(%x+):%d+:.')
+    if not mark then
+      redis.call('ZREM', shelf, first)
+    elseif lasting[mark] or unshelve(meta, shelf, list, wake, mark) then
+      from = '[' .. mark .. ';'
+    end
+  end
+end
+for p, list in ipairs(lists) do
+  local shelf = KEYS[before_shelves + p]
+  if redis.call('EXISTS', shelf) == 1 then look_at_shelf(shelf, list) end
+end
+
+local function has_on_shelf(mark)
+  for shelf = before_shelves + 1, #KEYS do
+    if redis.call('ZRANGEBYLEX', KEYS[shelf], '[' .. mark .. ':', '(' .. mark .. ';', 'LIMIT', 0, 1)[1] then return true end
+  end
+  return false
+end
+
+local anything_is_ready = redis.call('EXISTS', unpack(lists)) > 0
+if #over > 0 and anything_is_ready then wake_up(wake) end
+for what, until_then in pairs(pauses) do
+  local left = bounded_ms(until_then - now)
+  if until_then > 0 and (next_due < 0 or left < next_due) then
+    local is_of_task = string.sub(what, 1, 2) == 't:'
+    local holds_up = not is_of_task and anything_is_ready
+    if holds_up or (is_of_task and has_on_shelf(mark_of(what))) then next_due = left end
+  end
+end
+
 redis.call('ZREMRANGEBYSCORE', results, '-inf', now)
 local old = redis.call('ZRANGEBYSCORE', dead, '-inf', now - tonumber(ARGV[3]), 'LIMIT', 0, BATCH)
 local surplus = redis.call('ZCARD', dead) - tonumber(ARGV[4])
@@ -78,8 +135,10 @@ local nothing_is_ready = redis.call('EXISTS', unpack(lists)) == 0
 local function is_stuck(id)
   local _, _, holder = parse_run(redis.call('HGET', KEYS[8 + bucket_of(id)], RUN .. id))
   if is_held(holder) or not nothing_is_ready then return false end
+  local member = shelved_as(holder, id)
   for p = 6, #ARGV do
-    if redis.call('ZSCORE', KEYS[61 + 2 * p], id) then return false end
+    local shelf = KEYS[before_shelves + p - 5]
+    if redis.call('ZSCORE', KEYS[61 + 2 * p], id) or (member and redis.call('ZSCORE', shelf, member)) then return false end
   end
   return true
 end
@@ -158,14 +217,14 @@ redis.call('PEXPIRE', workers, ARGV[2])
 
 redis.call('HSETNX', meta, 'gen', ARGV[5])
 local generation = string.sub(redis.call('HGET', meta, 'gen'), 1, 32)
-local reply = {next_due, promoted, taken_back, generation, redis.call('HLEN', outbox)}
+local reply = {next_due, promoted, taken_back, generation, redis.call('HLEN', outbox), dropped}
 -- Marks are told as long as their task is there; what else stands among them is junk, and would hide them some day.
 local marks = redis.call('HGETALL', aborts)
 for i = 1, #marks, 2 do
   local id, mark = marks[i], marks[i + 1]
   if #id > MAX_ID or #mark > MAX_MARK or redis.call('HEXISTS', KEYS[8 + bucket_of(id)], id) == 0 then
     redis.call('HDEL', aborts, id)
-  elseif #reply < 2 * BATCH then
+  elseif #reply < 2 * BATCH + 6 then
     reply[#reply + 1], reply[#reply + 2] = id, mark
   end
 end

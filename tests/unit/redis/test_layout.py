@@ -30,6 +30,6 @@ def test_the_names_of_the_keys() -> None:
     others = {
         "meta", "config", "leases", "wake", "results", "dead", "workers", "finished", "aborts", "quarantine", "result:x",
         "schedules", "fired", "outbox", "paused", "presence", "present", "audit", "claim:w", "ready:high", "ready:low",
-        "due:high", "due:low", "unique", "replaced", "lines",
+        "due:high", "due:low", "unique", "replaced", "lines", "called", "shelf:high", "shelf:low",
     }  # fmt: skip
     assert names == {f"sq:{{emails/0}}:{name}" for name in buckets | others}
