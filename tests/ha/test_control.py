@@ -10,6 +10,7 @@ import pytest
 
 from secure_queue import ConcurrencyLimit, RateLimit, TaskStatus, Worker, serve
 from secure_queue.presence import WORKER
+from secure_queue.testing import TestWorker
 from tests.servers import PATIENCE, eventually, happens
 from tests.worker import process_tasks
 from tests.worker.places import SECRET, running
@@ -109,6 +110,27 @@ async def test_schedules_processes_queues_bursts_and_health_hold(request: pytest
             reports = await serve(high, low, concurrency=2)
         assert [report.processed >= 6 for report in reports] == [True, True]
         assert sorted(ran) == sorted([high.queue_name, low.queue_name] * 6)
+
+
+async def test_a_test_drives_a_worker_there_and_breaks_its_connections(
+    request: pytest.FixtureRequest, topology: str
+) -> None:
+    worker = shop(request, topology, "tested")
+
+    @worker.task
+    async def double(number: int) -> int:
+        return 2 * number
+
+    async with TestWorker(worker, server=request.getfixturevalue(f"real_{topology}").url) as queue:
+        chain = await (double.enqueue(1) | double)
+        assert await queue.drain() == {"completed": 2}
+        assert (await chain.result()).result == 4
+        queue.faults.lose_reply("enqueue")
+        again = await double.enqueue(3)
+        assert ("lost", "enqueue") in queue.faults.met
+        queue.assert_enqueued(double.enqueue(3), times=1)
+        assert await queue.drain() == {"completed": 1}
+        assert (await again.result()).result == 6
 
 
 async def has_a_process(worker: Worker[Any]) -> bool:
