@@ -87,7 +87,7 @@ class Driver:
         while firing_s == 0:  # a schedule that was not known before
             firing_s = await self._scheduler.tick()
         waits = [await self._next_task_of(partition) for partition in await partitions_of(self._worker)]
-        waiting = [one for one in waits if one is not None] + await self._ends_of_pauses()
+        waiting = [one for one in waits if one is not None]
         if self._clock is None:
             return None, None
         now = self._clock.now_ms
@@ -95,11 +95,6 @@ class Driver:
             now + min(waiting) if waiting else None,
             None if firing_s is None else now + round(firing_s * 1000),
         )
-
-    async def _ends_of_pauses(self) -> list[int]:
-        """In how many milliseconds pauses end by themselves, if something that is ready may wait for that."""
-        ends = [left_ms for left_ms in (await self._storages.at(0).untrusted_pauses()).values() if left_ms]
-        return ends if ends and sum((await self._worker.counts()).ready.values()) else []
 
     async def _next_task_of(self, partition: int) -> int | None:
         settings = settings_of(self._worker)
