@@ -22,21 +22,20 @@ from anyio.abc import TaskGroup
 from secure_queue.errors import SecureQueueError, Unavailable
 from secure_queue.execution.gate import Gate
 from secure_queue.execution.outbox import Outbox
+from secure_queue.execution.pauses import Pauses
 from secure_queue.execution.runs import Desk, Held, Run
 from secure_queue.execution.settling import Settling
 from secure_queue.execution.verdict import Failed
 from secure_queue.limiting import Ask, Booking, Holder, Parked, Rank, Taking
 from secure_queue.limits import Limit, RateLimit, digest_of, look_ms, rank_of
 from secure_queue.names import printable
-from secure_queue.notes import Wait
+from secure_queue.notes import Wait, withdraw
 from secure_queue.partitions import home_of
-from secure_queue.pausing import Shelved, Shelving, paused_tasks, spelled
 from secure_queue.settings import QueueSettings, WorkerSettings
 from secure_queue.storage import Claim, Storages
 
 Answer = TypeVar("Answer")
 
-LOOK_S: Final = 1.0
 FIRST_LOOK_S: Final = 1.0
 CLOSING_S: Final = 2.0
 PAUSE_MS: Final = 500
@@ -79,7 +78,6 @@ class Admission:
         self._settling = settling
         self._ranks = {name: rank for rank, name in enumerate(queue.priorities)}
         self._ageing_ms = queue.ageing_ms
-        self._partitions = queue.partitions
         self._limits = settings.limits
         self._name = f"{settings.worker_id}.{os.urandom(4).hex()}"  # ids may come again, even at the same time
         self._calls = 0
@@ -87,7 +85,7 @@ class Admission:
         self._asking: set[anyio.CancelScope] = set()
         self._lease_ms = round(settings.idle_timeout_s * 1000)
         self._gates: dict[int, Gate] = {}
-        self._paused: frozenset[str] = frozenset()
+        self._pauses = Pauses(storages, outboxes, queue.partitions)
         self._key_partitions: int | None = None
         self._group: TaskGroup
         self.watches = bool(self._limits)
@@ -123,27 +121,10 @@ class Admission:
         """Whether no permit is on its way back or to the next one."""
         return all(gate.at_rest for gate in self._gates.values())
 
-    # Pauses
-
     async def look(self) -> None:
         """Learn what is paused; to be called now and then."""
-        pauses = await self._storages.at(0).untrusted_pauses()
-        if pauses:
-            await self._pause_new_partitions(pauses)
-        self._paused = paused_tasks(pauses)
-        self.watches = bool(self._limits or self._paused)
-
-    async def _pause_new_partitions(self, pauses: Mapping[str, int]) -> None:
-        """A partition that is used only now knows nothing of the pauses that were made before."""
-        first = self._storages.at(0)
-        known = await first.register(0, None)
-        fresh = [self._storages.at(partition) for partition in range(self._partitions, known.partitions)]
-        for storage in fresh:
-            await storage.pause(pauses)
-        for what in pauses.keys() - await first.untrusted_pauses() if fresh else ():  # resumed meanwhile
-            for storage in fresh:
-                await storage.resume(what)
-        self._partitions = max(self._partitions, known.partitions)
+        await self._pauses.look()
+        self.watches = bool(self._limits or self._pauses.names)
 
     # Admission
 
@@ -161,8 +142,7 @@ class Admission:
         return False
 
     async def _admit(self, run: Run) -> bool:
-        function = run.genuine.function
-        if function in self._paused and await self._is_laid_aside(function, run):
+        if run.genuine.function in self._pauses.names and await self._is_laid_aside(run):
             return False
         try:
             wanted = await self._wanted(run)
@@ -223,14 +203,24 @@ class Admission:
                 self._asking.discard(scope)
         raise Unavailable("the worker stops, and the limit has not answered")
 
-    async def _is_laid_aside(self, function: str, run: Run) -> bool:
-        """Lay *run* aside until its task is resumed; False if that has happened already."""
-        claim = run.claim
-        shelving = Shelving(claim.untrusted_id, claim.token, spelled(None, function))
-        if await self._outboxes[run.partition].shelve[claim.priority].ask(shelving) is Shelved.OVER:
+    async def _is_laid_aside(self, run: Run) -> bool:
+        if not await self._pauses.lay_aside(run):
             return False
         self._let_go(run, "shelved")
+        if run.settings.limits or self._limits:
+            await self._give_up_its_turns(run)
         return True
+
+    async def _give_up_its_turns(self, run: Run) -> None:
+        """Nobody is to wait for what was laid aside: not in a line, and not for a permit that was promised to it."""
+        try:
+            wanted = await self._wanted(run)
+        except Exception:  # of a key of the application: it fails by that when it runs
+            return
+        for want in wanted:
+            await withdraw(self._storages.at, run.partition, {run.claim.untrusted_id: want.note.encode()})
+            if not want.is_rate:
+                self._gate(want.home).leave([Holder(want.digest, _name_of(run), want.limit.most)])
 
     async def _park(self, run: Run, wait_ms: int, note: str) -> None:
         claim = run.claim

@@ -19,7 +19,6 @@ from anyio.abc import TaskGroup
 from secure_queue.clock import monotonic
 from secure_queue.declare_schedules import Declared
 from secure_queue.durability import AT_PRIMARY, Assurance
-from secure_queue.execution.admission import LOOK_S as PAUSES_S
 from secure_queue.execution.admission import Admission
 from secure_queue.execution.alone import Alone
 from secure_queue.execution.dependents import TIDY_S, Dependents
@@ -29,6 +28,7 @@ from secure_queue.execution.heartbeat import Heartbeat
 from secure_queue.execution.journal import Journal
 from secure_queue.execution.lanes import Lanes
 from secure_queue.execution.outbox import Outbox
+from secure_queue.execution.pauses import LOOK_S as PAUSES_S
 from secure_queue.execution.processes import Processes
 from secure_queue.execution.recycling import Recycling
 from secure_queue.execution.refusal import Refusals

@@ -11,6 +11,7 @@ import pytest
 from secure_queue import ConcurrencyLimit, ConfigurationError, RateLimit, TaskFailed, TaskStatus, Worker
 from secure_queue.clock import now_ms
 from secure_queue.testing import StoppedClock, TestWorker
+from tests.servers import happens
 from tests.testing.conftest import NOWHERE, START, Shop
 from tests.worker.places import SECRET
 
@@ -114,6 +115,33 @@ async def test_a_task_that_is_paused_by_name_waits_without_a_look_and_comes_with
         assert await queue.drain() == {}
         assert await queue.finish() == {"completed": 1}
         assert seen == [(0, 86_400), (1, 86_400), (2, 86_400), (3, 87_000)]
+
+
+async def test_tasks_that_are_paused_while_they_wait_for_a_permit_hold_up_nobody(shop: Shop) -> None:
+    """The clock stands still, so that no promise of a permit runs out."""
+    one, ran = ConcurrencyLimit(1, name="one"), list[str]()
+
+    @shop.worker.task(limits=one)
+    async def hold() -> None:
+        await happens(lambda: shop.worker.counters["parked"] == 4)
+        await shop.worker.pause(task="mail")
+        await happens(lambda: shop.worker._engine._admission.watches)  # type: ignore[union-attr]
+
+    @shop.worker.task(name="mail", limits=one)
+    async def mail() -> None:
+        ran.append("mail")
+
+    @shop.worker.task(name="other", limits=one)
+    async def other() -> None:
+        ran.append("other")
+
+    async with TestWorker(shop.worker, now=START) as queue:
+        tasks = [hold.enqueue(), *(mail.enqueue() for _ in range(3)), other.enqueue()]
+        await shop.worker.enqueue_many(tasks)
+        assert await queue.drain() == {"completed": 2}
+        assert ran == ["other"]
+        assert await shop.worker.resume(task="mail")
+        assert await queue.drain() == {"completed": 3}
 
 
 async def test_a_schedule_fires_once_at_each_of_its_moments_in_its_own_time_zone(shop: Shop) -> None:

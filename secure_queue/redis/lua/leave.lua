@@ -28,7 +28,7 @@ for line = first + 1, #KEYS, 2 do
 end
 local now = queue_time(meta)
 
-local given, remembered = {0}, {token}
+local given, remembered, bytes = {0}, {token}, 0
 local function read(id)
   return redis.call('HMGET', KEYS[BUCKETS + bucket_of(id)], id, RUN .. id, DEATH .. id)
 end
@@ -52,8 +52,8 @@ local before = #remembered
 local pauses = takes > 0 and pauses_of(paused, now) or {}
 if pauses['*'] then takes = 0 end
 
--- The place among the keys of the priority of a parked task that the caller may have: nothing of a higher priority is ready, its own is
--- not paused, and no other call has taken its place.
+-- The place among the keys of the priority of a parked task that the caller may have: nothing of a higher priority is ready,
+-- its own is not paused, and no other call has taken its place.
 local function may_have(id)
   for key = PLACES, first - 1, 2 do
     if redis.call('ZSCORE', KEYS[key + 1], id) then
@@ -68,9 +68,10 @@ end
 local function give(id)
   local place, stored = takes > 0 and may_have(id), read(id)
   local tries, _, holder, begun = parse_run(stored[2])
-  if not place or is_held(holder) or #stored[1] > limit then return false end
+  local size = stored[1] and #stored[1] or limit + 1
+  if not place or is_held(holder) or size > limit or bytes + size > MAX_REPLY then return false end
   local priority = string.match(KEYS[place], '([^:]*)$')
-  tries, takes = math.min(tries + 1, MAX_TRIES), takes - 1
+  tries, takes, bytes = math.min(tries + 1, MAX_TRIES), takes - 1, bytes + size
   redis.call('ZREM', KEYS[place + 1], id)
   redis.call('HSET', KEYS[BUCKETS + bucket_of(id)], RUN .. id, tries .. (begun ~= '' and '!!' or '') .. ':' .. priority .. ':' .. token)
   redis.call('ZADD', leases, now + lease, id)
