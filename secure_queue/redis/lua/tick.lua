@@ -76,17 +76,18 @@ call_in_chunks('HDEL', paused, over)
 local lasting = {}
 for what in pairs(pauses) do lasting[mark_of(what)] = true end
 
--- Members have an order only as long as all have the same score; another one was not written by shelve.
-local function set_right(shelf, least, greatest)
-  for _, member in ipairs(redis.call('ZRANGEBYSCORE', shelf, least, greatest, 'LIMIT', 0, BATCH)) do
-    redis.call('ZADD', shelf, 0, member)
+-- Shelves and lines are read by the letters of their members, which a server does only where all scores are the same.
+local function level(zset)
+  for _, range in ipairs({{'-inf', '(0'}, {'(0', '+inf'}}) do
+    for _, member in ipairs(redis.call('ZRANGEBYSCORE', zset, range[1], range[2], 'LIMIT', 0, BATCH)) do
+      redis.call('ZADD', zset, 0, member)
+    end
   end
 end
 
 local function look_at_shelf(shelf, list)
   local from = '-'
-  set_right(shelf, '-inf', '(0')
-  set_right(shelf, '(0', '+inf')
+  level(shelf)
   for _ = 0, MOST_PAUSES do
     local first = redis.call('ZRANGEBYLEX', shelf, from, '+', 'LIMIT', 0, 1)[1]
     if not first then return end
@@ -156,13 +157,6 @@ local function look_after(line)
   end
 end
 
--- Members are found by their letters, which a server does only where all scores are the same.
-local function level(first, last)
-  for _, member in ipairs(redis.call('ZRANGEBYSCORE', lines, first, last, 'LIMIT', 0, BATCH)) do
-    redis.call('ZADD', lines, 0, member)
-  end
-end
-
 local function look_after_some(from)
   for _ = 1, LINES do
     local first = redis.call('ZRANGEBYLEX', lines, from == '' and '-' or '[' .. from, '+', 'LIMIT', 0, 1)[1]
@@ -202,8 +196,7 @@ end
 local looked, from = string.match(redis.call('HGET', meta, 'looked') or '', '^(%d+):(.*)$')
 looked = tonumber(looked or 0)
 if redis.call('EXISTS', lines, unique) > 0 and (looked > now or looked + LOOK_MS <= now) then
-  level('-inf', '(0')
-  level('(0', '+inf')
+  level(lines)
   redis.call('HSET', meta, 'looked', string.format('%.0f:', now) .. look_after_some(from or ''))
   redis.call('ZREMRANGEBYSCORE', finished, '-inf', now)
   for _ = 1, ROUNDS do
