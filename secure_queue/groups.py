@@ -6,11 +6,11 @@ from collections.abc import Generator, Iterable
 from datetime import timedelta
 from typing import Any, Generic, Self, TypeVar
 
-from secure_queue.clock import monotonic
+import anyio
+
 from secure_queue.edges import Passes, edge_policy
 from secure_queue.errors import ConfigurationError
-from secure_queue.retry import seconds
-from secure_queue.tasks import Link, Publisher, RegisteredTask, Task
+from secure_queue.tasks import Link, Publisher, RegisteredTask, Task, child_of
 
 R = TypeVar("R")
 R2 = TypeVar("R2")
@@ -36,7 +36,7 @@ class Group(Generic[R]):
 
         Awaiting the new handle enqueues everything.
         """
-        child = callback if isinstance(callback, Task) else callback.enqueue(*args, **kwargs)
+        child = child_of(callback, args, kwargs)
         if not self.tasks:
             child.args = ([], *child.args)
         child.links += tuple(Link(task, self._on, passes=Passes.LISTED) for task in self.tasks)
@@ -57,13 +57,27 @@ class Group(Generic[R]):
     ) -> list[R | BaseException]:
         """The values that they return, in their order, all within *timeout* seconds.
 
-        The first failure is raised, unless *return_exceptions* puts it into the list.
+        The first failure is raised as soon as it is known, unless *return_exceptions* puts failures into the list. All of
+        them are waited for at the same time: a result that is not kept for long is there when it comes.
         """
-        end = None if timeout is None else monotonic() + seconds(timeout)
-        values: list[R | BaseException] = []
-        for task in self.tasks:
-            outcome = await self._publisher.result_of(task, None if end is None else max(0.0, end - monotonic()))
-            if not outcome.success and not return_exceptions:
-                raise outcome.exception
-            values.append(outcome.result if outcome.success else outcome.exception)
-        return values
+        found: dict[Task[R], R | BaseException] = {}
+        problems: list[BaseException] = []
+
+        async def wait_for(task: Task[R]) -> None:
+            try:
+                outcome = await self._publisher.result_of(task, timeout)
+            except Exception as error:  # kept out of the group, which would wrap it
+                problems.append(error)
+            else:
+                found[task] = outcome.result if outcome.success else outcome.exception
+                if not outcome.success and not return_exceptions:
+                    problems.append(outcome.exception)
+            if problems:
+                group.cancel_scope.cancel()
+
+        async with anyio.create_task_group() as group:
+            for task in dict.fromkeys(self.tasks):
+                group.start_soon(wait_for, task)
+        if problems:
+            raise problems[0]
+        return [found[task] for task in self.tasks]

@@ -159,7 +159,7 @@ class Task(OtherNames, Generic[R]):
 
         A tuple is unpacked; *args* and *kwargs* come behind it. Awaiting the new handle enqueues both.
         """
-        child = task.enqueue(*args, **kwargs) if isinstance(task, RegisteredTask) else _as_it_is(task, args, kwargs)
+        child = child_of(task, args, kwargs)
         child.links += (Link(self, passes=Passes.VALUE),)
         return child
 
@@ -175,7 +175,7 @@ class Task(OtherNames, Generic[R]):
             child: Task[Any] = task.enqueue(*self.args, **self.kwargs)
             child.links += self.links
         else:
-            child = task
+            child = child_of(task, (), {})
         child.links += (Link(self, On.FAILURE, passes=Passes.INSTEAD),)
         return child
 
@@ -239,9 +239,12 @@ def _parents(after: Task[Any] | str | Iterable[Task[Any] | str]) -> Sequence[Tas
     return found
 
 
-def _as_it_is(task: Task[R], args: tuple[Any, ...], kwargs: dict[str, Any]) -> Task[R]:
+def child_of(task: RegisteredTask[..., R, Any] | Task[R], args: tuple[Any, ...], kwargs: dict[str, Any]) -> Task[R]:
+    """A handle of what is to follow; raises ``ConfigurationError`` for anything else, and for arguments of a handle."""
+    if isinstance(task, RegisteredTask):
+        return task.enqueue(*args, **kwargs)
     if not isinstance(task, Task) or args or kwargs:
-        raise ConfigurationError("then() takes a registered task and its arguments, or a handle that has its own")
+        raise ConfigurationError("what follows is a registered task and its arguments, or a handle that has its own")
     return task
 
 

@@ -11,6 +11,7 @@ import pytest
 
 from secure_queue import ConfigurationError, Task, TaskFailed, TaskNotFound, TaskResult, TaskStatus, Worker
 from secure_queue.partitions import generated_id
+from secure_queue.redis.keys import QueueKeys
 from tests.servers import PATIENCE, eventually
 from tests.worker.places import Place, running
 
@@ -312,6 +313,45 @@ async def test_map_and_gather_wait_for_all_results(flow: Flow) -> None:
         assert isinstance(found[0], TaskFailed) and found[1] == "note"
         with pytest.raises(ConfigurationError, match="group"):
             await flow.worker.gather(1)  # type: ignore[arg-type]
+        with pytest.raises(TaskFailed, match="ValueError"):  # although the first of them has not ended
+            await flow.worker.gather(flow.gate("never"), flow.fail.enqueue(), timeout=PATIENCE)
+
+
+async def test_a_result_that_is_not_kept_is_there_for_who_gathers_it_and_waits_for_others_too(
+    flow: Flow, place: Place
+) -> None:
+    @flow.worker.task(ttl=0)
+    async def unkept() -> str:
+        await flow.gates["unkept"].wait()
+        return "unkept"
+
+    async def is_awaited(task: Task[Any]) -> object:
+        buckets = [QueueKeys(place.keys.queue, ("normal",), number).bucket(task.id.encode()) for number in range(3)]
+        return any([await place.link.command("HEXISTS", bucket, b"!w" + task.id.encode()) for bucket in buckets])
+
+    async def let_the_second_end_first() -> None:
+        await eventually(lambda: is_awaited(second))
+        flow.gates["unkept"].set()
+        await eventually(lambda: _is(second, TaskStatus.DONE))
+        flow.gates["first"].set()
+
+    async with flow.running(), anyio.create_task_group() as group:
+        flow.gates["unkept"] = anyio.Event()
+        first, second = flow.gate("first"), unkept.enqueue()
+        group.start_soon(let_the_second_end_first)
+        assert await flow.worker.gather(first, second, timeout=PATIENCE) == ["first", "unkept"]
+
+
+async def test_what_can_follow_nothing_is_refused(place: Place) -> None:
+    flow = Flow(place)
+    group, handle = flow.worker.group([flow.double.enqueue(1)]), flow.double.enqueue(2)
+    for wrong in (7, print, group):
+        for join in (group.then, handle.then, handle.otherwise):
+            with pytest.raises(ConfigurationError, match="registered task and its arguments"):
+                join(wrong)  # type: ignore[operator]
+    for join in (group.then, handle.then):
+        with pytest.raises(ConfigurationError, match="a handle that has its own"):
+            join(flow.total.enqueue([1]), 5)  # type: ignore[operator]
 
 
 # The whole
