@@ -108,8 +108,12 @@ class Access(Composition):
         for task in tasks:
             if task.priority is not None and task.priority not in self._priorities():
                 raise ConfigurationError(f"no priority {task.priority!r} in this worker's priorities=; add it there")
-            if task.plan is not None and task.links:
-                raise ConfigurationError("a schedule cannot depend on tasks; let the task that it runs enqueue them")
+            if task.publisher is not self:
+                self._must_be_of_this_queue(task)
+            if task.plan is not None:
+                self._must_fit_as_a_schedule(task)
+            for link in task.links:
+                self._must_fit_as_a_parent(link.parent)
             if task.settings.keying is not NO_KEYS and task.settings.keying.decides_enqueue:
                 keyed.append(task)
         if keyed and (linked or any(task.plan is not None for task in keyed)):
@@ -117,6 +121,28 @@ class Access(Composition):
                 "a task with a key is neither repeated by a schedule nor part of a workflow; let a task of that enqueue it"
             )
         return keyed
+
+    def _must_be_of_this_queue(self, task: Task[Any]) -> None:
+        """Nobody here would know it; who has taken its worker object in may well."""
+        mine, other = getattr(self, "queue_name", None), getattr(task.publisher, "queue_name", None)
+        includers = self.includers or getattr(task.publisher, "includers", None)
+        if other != mine and other is not None and mine is not None and not includers:
+            raise ConfigurationError(
+                f"{task.fn_name!r} is a task of queue {other!r}, and this is {mine!r}: enqueue it and wait for it there; tasks "
+                "of several queues are no workflow"
+            )
+
+    def _must_fit_as_a_parent(self, parent: Task[Any] | str) -> None:
+        if isinstance(parent, Task):
+            self._must_be_of_this_queue(parent)
+            if parent.plan is not None:
+                raise ConfigurationError("a schedule never ends; let the task that it runs enqueue what is to follow")
+
+    def _must_fit_as_a_schedule(self, task: Task[Any]) -> None:
+        if task.links:
+            raise ConfigurationError("a schedule cannot depend on tasks; let the task that it runs enqueue them")
+        if task.id in self.declared_schedules:
+            raise ConfigurationError(f"a schedule {task.id!r} is declared in code already; pass another schedule_id=")
 
     def group(self, tasks: Iterable[Task[R]], *, on: str = "success") -> Group[R]:
         """Handles that belong together; ``await`` enqueues them, ``.then(callback)`` runs it with the list of results.
@@ -133,6 +159,9 @@ class Access(Composition):
 
         The first failure is raised, unless *return_exceptions* puts it into the list; the other tasks go on.
         """
+        for task in tasks:
+            if isinstance(task, Task):
+                self._must_be_of_this_queue(task)
         group = await Group(self, tasks)
         return await group.results(timeout, return_exceptions=return_exceptions)
 
@@ -233,8 +262,6 @@ class Access(Composition):
         A schedule of that id is replaced. The options are those of ``cron``. Raises ``ConfigurationError``.
         """
         task.id = task.id if schedule_id is None else schedule_id
-        if task.id in self.declared_schedules:
-            raise ConfigurationError(f"a schedule {task.id!r} is declared in code already; pass another schedule_id=")
         task.plan = plan(
             as_rule(rule, self.tz), misfire=misfire, max_schedule_drift=max_schedule_drift, overlap=not unique
         )
