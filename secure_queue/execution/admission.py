@@ -39,6 +39,8 @@ Answer = TypeVar("Answer")
 FIRST_LOOK_S: Final = 1.0
 CLOSING_S: Final = 2.0
 PAUSE_MS: Final = 500
+SEAT: Final = b"seat"
+"""In the place of a lease token: who lost the lease and runs again finds that the seat is taken by itself."""
 QUEUE: Final = "the queue"
 """The scope of limits that all tasks share; no name of a task, for it has a blank and stands without a place."""
 
@@ -182,6 +184,19 @@ class Admission:
             return look_ms(place.before)
         run.permits = (*run.permits, Held(want.home, Holder(want.digest, who + b" " + token, most)))
         return 0
+
+    async def take_seat(self, run: Run, digest: bytes) -> bool:
+        """Whether *run* has the seat of that name, of which there is one in all partitions; it does not wait for it."""
+        if len(self._outboxes) == 1:
+            return True  # that of the partition is the only one
+        home, who = await self._home(digest), _name_of(run)
+        place = await self._surely(self._gate(home).permits.ask(Ask(digest, who, SEAT, 1, self._rank_of(run))))
+        if place.before is None:
+            run.permits = (*run.permits, Held(home, Holder(digest, who + b" " + SEAT, 1)))
+            return True
+        await self._storages.at(home).withdraw([Holder(digest, who, 1)])
+        self._gate(home).leave([Holder(digest, who, 1)])  # if it was promised meanwhile
+        return False
 
     async def _book(self, run: Run, want: Want) -> int:
         """Ask for a start; 0 if it is now, else when."""

@@ -1,11 +1,13 @@
 """Lets one run of a key go on at a time (``unique=True``): one that gets its turn while another runs fails at once.
 
-Who runs follows from the leases, so nothing has to be let go, and the seat of a worker that died is free with its lease.
+Who runs in one partition follows from the leases, so nothing has to be let go, and the seat of a worker that died is free
+with its lease. Over several partitions a permit says it, which is kept in one of them.
 """
 
 from __future__ import annotations
 
 import logging
+from collections.abc import Awaitable, Callable
 from typing import Any, Final, cast
 
 from secure_queue.errors import SecureQueueError
@@ -14,6 +16,7 @@ from secure_queue.execution.settling import Settling
 from secure_queue.keying import seat_of
 from secure_queue.names import printable
 from secure_queue.payload.failures import Failure
+from secure_queue.settings import QueueSettings
 from secure_queue.storage import Storages
 
 PAUSE_MS: Final = 500
@@ -22,12 +25,19 @@ _log = logging.getLogger("secure_queue.worker")
 
 
 class Alone:
-    """One object serves all seats of a worker."""
+    """One object serves all seats of a worker. *take_seat* asks for what counts in all partitions."""
 
-    def __init__(self, storages: Storages, settling: Settling, queue_name: str) -> None:
+    def __init__(
+        self,
+        storages: Storages,
+        settling: Settling,
+        queue: QueueSettings,
+        take_seat: Callable[[Run, bytes], Awaitable[bool]],
+    ) -> None:
         self._storages = storages
+        self._take_seat = take_seat
         self._settling = settling
-        self._queue_name = queue_name
+        self._queue_name = queue.queue_name
 
     async def may_run(self, run: Run) -> bool:
         """Whether no other one of the key runs; False says that this one is settled."""
@@ -40,6 +50,8 @@ class Alone:
             return False
         try:
             other = await self._storages.at(run.partition).enter(claim.untrusted_id, claim.token, seat)
+            if other is None and not await self._take_seat(run, seat):
+                other = b""
         except SecureQueueError as error:
             _log.warning("whether task %s runs alone cannot be asked now: %s", printable(run.genuine.task_id), error)
             self._settling.hand_back(run, after_ms=PAUSE_MS)
@@ -52,7 +64,8 @@ class Alone:
 
 
 def _taken(function: str, untrusted_other: bytes) -> Failure:
+    other = f"task {printable(untrusted_other)}" if untrusted_other else "another one"
     return Failure(
         "secure_queue.NotUnique",
-        f"task {printable(untrusted_other)} runs already, and of {printable(function)!r} one runs at a time (unique=True)",
+        f"{other} runs already, and of {printable(function)!r} one runs at a time (unique=True)",
     )

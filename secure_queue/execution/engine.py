@@ -100,7 +100,7 @@ class Engine:
         self._dependents = Dependents(storages, codec, self.desk, outboxes, self._settling)
         self._admission = Admission(storages, outboxes, self.desk, self._settling, queue, settings)
         self._processes = Processes(settings.process_concurrency, _environment_of_processes)
-        gates = self._dependents, self._admission, Alone(storages, self._settling, queue.queue_name)
+        gates = self._dependents, self._admission, Alone(storages, self._settling, queue, self._admission.take_seat)
         parts = self._settling, refusals, replays, self._threads, self._processes, self.reporting, *gates
         self._executor = Executor(codec, registry, settings, self.desk, *parts)
         self._heartbeat = Heartbeat(open_storages, self.desk, round(settings.idle_timeout_s * 1000))

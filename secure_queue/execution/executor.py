@@ -180,10 +180,10 @@ class Executor:
 
     async def _run_alone(self, run: Run, *call: Any) -> None:
         """The same for a task of which one runs at a time, if none does; asked last, for one that waits runs not."""
-        if await self._alone.may_run(run):
-            await self._run(run, *call)
-        else:
-            await self._admission.unbook(run)
+        try:
+            await (self._run(run, *call) if await self._alone.may_run(run) else self._admission.unbook(run))
+        finally:
+            self._admission.leave(run)
 
     async def _run_dependent(
         self, edges: Sequence[Edge], run: Run, opened: Opened, task: AnyTask, args: list[Any], kwargs: dict[str, Any]

@@ -9,6 +9,7 @@ import anyio.lowlevel
 import pytest
 
 from secure_queue import ConcurrencyLimit, RateLimit, TaskStatus, Worker, serve
+from secure_queue.partitions import generated_id
 from secure_queue.presence import WORKER
 from secure_queue.testing import TestWorker
 from tests.servers import PATIENCE, eventually, happens
@@ -28,7 +29,7 @@ def shop(request: pytest.FixtureRequest, topology: str, name: str, **options: An
 
 async def test_keys_lines_turns_limits_and_pauses_hold(request: pytest.FixtureRequest, topology: str) -> None:
     worker = shop(request, topology, "control", concurrency=8)
-    order, turns, most, now = list[int](), list[str](), 0, 0
+    order, turns, most, now, seated = list[int](), list[str](), 0, 0, list[int]()
 
     @worker.task(unique_key="customer")
     async def charge(customer: int, amount: int) -> int:
@@ -51,6 +52,11 @@ async def test_keys_lines_turns_limits_and_pauses_hold(request: pytest.FixtureRe
         await anyio.lowlevel.checkpoint()
         now -= 1
 
+    @worker.task(unique=True, max_tries=1, silent=True)
+    async def sync(partition: int) -> None:
+        seated.append(partition)
+        await anyio.sleep(0.3)  # the others have their turn meanwhile
+
     @worker.task(name="mail")
     async def mail() -> str:
         return "sent"
@@ -72,6 +78,11 @@ async def test_keys_lines_turns_limits_and_pauses_hold(request: pytest.FixtureRe
         assert order == [1, 2, 3]
         assert len(turns) == 41 and turns.index("small") < 32, "of each key eight stand in the queue"
         assert most == 1
+        alone = [sync.enqueue(partition) for partition in (0, 1, 0, 1)]
+        for task in alone:
+            task.id = generated_id(task.jti, task.args[0])
+        await worker.enqueue_many(alone)
+        assert sum([(await task.result(timeout=PATIENCE)).success for task in alone]) == len(seated) == 1
         assert await letter.status() in (TaskStatus.QUEUED, TaskStatus.SCHEDULED)
         assert await worker.resume(task="mail")
         assert (await letter.result(timeout=PATIENCE)).result == "sent"

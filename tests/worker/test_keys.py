@@ -128,6 +128,33 @@ async def test_of_a_unique_task_one_runs_and_one_that_gets_its_turn_meanwhile_fa
         assert (await (await sync.enqueue("c")).result(PATIENCE)).result == "c"
 
 
+async def test_of_a_unique_task_one_runs_in_all_partitions_together(place: Place) -> None:
+    worker = place.worker(partitions=3, concurrency=8)
+    gate, begun = anyio.Event(), list[str]()
+
+    @worker.task(unique=True, max_tries=1, silent=True)
+    async def sync(name: str) -> str:
+        begun.append(name)
+        await gate.wait()
+        return name
+
+    async def succeeds() -> bool:
+        """Its seat is given back a moment after the end of a run."""
+        return (await (await sync.enqueue("late")).result(PATIENCE)).success
+
+    async with running(worker):
+        handles = [sync.enqueue(f"{partition}") for partition in range(3) for _ in range(2)]
+        for handle in handles:
+            handle.id = generated_id(handle.jti, int(handle.args[0]))
+        await worker.enqueue_many(handles)
+        await eventually(lambda: _counted(worker, "failed", 5))
+        gate.set()
+        outcomes = [await handle.result(PATIENCE) for handle in handles]
+        assert [outcome.result for outcome in outcomes if outcome.success] == begun and len(begun) == 1
+        assert {str(one.exception.remote_type) for one in outcomes if not one.success} == {"secure_queue.NotUnique"}  # type: ignore[attr-defined]
+        await eventually(succeeds)
+
+
 async def test_of_calls_close_together_the_last_one_runs(place: Place) -> None:
     worker = place.worker()
     ran = list[int]()
