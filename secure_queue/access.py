@@ -106,8 +106,7 @@ class Access(Composition):
         """Those that must be enqueued by their keys; raises ``ConfigurationError`` for what cannot be."""
         keyed = []
         for task in tasks:
-            if task.priority is not None and task.priority not in self._priorities():
-                raise ConfigurationError(f"no priority {task.priority!r} in this worker's priorities=; add it there")
+            self._must_be_known(task.priority)
             if task.publisher is not self:
                 self._must_be_of_this_queue(task)
             if task.plan is not None:
@@ -121,6 +120,10 @@ class Access(Composition):
                 "a task with a key is neither repeated by a schedule nor part of a workflow; let a task of that enqueue it"
             )
         return keyed
+
+    def _must_be_known(self, priority: str | None) -> None:
+        if priority is not None and priority not in self._priorities():
+            raise ConfigurationError(f"no priority {priority!r} in this worker's priorities=; add it there")
 
     def _must_be_of_this_queue(self, task: Task[Any]) -> None:
         """Nobody here would know it; who has taken its worker object in may well."""
@@ -174,6 +177,10 @@ class Access(Composition):
         return_exceptions: bool = False,
     ) -> list[R]:
         """Run *task* once for each of *arguments*, and wait for all results, in their order; see ``gather``."""
+        if not isinstance(task, RegisteredTask):
+            raise ConfigurationError(
+                "map takes a registered task and its arguments, for example map(resize, [1, 2, 3])"
+            )
         handles = [task.enqueue(one) for one in arguments]
         return await self.gather(*handles, timeout=timeout, return_exceptions=return_exceptions)
 
@@ -245,6 +252,7 @@ class Access(Composition):
             status = TaskStatus(status)
         except ValueError:
             raise ConfigurationError(f"no such status; use one of {', '.join(TaskStatus)}") from None
+        self._must_be_known(priority)
         return await list_tasks(self._client(), status, limit=limit, offset=offset, priority=priority)
 
     async def schedule(

@@ -11,10 +11,11 @@ from secure_queue.errors import ConfigurationError
 from secure_queue.key_options import KeyOptions, keying_of_call
 from secure_queue.other_names import OF_CALLS, with_one_ttl
 from secure_queue.other_names import unknown as no_such_option
-from secure_queue.settings import TaskSettings, positive_seconds
+from secure_queue.settings import TaskSettings, positive_seconds, tries
 
 MOST_HEADERS = 64
 MOST_HEADER_BYTES = 32_768
+_TEXT_TO_TEXT = "headers= is a mapping from text to text, for example headers={'trace': '4bf92f'}"
 
 
 class CallWishes(KeyOptions, total=False):
@@ -50,8 +51,8 @@ def with_wishes(settings: TaskSettings, options: CallOptions, wishes: CallWishes
         raise no_such_option("call", unknown, OF_CALLS)
     given = with_one_ttl({name: value for name, value in wishes.items() if value is not None})
     max_tries, headers = wishes.get("max_tries"), wishes.get("headers")
-    if max_tries is not None and max_tries < 1:
-        raise ConfigurationError("max_tries counts all tries, so it is at least 1")
+    if headers is not None and not isinstance(headers, Mapping):
+        raise ConfigurationError(_TEXT_TO_TEXT)
     if "expire" in given:
         settings = replace(settings, expire_s=_seconds("expire", given))
     return replace(
@@ -60,7 +61,7 @@ def with_wishes(settings: TaskSettings, options: CallOptions, wishes: CallWishes
         compress=given.get("compress", settings.compress),
         keying=keying_of_call(settings.keying, wishes),
     ), CallOptions(
-        options.max_tries if max_tries is None else max_tries,
+        options.max_tries if max_tries is None else tries(max_tries),
         round(_seconds("timeout", given) * 1000) if "timeout" in given else options.timeout_ms,
         round(_seconds("ttl", given) * 1000) if "ttl" in given else options.ttl_ms,
         options.headers if headers is None else with_headers(options.headers, headers),
@@ -71,7 +72,7 @@ def with_headers(before: Mapping[str, str], more: Mapping[str, str]) -> dict[str
     """Both together, the later ones first; raises ``ConfigurationError`` for what is no text, or too much of it."""
     headers = {**before, **more}
     if not all(isinstance(text, str) for pair in headers.items() for text in pair):
-        raise ConfigurationError("headers= is a mapping from text to text, for example headers={'trace': '4bf92f'}")
+        raise ConfigurationError(_TEXT_TO_TEXT)
     for name in more:
         names.header_name(name)
     size = sum(len(text.encode("utf-8", "surrogatepass")) for pair in headers.items() for text in pair)

@@ -150,7 +150,7 @@ def queue_settings(
 ) -> QueueSettings:
     """Check the name, the number of partitions, the priorities, which the caller lists lowest first, and their ageing."""
     listed = ["normal"] if priorities is None else [names.priority_name(name) for name in priorities]
-    if not listed or len(set(listed)) != len(listed):
+    if isinstance(priorities, str) or not listed or len(set(listed)) != len(listed):
         raise ConfigurationError("priorities must be different names, lowest first, for example ['low', 'high']")
     number = whole_number("partitions", partitions, MOST_PARTITIONS)
     ageing_ms = 0 if ageing is None else max(1, round(positive_seconds("ageing", ageing) * 1000))
@@ -228,6 +228,15 @@ def exception_classes(name: str, given: object) -> tuple[type[Exception], ...]:
     if not all(isinstance(error, type) and issubclass(error, Exception) for error in listed):
         raise ConfigurationError(f"{name} takes exception classes, for example ({name}=[ValueError])")
     return cast("tuple[type[Exception], ...]", listed)
+
+
+def tries(maximum: int | None) -> int | None:
+    """*maximum* itself; raises ``ConfigurationError`` if it is no number of tries."""
+    if maximum is not None and (isinstance(maximum, bool) or not isinstance(maximum, int) or maximum < 1):
+        raise ConfigurationError(
+            f"max_tries counts all tries, so it is a whole number from 1 on, not {maximum!r}; None means no limit"
+        )
+    return maximum
 
 
 def whole_number(name: str, number: int, most: int) -> int:

@@ -13,7 +13,7 @@ from secure_queue.limits import Limit, limits_of
 from secure_queue.other_names import OF_TASKS, with_one_ttl
 from secure_queue.other_names import unknown as no_such_option
 from secure_queue.retry import DEFAULT_POLICY, Backoff
-from secure_queue.settings import TaskSettings, exception_classes, positive_seconds
+from secure_queue.settings import TaskSettings, exception_classes, positive_seconds, tries
 
 
 class PlainOptions(TypedDict, total=False):
@@ -55,7 +55,7 @@ def task_settings(name: str, options: TaskOptions, default_expire_s: float | Non
     timeout_s, soft_s, longest_s = _limits(options)
     return TaskSettings(
         name=names.function_name(name),
-        max_tries=_tries(options.get("max_tries", 3)),
+        max_tries=tries(options.get("max_tries", 3)),
         timeout_s=timeout_s,
         soft_timeout_s=soft_s,
         max_timeout_s=longest_s,
@@ -63,7 +63,7 @@ def task_settings(name: str, options: TaskOptions, default_expire_s: float | Non
         expire_s=default_expire_s if expire is None else positive_seconds("expire", expire),
         retry_timeouts=options.get("retry_timeouts", False),
         silent=options.get("silent", False),
-        backoff=options.get("retry_policy", DEFAULT_POLICY),
+        backoff=_backoff(options.get("retry_policy")),
         retry_on=exception_classes("retry_on", options.get("retry_on", (Exception,))),
         no_retry_on=exception_classes("no_retry_on", options.get("no_retry_on", ())),
         encrypt=options.get("encrypt"),
@@ -90,7 +90,10 @@ def _limits(options: TaskOptions) -> tuple[float | None, float | None, float | N
     return hard, soft, longest
 
 
-def _tries(maximum: int | None) -> int | None:
-    if maximum is not None and maximum < 1:
-        raise ConfigurationError("max_tries counts all tries, so it is at least 1; None means no limit")
-    return maximum
+def _backoff(policy: object) -> Backoff:
+    """A retry policy; what could not be called would hide the failure of every task that is to be tried again."""
+    if policy is None:
+        return DEFAULT_POLICY
+    if not callable(policy):
+        raise ConfigurationError("retry_policy= is RetryPolicy(…), or a function from the number of tries to seconds")
+    return policy

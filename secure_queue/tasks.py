@@ -138,6 +138,8 @@ class Task(OtherNames, Generic[R]):
         if after is not None:
             policy, runs_if_gone = edge_policy(on, gone)
             self.links += tuple(Link(parent, policy, runs_if_gone) for parent in _parents(after))
+        elif (on, gone) != ("success", "fail"):
+            raise ConfigurationError("on= and gone= belong to after=; say them in one call")
         if wishes:
             self.settings, self.options = with_wishes(self.settings, self.options, wishes)
         return self
@@ -145,7 +147,7 @@ class Task(OtherNames, Generic[R]):
     def _say_when(
         self, delay: float | timedelta | None, schedule: datetime | timedelta | str | Cron | Every | None
     ) -> None:
-        if delay is not None and schedule is not None:
+        if (delay is not None or self.delay_ms) and (schedule is not None or self.at_ms or self.plan is not None):
             raise ConfigurationError("a task takes either delay= or schedule=, not both")
         if delay is not None:
             self.delay_ms = round(positive_seconds("delay", delay, zero=True) * 1000)
@@ -233,7 +235,7 @@ class Task(OtherNames, Generic[R]):
 
 
 def _parents(after: Task[Any] | str | Iterable[Task[Any] | str]) -> Sequence[Task[Any] | str]:
-    found = (after,) if isinstance(after, (Task, str)) else tuple(after)
+    found = tuple(after) if isinstance(after, Iterable) and not isinstance(after, str) else (after,)
     if not all(isinstance(parent, (Task, str)) for parent in found):
         raise ConfigurationError("after= takes what f.enqueue(...) returns, the id of a task, or several of them")
     return found

@@ -251,3 +251,18 @@ async def test_declarations_that_cannot_work_are_refused_at_once(place: Place) -
             await worker.schedule(nightly.enqueue(), Every(5), schedule_id="again")
         with pytest.raises(ConfigurationError, match="either delay= or schedule="):
             nightly.enqueue().start(delay=1, schedule="* * * * *")
+
+
+async def test_nothing_can_follow_a_schedule_and_none_has_the_id_of_one_in_code(place: Place) -> None:
+    worker = place.worker()
+    note = worker.task(name="note")(lambda: None)
+    worker.cron("0 3 * * *", name="nightly")(lambda: None)
+    async with worker:
+        stored = await note.enqueue().start(schedule="0 5 * * *")
+        for parent in (stored, note.enqueue().start(schedule="0 6 * * *")):
+            for child in (note.enqueue().start(after=parent), parent | note):
+                with pytest.raises(ConfigurationError, match="a schedule never ends"):
+                    await child
+        with pytest.raises(ConfigurationError, match="'nightly' is declared in code already"):
+            await note.enqueue().start(schedule="0 5 * * *", id="nightly")
+        assert [row.schedule_id for row in await worker.schedules()] == ["nightly", stored.id]

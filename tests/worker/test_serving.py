@@ -10,7 +10,7 @@ import anyio
 import pytest
 from anyio.abc import TaskGroup
 
-from secure_queue import ConfigurationError, TaskStatus, Worker, serve
+from secure_queue import ConfigurationError, Router, TaskStatus, Worker, serve
 from tests.servers import PATIENCE, eventually, happens
 from tests.worker.places import SECRET, Place, open_place
 
@@ -186,3 +186,22 @@ def test_two_private_servers_are_two_queues_whatever_their_names_are() -> None:
     assert not Worker("embedded://").has_queue_of(Worker("embedded://"))
     assert Worker("memory://one").has_queue_of(Worker("memory://one"))
     assert not Worker("memory://one").has_queue_of(Worker("memory://one", queue_name="another"))
+
+
+async def test_handles_of_one_queue_do_not_get_into_another_one(place: Place) -> None:
+    router, mail, billing = Router(), place.worker(queue_name="mail"), place.worker(queue_name="billing")
+    send = router.task(name="send", queue="mail")(lambda: None)
+    charge = router.task(name="charge", queue="billing")(lambda: None)
+    mail.include(router)
+    billing.include(router)
+    async with mail, billing:
+        sent = await send.enqueue()
+        for wrong in (
+            lambda: billing.enqueue_many([send.enqueue()]),
+            lambda: billing.enqueue_many([send.enqueue() | charge]),
+            lambda: charge.enqueue().start(after=sent)._enqueue(),
+            lambda: billing.gather(sent),
+        ):
+            with pytest.raises(ConfigurationError, match="'send' is a task of queue 'mail', and this is 'billing'"):
+                await wrong()
+        assert (await mail.queue_size(), await billing.queue_size()) == (1, 0)
