@@ -4,13 +4,18 @@ from __future__ import annotations
 
 from collections.abc import Generator, Iterable
 from datetime import timedelta
-from typing import Any, Generic, Self, TypeVar
+from typing import Any, Final, Generic, Self, TypeVar
 
 import anyio
+from anyio.abc import TaskGroup
+from anyio.lowlevel import checkpoint
 
 from secure_queue.edges import Passes, edge_policy
 from secure_queue.errors import ConfigurationError
 from secure_queue.tasks import Link, Publisher, RegisteredTask, Task, child_of
+
+AT_ONCE: Final = 100
+"""So many begin to wait before others have their turn on the event loop."""
 
 R = TypeVar("R")
 R2 = TypeVar("R2")
@@ -60,24 +65,38 @@ class Group(Generic[R]):
         The first failure is raised as soon as it is known, unless *return_exceptions* puts failures into the list. All of
         them are waited for at the same time: a result that is not kept for long is there when it comes.
         """
-        found: dict[Task[R], R | BaseException] = {}
-        problems: list[BaseException] = []
-
-        async def wait_for(task: Task[R]) -> None:
-            try:
-                outcome = await self._publisher.result_of(task, timeout)
-            except Exception as error:  # kept out of the group, which would wrap it
-                problems.append(error)
-            else:
-                found[task] = outcome.result if outcome.success else outcome.exception
-                if not outcome.success and not return_exceptions:
-                    problems.append(outcome.exception)
-            if problems:
-                group.cancel_scope.cancel()
-
+        waiting = _Waiting[R](self._publisher, timeout, return_exceptions)
         async with anyio.create_task_group() as group:
-            for task in dict.fromkeys(self.tasks):
-                group.start_soon(wait_for, task)
-        if problems:
-            raise problems[0]
-        return [found[task] for task in self.tasks]
+            for number, task in enumerate(dict.fromkeys(self.tasks), 1):
+                group.start_soon(waiting.wait_for, task, group)
+                if number % AT_ONCE == 0:
+                    await checkpoint()
+        if waiting.problems:
+            raise waiting.problems[0]
+        return [waiting.found[task] for task in self.tasks]
+
+
+class _Waiting(Generic[R]):
+    """What has come of the tasks of a group so far."""
+
+    def __init__(self, publisher: Publisher, timeout: float | timedelta | None, returns_failures: bool) -> None:
+        self._publisher = publisher
+        self._timeout = timeout
+        self._returns_failures = returns_failures
+        self.found: dict[Task[R], R | BaseException] = {}
+        self.problems: list[BaseException] = []
+
+    async def wait_for(self, task: Task[R], group: TaskGroup) -> None:
+        """Wait for the end of one task; with what must be raised, *group* ends."""
+        try:
+            outcome = await self._publisher.result_of(task, self._timeout)
+        except Exception as error:  # kept out of the group, which would wrap it
+            self._stop(error, group)
+            return
+        self.found[task] = outcome.result if outcome.success else outcome.exception
+        if not outcome.success and not self._returns_failures:
+            self._stop(outcome.exception, group)
+
+    def _stop(self, problem: BaseException, group: TaskGroup) -> None:
+        self.problems.append(problem)
+        group.cancel_scope.cancel()
