@@ -1,9 +1,9 @@
 """Decides whether a task may run now by the limits on it, its pause, and those of the whole queue.
 
 A task that may not is given back without using a try: it is laid aside until the end of its pause, or stands in the line of
-the limit that it waits for. Whoever
-ends a run brings the next one, so nobody has to ask again and again; a look of its own, seldom, is what remains if that
-worker dies in between. Permits are asked for in a fixed order, and nothing is held while a task waits.
+the limit that it waits for. Whoever ends a run brings the next one, so nobody has to ask again and again; a look of its own,
+seldom, is what remains if that worker dies in between. Permits are asked for in a fixed order, and nothing is held while a
+task waits.
 """
 
 from __future__ import annotations

@@ -26,7 +26,7 @@ async def test_the_lease_of_a_plain_function_is_prolonged_as_long_as_it_runs(pla
     async def on_the_loop() -> None:
         tried.append(on_the_loop.context.tries)
         while not proceed.is_set():
-            await anyio.sleep(0.01)
+            await anyio.sleep(0.01)  # how often, not a time to wait for something
 
     @worker.task
     def in_a_thread() -> None:
