@@ -64,7 +64,7 @@ def at_commit(revision: str) -> Contender:
             with tarfile.open(fileobj=io.BytesIO(_git("archive", commit, "secure_queue", "benchmarks"))) as archive:
                 archive.extractall(home, filter="data")
     except (OSError, subprocess.CalledProcessError) as error:
-        raise NoEnvironment(f"git finds no commit {revision!r} in {ROOT}: {error}") from error
+        raise NoEnvironment(f"git finds no commit {revision!r} here; it needs a clone with its history") from error
     return replace(BEFORE, home=home)
 
 
