@@ -77,7 +77,7 @@ class DeadLetters:
         Raises ``DuplicateTask`` if another task of its unique key counts; then it stays a dead letter.
         """
         task = self._genuine(task_id, await self._record(task_id))
-        fresh = self._client.seal_again(task, now_ms=now_ms())
+        fresh = self._client.sealing.seal_again(task, now_ms=now_ms())
         scope, _, digest = (TaskHead.unpack(task.head).unique or "").partition(":")
         storage = await self._client.storage_of(task_id)
         answer = await storage.revive(
