@@ -25,7 +25,7 @@ _TOO_NEW: Final = re.compile(r" \+(?:client\|setinfo|waitaof)(?= |$)")
 _SELECTOR: Final = re.compile(r"(?<= )\((\+.*?)\)(?= |$)")
 _BITS: Final = re.compile(r"%[RW]~")
 _CLUSTER: Final = ("cluster|info", "cluster|slots")
-_OPTIONS: Final = frozenset({"COUNT", "LIMIT", "NX", "PX", "WITHSCORES", "KEEPTTL", "BYSCORE", "REV"})
+_OPTIONS: Final = frozenset({"COUNT", "LIMIT", "NX", "PX", "WITHSCORES", "KEEPTTL", "BYSCORE", "REV", "RANK", "MAXLEN"})
 """Upper-case words in the scripts that are arguments and no commands."""
 
 _COMMENT: Final = re.compile(r"--[^\n]*")
