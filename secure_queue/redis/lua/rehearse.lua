@@ -9,7 +9,7 @@ local calls = {
   {'HSET', h, 'a', 1}, {'HSETNX', h, 'b', 1}, {'HINCRBY', h, 'a', 1}, {'HGET', h, 'a'}, {'HMGET', h, 'a', 'b'}, {'HGETALL', h}, {'HEXISTS', h, 'a'},
   {'HLEN', h}, {'HSTRLEN', h, 'a'}, {'HSCAN', h, 0}, {'HRANDFIELD', h, 1}, {'HDEL', h, 'a'},
   {'RPUSH', l, 1}, {'LPUSH', l, 2}, {'LLEN', l}, {'LINDEX', l, 0}, {'LRANGE', l, 0, -1}, {'LTRIM', l, 0, 1}, {'LPOS', l, 1}, {'LREM', l, 1, 1},
-  {'ZADD', z, 1, 'a'}, {'ZCARD', z}, {'ZRANGE', z, 0, -1}, {'ZRANGEBYSCORE', z, 0, 1}, {'ZRANGEBYLEX', z, '-', '+'}, {'ZSCORE', z, 'a'}, {'ZRANK', z, 'a'}, {'ZREM', z, 'a'},
+  {'ZADD', z, 1, 'a'}, {'ZCARD', z}, {'ZRANGE', z, 0, -1}, {'ZRANGEBYSCORE', z, 0, 1}, {'ZRANGEBYLEX', z, '-', '+'}, {'ZLEXCOUNT', z, '-', '+'}, {'ZSCORE', z, 'a'}, {'ZRANK', z, 'a'}, {'ZREM', z, 'a'},
   {'ZREMRANGEBYSCORE', z, 0, 1},
   {'XADD', x, '1-1', 'a', 1}, {'XLEN', x}, {'XRANGE', x, '-', '+'}, {'XDEL', x, '1-1'},
   {'PUBLISH', ARGV[1], ''},
