@@ -76,7 +76,7 @@ _PRODUCER_KINDS: Final = (
 )
 _WORKER_KINDS: Final = (
     *("workers", "leases", "results", "dead", "aborts", "claim", "quarantine", "misfit"),
-    *("permits", "starts", "line", "expected", "called", "paused", "shelf", "replaced"),
+    *("permits", "starts", "line", "turns", "expected", "called", "paused", "shelf", "replaced"),
 )
 _SIGNS_OF_USE: Final = ("leases", "results", "dead", "ready", "due")
 """A producer asks whether any of them is there before it registers its partitions; it reads nothing of them."""
