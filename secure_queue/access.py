@@ -312,8 +312,7 @@ class Access(Composition):
     async def queue_size(self, include_scheduled: bool = True) -> int:
         """How many tasks wait to be run."""
         counts = await self.counts()
-        waiting = sum(counts.ready.values()) + sum(counts.shelved.values())
-        return waiting + (sum(counts.due.values()) if include_scheduled else 0)
+        return counts.waiting + (sum(counts.due.values()) if include_scheduled else 0)
 
     async def dead_letters(self, *, limit: int = 100, offset: int = 0) -> list[DeadLetter | BrokenTask]:
         """One page of the tasks that failed for good, oldest first."""
@@ -334,8 +333,7 @@ class Access(Composition):
 
 def _holds_something(counts: Counts) -> bool:
     """Results do not count: they are found by their id as long as they are kept."""
-    waiting = sum(map(sum, (counts.ready.values(), counts.due.values(), counts.shelved.values())))
-    return waiting + counts.running + counts.dead + counts.quarantined > 0
+    return counts.waiting + sum(counts.due.values()) + counts.running + counts.dead + counts.quarantined > 0
 
 
 def _family(tasks: Iterable[Task[Any]]) -> tuple[list[Task[Any]], bool]:

@@ -251,11 +251,12 @@ async def _counted(storage: Storage) -> Counts:
 
 def _together(counts: Sequence[Counts]) -> Counts:
     """The counts of a whole queue from those of its partitions; every worker shows itself in all of them."""
-    ready, due, shelved = Counter[str](), Counter[str](), Counter[str]()
+    ready, due, shelved, in_lines = Counter[str](), Counter[str](), Counter[str](), Counter[str]()
     for one in counts:
         ready.update(one.ready)
         due.update(one.due)
         shelved.update(one.shelved)
+        in_lines.update(one.in_lines)
     return Counts(
         dict(ready),
         dict(due),
@@ -264,14 +265,14 @@ def _together(counts: Sequence[Counts]) -> Counts:
         sum(one.dead for one in counts),
         sum(one.quarantined for one in counts),
         max(one.workers for one in counts),
-        sum(one.in_lines for one in counts),
         dict(shelved),
+        dict(in_lines),
     )
 
 
 def _size(counts: Counts, standing: Standing, priority: str) -> int:
     sizes = {
-        Standing.QUEUED: counts.ready.get(priority, 0) + counts.shelved.get(priority, 0),
+        Standing.QUEUED: sum(one.get(priority, 0) for one in (counts.ready, counts.shelved, counts.in_lines)),
         Standing.SCHEDULED: counts.due.get(priority, 0),
         Standing.RUNNING: counts.running,
         Standing.DONE: counts.results,

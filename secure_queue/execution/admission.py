@@ -26,6 +26,7 @@ from secure_queue.execution.pauses import Pauses
 from secure_queue.execution.runs import Desk, Held, Run
 from secure_queue.execution.settling import Settling
 from secure_queue.execution.verdict import Failed
+from secure_queue.keying import turn_of
 from secure_queue.limiting import Ask, Booking, Holder, Parked, Rank, Taking
 from secure_queue.limits import Limit, RateLimit, digest_of, look_ms, rank_of
 from secure_queue.names import printable
@@ -55,6 +56,7 @@ class Want:
     home: int
     digest: bytes
     limit: Any
+    turn: bytes = b""
 
     @property
     def note(self) -> str:
@@ -79,7 +81,7 @@ class Admission:
         self._desk = desk
         self._settling = settling
         self._ranks = {name: rank for rank, name in enumerate(queue.priorities)}
-        self._ageing_ms = queue.ageing_ms
+        self._ageing_ms, self._queue_name = queue.ageing_ms, queue.queue_name
         self._limits = settings.limits
         self._name = f"{settings.worker_id}.{os.urandom(4).hex()}"  # ids may come again, even at the same time
         self._calls = 0
@@ -165,19 +167,23 @@ class Admission:
         own, function = run.settings.limits, run.genuine.function
         scopes = [(limit, f"{place}/{function}") for place, limit in enumerate(own)]
         scopes += [(limit, f"{place} {QUEUE}") for place, limit in enumerate(self._limits)]
+        arguments = cast("tuple[list[Any], dict[str, Any]]", run.arguments)
+        turn = (
+            b"" if self._ageing_ms else turn_of(run.settings.keying, self._queue_name, arguments)
+        )  # else by age alone
         found: dict[bytes, Want] = {}
         for limit, scope in scopes:
-            key = _key_of(limit, run.arguments)
+            key = _key_of(limit, arguments)
             if limit.key is None or key is not None:
                 name = digest_of(limit, scope, key)
-                found[name] = Want(isinstance(limit, RateLimit), await self._home(name), name, limit)
+                found[name] = Want(isinstance(limit, RateLimit), await self._home(name), name, limit, turn)
         return sorted(found.values(), key=_order)
 
     async def _take(self, run: Run, want: Want) -> int:
         """Ask for a permit; 0 if *run* has it, else for how long it waits at the most."""
         gate, most = self._gate(want.home), want.limit.most
         who, token = _name_of(run), run.claim.token
-        place = await self._surely(gate.permits.ask(Ask(want.digest, who, token, most, self._rank_of(run))))
+        place = await self._surely(gate.permits.ask(Ask(want.digest, who, token, most, self._rank_of(run), want.turn)))
         if place.called:
             gate.call(want.digest, most, place.called)
         if place.before is not None:
@@ -340,8 +346,5 @@ def _name_of(run: Run) -> bytes:
     return b"%d %s" % (run.partition, run.claim.untrusted_id)
 
 
-def _key_of(limit: Limit, arguments: object) -> object:
-    if limit.key is None:
-        return None
-    args, kwargs = cast("tuple[list[Any], dict[str, Any]]", arguments)
-    return limit.key(*args, **kwargs)
+def _key_of(limit: Limit, arguments: tuple[list[Any], dict[str, Any]]) -> object:
+    return None if limit.key is None else limit.key(*arguments[0], **arguments[1])

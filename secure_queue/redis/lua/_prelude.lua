@@ -295,9 +295,10 @@ end
 
 -- Tasks of one key stand in a line: in the zset of all lines as "<line>:<place>:<priority>:<id>", so that they lie in the
 -- order of their places. The first of them, as many as the line is wide, are let go: they lie where any task may lie. Those
--- behind them are nowhere but here. Beside the task stands "<line>:<place>:<priority>", with no place as long as its time
--- has not come. A line of kind "o" keeps its tasks in order (one is left when its task has ended), one of kind "f" gives
--- every key its turn (one is left when its task is claimed).
+-- behind them are nowhere but here, and once more as "w<priority>:<place>:<id>", so that they can be counted and listed.
+-- Beside the task stands "<line>:<place>:<priority>", with no place as long as its time has not come. A line of kind "o"
+-- keeps its tasks in order (one is left when its task has ended), one of kind "f" gives every key its turn (one is left when
+-- its task is claimed).
 local WIDTHS = {o = 1, f = 8}
 local MAX_PLACE = 9007199254740991
 
@@ -328,12 +329,26 @@ local function holds(list, wanted)
   return false
 end
 
+-- What a member of a line says: place, priority and id.
+local function parse_member(member)
+  return string.match(member, '^[of]%x+:(%d+):([%w_.-]*):(.+)$')
+end
+
+-- What that member is besides, as long as it stands behind others.
+local function waits_as(place, priority, id)
+  return 'w' .. priority .. ':' .. place .. ':' .. id
+end
+
 -- Puts a task whose time has come at the end of its line; true if it is let go at once.
 local function join_line(lines, meta, now, bucket, id, line, priority)
-  local text = line .. ':' .. next_place(meta, now) .. ':' .. priority
+  local place = next_place(meta, now)
+  local text = line .. ':' .. place .. ':' .. priority
+  local member = text .. ':' .. id
   redis.call('HSET', bucket, LINE .. id, text)
-  redis.call('ZADD', lines, 0, text .. ':' .. id)
-  return holds((front_of(lines, line, 0)), text .. ':' .. id)
+  redis.call('ZADD', lines, 0, member)
+  local is_let_go = holds((front_of(lines, line, 0)), member)
+  if not is_let_go then redis.call('ZADD', lines, 0, waits_as(place, priority, id)) end
+  return is_let_go
 end
 
 -- The ready list of a priority among those of all, highest first; the lowest if nobody here knows it.
@@ -347,14 +362,15 @@ end
 -- Takes a member out of its line, and lets the next one go; false if it had not been let go itself.
 local function take_member(lines, wake, lists, line, member)
   local front, width = front_of(lines, line, 1)
+  local is_let_go = holds({unpack(front, 1, width)}, member)
   redis.call('ZREM', lines, member)
-  if not holds({unpack(front, 1, width)}, member) then return false end
-  if front[width + 1] then
-    local priority, id = string.match(front[width + 1], '^[^:]*:[^:]*:([^:]*):(.*)$')
+  local place, priority, id = parse_member(not is_let_go and member or front[width + 1] or '')
+  if id then redis.call('ZREM', lines, waits_as(place, priority, id)) end
+  if id and is_let_go then
     redis.call('RPUSH', list_of(lists, priority), id)
     wake_up(wake)
   end
-  return true
+  return is_let_go
 end
 
 -- The same for a task by what stands beside it; true for one that has no place in a line.
