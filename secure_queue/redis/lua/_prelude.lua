@@ -97,6 +97,41 @@ local function call_in_chunks(command, key, list)
   end
 end
 
+-- The run record of a task that a claimer takes now under its token, and its tries.
+local function claimed_by(token, tries, begun, priority)
+  tries = math.min(tries + 1, MAX_TRIES)
+  return tries .. (begun ~= '' and '!!' or '') .. ':' .. priority .. ':' .. token, tries
+end
+
+-- Tells a claimer of a task, in five values: id, sealed task (or its size if it is too large, or false), tries, priority, and
+-- hints: 1 there seems to be a result of it, 2 the try before has really begun. Returns how many bytes that are, about.
+local function tell(reply, limit, results, id, sealed, tries, priority, death, begun)
+  local n, bytes = #reply, sealed and #sealed or 0
+  if bytes > limit then sealed, bytes = bytes, 0 end
+  reply[n + 1], reply[n + 2], reply[n + 3], reply[n + 4] = string.sub(id, 1, MAX_ID), sealed, tries, priority
+  reply[n + 5] = ((death or redis.call('ZSCORE', results, id)) and 1 or 0) + (begun and 2 or 0)
+  return bytes
+end
+
+-- Tells a claimer whose request is repeated after a lost reply of what it was given by this token, as far as that is still
+-- held by it; false if the token is another one. The buckets are the keys from *first* on.
+local function tell_again(reply, limit, results, last, token, first)
+  if redis.call('LINDEX', last, 0) ~= token then return false end
+  for _, id in ipairs(redis.call('LRANGE', last, 1, -1)) do
+    local stored = redis.call('HMGET', KEYS[first + bucket_of(id)], id, RUN .. id, DEATH .. id)
+    local tries, priority, holder, begun = parse_run(stored[2])
+    if holder == token then tell(reply, limit, results, id, stored[1], tries, priority, stored[3], begun == '!!') end
+  end
+  return true
+end
+
+-- Remembers for such a repetition what a claimer is given: its token, and ids.
+local function remember_claim(last, given)
+  redis.call('DEL', last)
+  call_in_chunks('RPUSH', last, given)
+  redis.call('PEXPIRE', last, 60000)
+end
+
 -- Lines new tasks up: the ids in *ready* to run now, the times and ids in *due* for then.
 local function line_up(wake, list, ready, set, due)
   if #ready > 0 then
