@@ -132,13 +132,35 @@ local function remember_claim(last, given)
   redis.call('PEXPIRE', last, 60000)
 end
 
+local SOON_MS = 600         -- every worker looks for due tasks more often than that
+
+-- Has an idle worker look when a task will be due that is due before somebody looks in any case; unless one knows of an
+-- earlier moment that is still to come, and looks on from there.
+local function tell_if_soon(meta, wake, now, moment)
+  if moment > now + SOON_MS then return end
+  local told = tonumber(redis.call('HGET', meta, 'soon') or '') or 0
+  if told > now and told <= moment then return end
+  redis.call('HSET', meta, 'soon', string.format('%.0f', moment))
+  redis.call('ZADD', wake, 1, 'soon')
+end
+
+-- Takes the marker away that there is something to claim, and whatever else is no word of a due task.
+local function nothing_is_ready(wake)
+  local soon = redis.call('ZSCORE', wake, 'soon')
+  redis.call('DEL', wake)
+  if soon then redis.call('ZADD', wake, 1, 'soon') end
+end
+
 -- Lines new tasks up: the ids in *ready* to run now, the times and ids in *due* for then.
-local function line_up(wake, list, ready, set, due)
+local function line_up(meta, wake, now, list, ready, set, due)
   if #ready > 0 then
     call_in_chunks('RPUSH', list, ready)
     wake_up(wake)
   end
   call_in_chunks('ZADD', set, due)
+  local first = due[1]
+  for i = 3, #due, 2 do first = math.min(first, due[i]) end
+  if first then tell_if_soon(meta, wake, now, first) end
 end
 
 local MARK_MS = 100000       -- how long a repeated enqueue is known again; producers repeat for 20 s

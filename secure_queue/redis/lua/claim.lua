@@ -131,5 +131,5 @@ for _, id in ipairs(ghosts) do redis.call('HDEL', KEYS[5 + bucket_of(id)], GHOST
 if #runs > 0 or tonumber(ARGV[1]) == 0 then
   remember_claim(last, remembered)
 end
-if reply[1] == 1 then wake_up(wake) else redis.call('DEL', wake) end
+if reply[1] == 1 then wake_up(wake) else nothing_is_ready(wake) end
 return reply
