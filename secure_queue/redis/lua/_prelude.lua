@@ -228,6 +228,14 @@ local function leave(outbox, id, children, sealed)
   end
 end
 
+-- Does so for a task that has ended now, and forgets who depends on it: "2"; "1" if nobody does.
+local function tell_dependents(outbox, bucket, id, children, sealed)
+  if not children then return '1' end
+  leave(outbox, id, children, sealed)
+  redis.call('HDEL', bucket, CHILDREN .. id)
+  return '2'
+end
+
 local LINE_MS = 3600000       -- how long a line for a limit is kept when nobody asks for it
 
 local function keep_at_least(key, ms)

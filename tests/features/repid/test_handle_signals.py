@@ -10,7 +10,7 @@ import anyio
 import pytest
 
 from secure_queue import ConfigurationError, Worker
-from tests.features.repid.signals import WATCHED, ends_in_peace, heard_by_the_host
+from tests.features.signals import WATCHED, ends_in_peace, heard_by_the_host
 from tests.servers import PATIENCE, happens
 from tests.worker.places import Place, running
 

@@ -6,7 +6,7 @@ import signal
 
 import pytest
 
-from tests.features.repid.signals import ends_in_peace, heard_by_the_host
+from tests.features.signals import ends_in_peace, heard_by_the_host
 from tests.worker.places import Place
 
 pytestmark = pytest.mark.anyio
