@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Awaitable
 from typing import Any
 
 import pytest
 
 from secure_queue.keyed import Kept, Keyed
-from secure_queue.limiting import Holder, Taking
 from secure_queue.redis.link import Link
 from secure_queue.redis.storage import RedisStorage
 from secure_queue.storage import Standing
@@ -301,32 +299,3 @@ async def test_one_run_sits_on_the_seat_of_a_key_as_long_as_it_goes_on(storage: 
     assert await storage.enter(b"b", b"stale", KEY) == b"b"
     await storage.release("low", [back(b"a", b"w.1")])
     assert await storage.enter(b"b", b"w.2", KEY) is None
-
-
-async def test_tasks_of_all_partitions_share_the_seat_of_a_key(storage: RedisStorage, link: Link) -> None:
-    async def elsewhere(holder: bytes, lease_ms: int = LONG) -> bytes | None:
-        return await storage.enter_by_permit(KEY, holder, lease_ms)
-
-    await put(storage, b"a")
-    await claimed(storage, b"w.1", 1)
-    assert await storage.enter(b"a", b"w.1", KEY) is None
-    assert await elsewhere(b"1 b seat") == b"a"
-    await storage.complete([end(b"a", token=b"w.1")])
-    for _ in range(2):
-        assert await elsewhere(b"1 b seat") is None
-    assert await elsewhere(b"2 c seat") == b"b"
-    await put(storage, b"d")
-    await claimed(storage, b"w.2", 1)
-    assert await storage.enter(b"d", b"w.2", KEY) == b"b"
-    assert await storage.hold(LONG, [Holder(KEY, b"1 b seat", 1)]) == [True]
-    await storage.leave([Holder(KEY, b"1 b seat", 1)], Taking("w", b"w.3", 0, LONG))
-    await link.command("ZADD", storage.keys.permits(KEY), "inf", b"7 forged seat")
-    assert await storage.enter(b"d", b"w.2", KEY) is None
-    assert await elsewhere(b"1 b seat") == b"d"
-    await storage.release("low", [back(b"d", b"w.2")])
-    assert await elsewhere(b"1 b seat", SOON) is None
-    await eventually(lambda: _is_none(elsewhere(b"2 c seat")))
-
-
-async def _is_none(answer: Awaitable[object]) -> bool:
-    return await answer is None
