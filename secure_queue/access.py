@@ -2,160 +2,29 @@
 
 from __future__ import annotations
 
-from abc import abstractmethod
-from collections.abc import AsyncIterator, Callable, Iterable
-from contextvars import ContextVar
+from collections.abc import AsyncIterator, Iterable
 from datetime import timedelta
-from typing import Any, NamedTuple, TypeVar
+from typing import Any, TypeVar
 
-from secure_queue import names
-from secure_queue.client import Client
-from secure_queue.composition import Composition
 from secure_queue.cron import Cron, Every, as_rule
 from secure_queue.dead_letters import DeadLetter, DeadLetters
-from secure_queue.errors import ConfigurationError, SecureQueueError
+from secure_queue.enqueueing import Enqueueing
+from secure_queue.errors import ConfigurationError
 from secure_queue.following import Following
-from secure_queue.frames import followed_without_frames, without_frames
+from secure_queue.frames import followed_without_frames
 from secure_queue.groups import Group
-from secure_queue.keyed_calls import KeyedCalls
-from secure_queue.keying import NO_KEYS
-from secure_queue.linking import Linking, family
 from secure_queue.listing import BrokenTask, list_tasks
-from secure_queue.plans import Plan, plan
+from secure_queue.plans import plan
 from secure_queue.scheduling import ScheduleInfo, Scheduling
 from secure_queue.storage import Counts
-from secure_queue.surroundings import Carried, called, carried_headers, functions
 from secure_queue.tasks import RegisteredTask, Task, TaskInfo, TaskResult, TaskStatus
 from secure_queue.workflows import Workflow, Workflows
 
-H = TypeVar("H", bound=Callable[..., Any])
 R = TypeVar("R")
-V = TypeVar("V")
-
-_KEYED_AND_MORE = (
-    "a task with a key is neither repeated by a schedule nor part of a workflow; let a task of that enqueue it"
-)
 
 
-class Checked(NamedTuple):
-    """Tasks by the way in which they are enqueued."""
-
-    planned: list[tuple[Task[Any], Plan]]
-    keyed: list[Task[Any]]
-    once: list[Task[Any]]
-
-
-class Access(Composition):
+class Access(Enqueueing):
     """The part of a worker object that talks about tasks in the queue."""
-
-    def __init__(self) -> None:
-        super().__init__()
-        self._before_enqueue: list[Callable[[Task[Any]], object]] = []
-
-    def carry(
-        self,
-        variable: ContextVar[V],
-        *,
-        name: str | None = None,
-        dump: Callable[[V], str] = str,
-        load: Callable[[str], V] = str,  # type: ignore[assignment]  # of a variable that holds text
-    ) -> None:
-        """Let a context variable have in the task the value that it has where the task is enqueued.
-
-        It travels as the text that *dump* makes of it and *load* reads, in the header *name* (else that of the variable).
-        """
-        self.surroundings.carried[names.header_name(name or variable.name)] = Carried(variable, dump, load)
-
-    def before_enqueue(self, hook: H) -> H:
-        """Call *hook*, async or not, with every handle before it is enqueued here; if it raises, nothing is enqueued.
-
-        It may say more about the call, for example ``task.start(headers={…})``.
-        """
-        self._before_enqueue += functions(hook)
-        return hook
-
-    @abstractmethod
-    def _client(self) -> Client:
-        """The open client of this thread; raises ``SecureQueueError`` if there is none."""
-
-    async def enqueue_many(self, tasks: Iterable[Task[Any]]) -> None:
-        """Enqueue tasks in as few calls as possible.
-
-        Raises ``UnserializableValue`` before anything is sent, ``Backpressure`` if the server is full, ``Unavailable``
-        if it was not confirmed before the ``deadline`` (then doing it again with the same handles is safe).
-        """
-        tasks, linked = _family(tasks)
-        if self.surroundings.carried or self._before_enqueue:
-            await self._prepare(tasks)
-        planned, keyed, once = self._checked(tasks, linked)
-        client = self._client()
-        try:
-            for task, rule in planned:
-                await Scheduling(client).store(task, rule)
-            if keyed:
-                await KeyedCalls(client).enqueue(keyed)
-            if linked:
-                await Linking(client).enqueue(once)
-            elif once:
-                await client.enqueue_many(once)
-        except SecureQueueError as error:  # the frames hold the arguments
-            raise without_frames(error) from None
-
-    async def _prepare(self, tasks: list[Task[Any]]) -> None:
-        headers = carried_headers(self.surroundings.carried)
-        for task in tasks:
-            if task.existed is not None:  # one that is enqueued again stays as it is
-                continue
-            if headers:
-                task.start(headers={**headers, **task.options.headers})
-            for hook in self._before_enqueue:
-                await called(hook, task)
-
-    def _checked(self, tasks: list[Task[Any]], linked: bool) -> Checked:
-        """Tell tasks apart by how they are enqueued; raises ``ConfigurationError`` for what cannot be."""
-        planned, keyed, once = checked = Checked([], [], [])
-        for task in tasks:
-            if task.priority is not None:
-                self._must_be_known(task.priority)
-            if task.publisher is not self:
-                self._must_be_of_this_queue(task)
-            for link in task.links:
-                self._must_fit_as_a_parent(link.parent)
-            decided_by_key = task.settings.keying is not NO_KEYS and task.settings.keying.decides_enqueue
-            if decided_by_key and (linked or task.plan is not None):
-                raise ConfigurationError(_KEYED_AND_MORE)
-            if task.plan is not None:
-                self._must_fit_as_a_schedule(task)
-                planned.append((task, task.plan))
-            else:
-                (keyed if decided_by_key else once).append(task)
-        return checked
-
-    def _must_be_known(self, priority: str | None) -> None:
-        if priority is not None and priority not in self._priorities():
-            raise ConfigurationError(f"no priority {priority!r} in this worker's priorities=; add it there")
-
-    def _must_be_of_this_queue(self, task: Task[Any]) -> None:
-        """Nobody here would know it; who has taken its worker object in may well."""
-        mine, other = getattr(self, "queue_name", None), getattr(task.publisher, "queue_name", None)
-        includers = self.includers or getattr(task.publisher, "includers", None)
-        if other != mine and other is not None and mine is not None and not includers:
-            raise ConfigurationError(
-                f"{task.fn_name!r} is a task of queue {other!r}, and this is {mine!r}: enqueue it and wait for it there; "
-                "tasks of several queues are no workflow"
-            )
-
-    def _must_fit_as_a_parent(self, parent: Task[Any] | str) -> None:
-        if isinstance(parent, Task):
-            self._must_be_of_this_queue(parent)
-            if parent.plan is not None:
-                raise ConfigurationError("a schedule never ends; let the task that it runs enqueue what is to follow")
-
-    def _must_fit_as_a_schedule(self, task: Task[Any]) -> None:
-        if task.links:
-            raise ConfigurationError("a schedule cannot depend on tasks; let the task that it runs enqueue them")
-        if task.id in self.declared_schedules:
-            raise ConfigurationError(f"a schedule {task.id!r} is declared in code already; pass another schedule_id=")
 
     def group(self, tasks: Iterable[Task[R]], *, on: str = "success") -> Group[R]:
         """Handles that belong together; ``await`` enqueues them, ``.then(callback)`` runs it with the list of results.
@@ -204,9 +73,6 @@ class Access(Composition):
     async def abort_workflow(self, task_id: str, timeout: float | timedelta = 5) -> list[str]:
         """Stop all tasks of a workflow that have not ended; the ids of those that are known to have stopped."""
         return await Workflows(self._client()).abort(task_id, timeout)
-
-    @abstractmethod
-    def _priorities(self) -> tuple[str, ...]: ...
 
     async def result_of(self, task: Task[R], timeout: float | timedelta | None) -> TaskResult[R]:
         """The result of a handle; see ``result_by_id``."""
@@ -334,13 +200,3 @@ class Access(Composition):
 def _holds_something(counts: Counts) -> bool:
     """Results do not count: they are found by their id as long as they are kept."""
     return counts.waiting + sum(counts.due.values()) + counts.running + counts.dead + counts.quarantined > 0
-
-
-def _family(tasks: Iterable[Task[Any]]) -> tuple[list[Task[Any]], bool]:
-    """*tasks* with those that they depend on, and whether any of them depends on others."""
-    listed, linked = list(tasks), False
-    for task in listed:
-        if not isinstance(task, Task):
-            raise ConfigurationError("enqueue_many takes what f.enqueue(...) returns, for example [f.enqueue(1)]")
-        linked = linked or bool(task.links)
-    return (family(listed) if linked else listed), linked

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Awaitable, Mapping, Sequence
 from datetime import UTC, datetime, timedelta
 from inspect import isawaitable
 from typing import Any, TypeVar, cast
@@ -57,16 +57,16 @@ class Client:
         """The partition of one task; raises ``ConfigurationError`` for what is no id."""
         return (await self.routes.of(names.task_id(task_id))).storage
 
-    async def enqueue_many(self, tasks: Sequence[Task[Any]]) -> None:
+    def enqueue_many(self, tasks: Sequence[Task[Any]]) -> Awaitable[None]:
         """Enqueue all of *tasks*, in the order of each partition, in as few calls as possible.
 
         One task is one call or a part of one. Tasks of different levels of durability go in different calls; raises
         ``ConfigurationError`` before anything is sent if a level cannot be had here. All partitions are told at once; if
         one does not answer, the others have theirs.
         """
-        if len(tasks) == 1:
-            await self._enqueue_one(tasks[0])
-            return
+        return self._enqueue_one(tasks[0]) if len(tasks) == 1 else self._enqueue_all(tasks)
+
+    async def _enqueue_all(self, tasks: Sequence[Task[Any]]) -> None:
         level_of = {wanted: self.routes.level(wanted) for wanted in {task.wanted for task in tasks}}
         sealed = await self.sealing.seal_all(tasks)
         for level in dict.fromkeys(level_of.values()):

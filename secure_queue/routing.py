@@ -97,9 +97,9 @@ class Route:
         assurance = self._assurances[level]
         return await self.storage.follow(parents, tell=True, deadline=self._deadline_s, assurance=assurance)
 
-    async def enqueue_one(self, level: Durability, task: NewTask) -> Stored:
+    def enqueue_one(self, level: Durability, task: NewTask) -> Awaitable[Stored]:
         """Store a task, together with those of others who do the same now."""
-        return await self._singles[level].ask(task)
+        return self._singles[level].ask(task)
 
     def is_in_trouble(self) -> bool:
         """Whether new ids should better go elsewhere."""
