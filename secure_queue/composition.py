@@ -26,11 +26,11 @@ class Composition(ScheduleDeclarations, OtherNames):
         """Take in the tasks and schedules of another worker object or router, also those that it gets later.
 
         They are enqueued and run here from then on, with the lifespan of this worker. A path (``"app.billing.router"``) is
-        imported when the worker starts to run tasks. Raises ``ConfigurationError``, and takes nothing in, if a task or
-        schedule of the same name is known here already.
+        imported when the worker starts to run tasks, or now if it has. Raises ``ConfigurationError``, and takes nothing in,
+        if a task or schedule of the same name is known here already.
         """
         if isinstance(other, str):
-            self.imports.append(partial(self._include_from, other, self.include))
+            self.import_later(partial(self._include_from, other, self.include))
             return
         self._must_be_another(other)
         ours = {*self.registry, *self.elsewhere}
@@ -47,7 +47,7 @@ class Composition(ScheduleDeclarations, OtherNames):
     def include_router(self, router: Composition | str) -> None:
         """``include``, where a task or schedule of *router* takes the place of one that has the same name here."""
         if isinstance(router, str):
-            self.imports.append(partial(self._include_from, router, self.include_router))
+            self.import_later(partial(self._include_from, router, self.include_router))
             return
         self._must_be_another(router)
         self._take(router, override=True)
@@ -77,6 +77,8 @@ class Composition(ScheduleDeclarations, OtherNames):
                 self.adopt_schedule(declared, override=override)
         other.includers.append(self)
         self._parts.append(other)
+        if self._imports_at_once:
+            other.import_tasks()
 
     def compose(
         self, routers: Iterable[Composition | str], tasks: Iterable[Callable[..., object] | AnyTask | str]
