@@ -389,6 +389,18 @@ async def test_what_depends_on_an_aborted_task_is_aborted(flow: Flow) -> None:
     assert flow.ran == []
 
 
+@pytest.mark.parametrize("place", ["memory"], indirect=True)
+async def test_what_depends_on_a_replaced_task_ends_at_once(flow: Flow) -> None:
+    index = flow.worker.task(name="index", debounce=600, unique_key="document")(_nothing)
+    async with flow.running():
+        first, later = await index.enqueue(5), await flow.note.enqueue().start(delay=600)
+        child = await flow.note.enqueue().start(after=[first, later])
+        second = await index.enqueue(5)
+        result = await end(child)
+        assert problem(result) == "secure_queue.ParentGone" and first.id in str(result.exception)
+        assert await second.status() is TaskStatus.SCHEDULED
+
+
 async def test_a_burst_goes_on_to_the_end_of_its_workflows(flow: Flow) -> None:
     async with flow.worker:
         chain = flow.double.enqueue(1)
@@ -427,6 +439,9 @@ async def test_dependents_are_told_in_whichever_partition_they_are(flow: Flow) -
             tasks[-1].id = generated_id(tasks[-1].jti, partition)
         await tasks[-1]
         assert await value(tasks[-1]) == 32
+
+
+async def _nothing(document: int) -> None: ...
 
 
 async def _true(flag: object) -> object:
