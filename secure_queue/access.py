@@ -23,6 +23,7 @@ from secure_queue.linking import Linking, family
 from secure_queue.listing import BrokenTask, list_tasks
 from secure_queue.plans import plan
 from secure_queue.scheduling import ScheduleInfo, Scheduling
+from secure_queue.settings import page
 from secure_queue.storage import Counts
 from secure_queue.surroundings import Carried, called, carried_headers, functions
 from secure_queue.tasks import RegisteredTask, Task, TaskInfo, TaskResult, TaskStatus
@@ -177,7 +178,7 @@ class Access(Composition):
         return_exceptions: bool = False,
     ) -> list[R]:
         """Run *task* once for each of *arguments*, and wait for all results, in their order; see ``gather``."""
-        if not isinstance(task, RegisteredTask):
+        if not isinstance(task, RegisteredTask) or not isinstance(arguments, Iterable):
             raise ConfigurationError(
                 "map takes a registered task and its arguments, for example map(resize, [1, 2, 3])"
             )
@@ -253,6 +254,7 @@ class Access(Composition):
         except ValueError:
             raise ConfigurationError(f"no such status; use one of {', '.join(TaskStatus)}") from None
         self._must_be_known(priority)
+        page(limit, offset)
         return await list_tasks(self._client(), status, limit=limit, offset=offset, priority=priority)
 
     async def schedule(
@@ -269,7 +271,7 @@ class Access(Composition):
 
         A schedule of that id is replaced. The options are those of ``cron``. Raises ``ConfigurationError``.
         """
-        task.id = task.id if schedule_id is None else schedule_id
+        task.id = task.id if schedule_id is None else names.task_id(schedule_id)
         task.plan = plan(
             as_rule(rule, self.tz), misfire=misfire, max_schedule_drift=max_schedule_drift, overlap=not unique
         )
@@ -307,6 +309,7 @@ class Access(Composition):
 
     async def dead_letters(self, *, limit: int = 100, offset: int = 0) -> list[DeadLetter | BrokenTask]:
         """One page of the tasks that failed for good, oldest first."""
+        page(limit, offset)
         return await DeadLetters(self._client()).page(offset=offset, limit=limit)
 
     async def dead_letter(self, task_id: str) -> DeadLetter:
@@ -330,7 +333,7 @@ def _holds_something(counts: Counts) -> bool:
 
 def _family(tasks: Iterable[Task[Any]]) -> tuple[list[Task[Any]], bool]:
     """*tasks* with those that they depend on, and whether any of them depends on others."""
-    listed, linked = list(tasks), False
+    listed, linked = list(tasks) if isinstance(tasks, Iterable) else [tasks], False
     for task in listed:
         if not isinstance(task, Task):
             raise ConfigurationError("enqueue_many takes what f.enqueue(...) returns, for example [f.enqueue(1)]")

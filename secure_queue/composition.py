@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable
 from functools import partial
+from typing import TypeVar
 
 from secure_queue.declare import AnyTask
 from secure_queue.declare_paths import load
@@ -11,6 +12,8 @@ from secure_queue.declare_schedules import ScheduleDeclarations
 from secure_queue.errors import ConfigurationError
 from secure_queue.other_names import OF_WORKER_OBJECTS, OtherNames
 from secure_queue.tasks import RegisteredTask
+
+T = TypeVar("T")
 
 
 class Composition(ScheduleDeclarations, OtherNames):
@@ -84,9 +87,9 @@ class Composition(ScheduleDeclarations, OtherNames):
         self, routers: Iterable[Composition | str], tasks: Iterable[Callable[..., object] | AnyTask | str]
     ) -> None:
         """Take in routers, each overriding those before it, and single tasks: functions, paths, tasks of others."""
-        for router in routers:
+        for router in _several("routers", routers):
             self.include_router(router)
-        for task in tasks:
+        for task in _several("tasks", tasks):
             if isinstance(task, str):
                 self.add(task)
             elif isinstance(task, RegisteredTask):
@@ -110,3 +113,9 @@ class Composition(ScheduleDeclarations, OtherNames):
 
     def _include_from(self, path: str, take: Callable[[Composition], None]) -> None:
         take(load(path))
+
+
+def _several(name: str, given: Iterable[T]) -> Iterable[T]:
+    if isinstance(given, str) or not isinstance(given, Iterable):
+        raise ConfigurationError(f"{name}= is a list, for example {name}=['app.billing.{name[:-1]}']")
+    return given

@@ -110,8 +110,8 @@ class TestWorker:
         """
         return dict(await self._driving().drain(self.patience))
 
-    async def advance(self, delta: timedelta | None = None, **units: float) -> dict[str, int]:
-        """Let time pass: by a timedelta, or by what makes one (``hours=1``).
+    async def advance(self, delta: float | timedelta | None = None, **units: float) -> dict[str, int]:
+        """Let time pass: by seconds, a timedelta, or what makes one (``hours=1``).
 
         Each task and each firing of a schedule runs when the clock stands at its moment. What was done is returned.
         """
