@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import os
 import sys
 from collections.abc import Iterable, Mapping, Sequence
@@ -138,7 +139,7 @@ class TaskSettings:
 
 def lifetime_of(settings: TaskSettings) -> int:
     """For how many seconds after it is due a task of this kind may still be started."""
-    return DEFAULT_LIFETIME_S if settings.expire_s is None else max(1, round(settings.expire_s))
+    return DEFAULT_LIFETIME_S if settings.expire_s is None else math.ceil(settings.expire_s)
 
 
 def queue_settings(
