@@ -390,6 +390,21 @@ async def test_what_depends_on_an_aborted_task_is_aborted(flow: Flow) -> None:
 
 
 @pytest.mark.parametrize("place", ["memory"], indirect=True)
+async def test_one_end_that_decides_is_enough_while_other_parents_go_on(flow: Flow) -> None:
+    async with flow.running():
+        later, gate = await flow.note.enqueue().start(delay=600), flow.gate("open")
+        after_failure = await flow.note.enqueue().start(after=[flow.fail.enqueue(), later])
+        after_abort = await flow.note.enqueue().start(after=[gate, later])
+        after_success = await flow.note.enqueue().start(after=[flow.double.enqueue(2), later], on="failure")
+        patient = await flow.note.enqueue().start(after=[flow.fail.enqueue(), later], on="end")
+        assert problem(await end(after_failure)) == "secure_queue.ParentFailed"
+        assert problem(await end(after_success)) == "secure_queue.NotNeeded"
+        await gate.abort()
+        assert problem(await end(after_abort)) == "secure_queue.ParentAborted"
+        assert await patient.status() is TaskStatus.SCHEDULED
+
+
+@pytest.mark.parametrize("place", ["memory"], indirect=True)
 async def test_what_depends_on_a_replaced_task_ends_at_once(flow: Flow) -> None:
     index = flow.worker.task(name="index", debounce=600, unique_key="document")(_nothing)
     async with flow.running():
