@@ -53,6 +53,8 @@ class Access(Composition):
 
         It travels as the text that *dump* makes of it and *load* reads, in the header *name* (else that of the variable).
         """
+        if not isinstance(variable, ContextVar):
+            raise ConfigurationError("carry takes a ContextVar, for example worker.carry(tenant)")
         self.surroundings.carried[names.header_name(name or variable.name)] = Carried(variable, dump, load)
 
     def before_enqueue(self, hook: H) -> H:
@@ -271,6 +273,10 @@ class Access(Composition):
 
         A schedule of that id is replaced. The options are those of ``cron``. Raises ``ConfigurationError``.
         """
+        if not isinstance(task, Task):
+            raise ConfigurationError(
+                "schedule takes a call, for example worker.schedule(report.enqueue(7), '0 6 * * *')"
+            )
         task.id = task.id if schedule_id is None else names.task_id(schedule_id)
         task.plan = plan(
             as_rule(rule, self.tz), misfire=misfire, max_schedule_drift=max_schedule_drift, overlap=not unique

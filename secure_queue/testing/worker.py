@@ -58,6 +58,10 @@ class TestWorker:
         server: str | None = None,
         patience: float = 10,
     ) -> None:
+        if not isinstance(worker, Worker):
+            raise ConfigurationError(
+                "TestWorker takes the worker object of the application, for example TestWorker(worker)"
+            )
         if (now is not None) + (clock is not None) + (server is not None) > 1:
             raise ConfigurationError("give one of now=, clock= and server=: a real server has its own clock")
         self.worker = worker

@@ -7,6 +7,7 @@ from typing import Any
 import pytest
 
 from secure_queue import ConfigurationError, TaskContext, TaskStatus, Worker
+from secure_queue.testing import TestWorker
 
 worker: Worker[Any] = Worker("memory://")
 
@@ -96,6 +97,14 @@ async def test_of_calls_from_outside() -> None:
             await worker.map(work, 3)  # type: ignore[arg-type]
         with pytest.raises(ConfigurationError, match="name of a task"):
             worker.enqueue_by_name(["work"])  # type: ignore[arg-type]
+        with pytest.raises(ConfigurationError, match="schedule takes a call"):
+            await worker.schedule(work, "* * * * *")  # type: ignore[arg-type]
+        with pytest.raises(ConfigurationError, match="carry takes a ContextVar"):
+            worker.carry("tenant")  # type: ignore[arg-type]
+        with pytest.raises(ConfigurationError, match="a group is made of"):
+            worker.group(7)  # type: ignore[arg-type]
+        with pytest.raises(ConfigurationError, match="TestWorker takes the worker object"):
+            TestWorker("app.worker")  # type: ignore[arg-type]
         with pytest.raises(ConfigurationError, match="task id"):
             await worker.schedule(work.enqueue(), "* * * * *", schedule_id=["a"])  # type: ignore[arg-type]
 
