@@ -13,7 +13,7 @@ from collections.abc import Iterator, Sequence
 from types import FrameType
 from typing import Any, NoReturn
 
-from benchmarks.environments import CONTENDERS, OURS, NoEnvironment, python_of, version_of
+from benchmarks.environments import CONTENDERS, OURS, NoEnvironment, at_commit, python_of, version_of
 from benchmarks.measure import MEASUREMENTS, OURS_ONLY, Sample, Sizes
 from benchmarks.processes import Failed, Program
 from benchmarks.profiling import profile_drain
@@ -40,8 +40,9 @@ def main(words: Sequence[str] | None = None) -> int:
 
 
 def _compare(options: argparse.Namespace) -> None:
-    contenders = [CONTENDERS[name] for name in options.contestants]
     _note("preparing environments")
+    contenders = [CONTENDERS[name] for name in options.contestants]
+    contenders += [at_commit(options.before)] if options.before else []
     pythons = {each: python_of(each) for each in contenders}
     versions = {each.name: version_of(each, python) for each, python in pythons.items()}
     secret, samples, sizes = secrets.token_urlsafe(32), Samples(), _sizes(options)
@@ -87,6 +88,7 @@ def _parse(words: Sequence[str] | None) -> argparse.Namespace:
     who = parser.add_mutually_exclusive_group()
     who.add_argument("--contestants", nargs="+", choices=CONTENDERS, default=list(CONTENDERS), metavar="NAME")
     who.add_argument("--self", action="store_const", const=["ours"], dest="contestants", help="only secure_queue")
+    parser.add_argument("--before", metavar="COMMIT", help="measure secure_queue as it was at that commit, too")
     parser.add_argument("--profile", action="store_true", help="profile our drain and print its top 25 functions")
     options = parser.parse_args(words)
     if min(options.tasks, options.rounds, options.trips) < 1:

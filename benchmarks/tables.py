@@ -7,9 +7,10 @@ from typing import Any
 from rich.console import Console
 from rich.table import Table
 
-from benchmarks.environments import CONTENDERS
+from benchmarks.environments import BEFORE, CONTENDERS
 
-RATIOS = {"streaq": "ratios", "saq": "ratios_saq"}
+RATIOS = {"streaq": "ratios", "saq": "ratios_saq", "before": "ratios_before"}
+TITLES = {each.name: each.title for each in (*CONTENDERS.values(), BEFORE)}
 
 
 def show(report: dict[str, Any]) -> None:
@@ -25,7 +26,7 @@ def show(report: dict[str, Any]) -> None:
 
 
 def _facts(run: dict[str, Any]) -> str:
-    versions = ", ".join(f"{CONTENDERS[name].title} {version}" for name, version in run["versions"].items())
+    versions = ", ".join(f"{TITLES[name]} {version}" for name, version in run["versions"].items())
     return (
         f"{versions}; {run['server']}; Python {run['python']}; {run['cpus']} CPUs; "
         f"{run['tasks']:,} tasks; rounds: {run['rounds']}, of which medians"
@@ -37,10 +38,10 @@ def _rates(report: dict[str, Any]) -> Table:
     table.add_column("measurement")
     names = list(report["per_second"])
     for name in names:
-        table.add_column(CONTENDERS[name].title, justify="right")
+        table.add_column(TITLES[name], justify="right")
     peers = [name for name in RATIOS if report[RATIOS[name]]]
     for name in peers:
-        table.add_column(f"ours / {CONTENDERS[name].title}", justify="right", style="bold")
+        table.add_column(f"ours / {TITLES[name]}", justify="right", style="bold")
     for measurement in next(iter(report["per_second"].values())):
         rates = [f"{report['per_second'][name][measurement]:,.0f}" for name in names]
         table.add_row(measurement, *rates, *(f"{report[RATIOS[name]][measurement]:.2f}" for name in peers))
@@ -75,5 +76,5 @@ def _waits(waits: list[tuple[str, str, dict[str, float]]]) -> Table:
     for column in ("p50", "p99", "max"):
         table.add_column(column, justify="right")
     for name, way, numbers in waits:
-        table.add_row(CONTENDERS[name].title, way, *(f"{numbers[key]:.2f}" for key in ("p50", "p99", "max")))
+        table.add_row(TITLES[name], way, *(f"{numbers[key]:.2f}" for key in ("p50", "p99", "max")))
     return table

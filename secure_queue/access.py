@@ -6,7 +6,7 @@ from abc import abstractmethod
 from collections.abc import AsyncIterator, Callable, Iterable
 from contextvars import ContextVar
 from datetime import timedelta
-from typing import Any, TypeVar
+from typing import Any, NamedTuple, TypeVar
 
 from secure_queue import names
 from secure_queue.client import Client
@@ -21,9 +21,8 @@ from secure_queue.keyed_calls import KeyedCalls
 from secure_queue.keying import NO_KEYS
 from secure_queue.linking import Linking, family
 from secure_queue.listing import BrokenTask, list_tasks
-from secure_queue.plans import plan
+from secure_queue.plans import Plan, plan
 from secure_queue.scheduling import ScheduleInfo, Scheduling
-from secure_queue.settings import page
 from secure_queue.storage import Counts
 from secure_queue.surroundings import Carried, called, carried_headers, functions
 from secure_queue.tasks import RegisteredTask, Task, TaskInfo, TaskResult, TaskStatus
@@ -32,6 +31,18 @@ from secure_queue.workflows import Workflow, Workflows
 H = TypeVar("H", bound=Callable[..., Any])
 R = TypeVar("R")
 V = TypeVar("V")
+
+_KEYED_AND_MORE = (
+    "a task with a key is neither repeated by a schedule nor part of a workflow; let a task of that enqueue it"
+)
+
+
+class Checked(NamedTuple):
+    """Tasks by the way in which they are enqueued."""
+
+    planned: list[tuple[Task[Any], Plan]]
+    keyed: list[Task[Any]]
+    once: list[Task[Any]]
 
 
 class Access(Composition):
@@ -53,8 +64,6 @@ class Access(Composition):
 
         It travels as the text that *dump* makes of it and *load* reads, in the header *name* (else that of the variable).
         """
-        if not isinstance(variable, ContextVar):
-            raise ConfigurationError("carry takes a ContextVar, for example worker.carry(tenant)")
         self.surroundings.carried[names.header_name(name or variable.name)] = Carried(variable, dump, load)
 
     def before_enqueue(self, hook: H) -> H:
@@ -78,16 +87,13 @@ class Access(Composition):
         tasks, linked = _family(tasks)
         if self.surroundings.carried or self._before_enqueue:
             await self._prepare(tasks)
-        keyed = self._checked(tasks, linked)
+        planned, keyed, once = self._checked(tasks, linked)
         client = self._client()
         try:
-            for task in tasks:
-                if task.plan is not None:
-                    await Scheduling(client).store(task, task.plan)
-            once = [task for task in tasks if task.plan is None]
+            for task, rule in planned:
+                await Scheduling(client).store(task, rule)
             if keyed:
                 await KeyedCalls(client).enqueue(keyed)
-                once = [task for task in once if not task.settings.keying.decides_enqueue]
             if linked:
                 await Linking(client).enqueue(once)
             elif once:
@@ -105,24 +111,25 @@ class Access(Composition):
             for hook in self._before_enqueue:
                 await called(hook, task)
 
-    def _checked(self, tasks: list[Task[Any]], linked: bool) -> list[Task[Any]]:
-        """Those that must be enqueued by their keys; raises ``ConfigurationError`` for what cannot be."""
-        keyed = []
+    def _checked(self, tasks: list[Task[Any]], linked: bool) -> Checked:
+        """Tell tasks apart by how they are enqueued; raises ``ConfigurationError`` for what cannot be."""
+        planned, keyed, once = checked = Checked([], [], [])
         for task in tasks:
-            self._must_be_known(task.priority)
+            if task.priority is not None:
+                self._must_be_known(task.priority)
             if task.publisher is not self:
                 self._must_be_of_this_queue(task)
-            if task.plan is not None:
-                self._must_fit_as_a_schedule(task)
             for link in task.links:
                 self._must_fit_as_a_parent(link.parent)
-            if task.settings.keying is not NO_KEYS and task.settings.keying.decides_enqueue:
-                keyed.append(task)
-        if keyed and (linked or any(task.plan is not None for task in keyed)):
-            raise ConfigurationError(
-                "a task with a key is neither repeated by a schedule nor part of a workflow; let a task of that enqueue it"
-            )
-        return keyed
+            decided_by_key = task.settings.keying is not NO_KEYS and task.settings.keying.decides_enqueue
+            if decided_by_key and (linked or task.plan is not None):
+                raise ConfigurationError(_KEYED_AND_MORE)
+            if task.plan is not None:
+                self._must_fit_as_a_schedule(task)
+                planned.append((task, task.plan))
+            else:
+                (keyed if decided_by_key else once).append(task)
+        return checked
 
     def _must_be_known(self, priority: str | None) -> None:
         if priority is not None and priority not in self._priorities():
@@ -256,7 +263,6 @@ class Access(Composition):
         except ValueError:
             raise ConfigurationError(f"no such status; use one of {', '.join(TaskStatus)}") from None
         self._must_be_known(priority)
-        page(limit, offset)
         return await list_tasks(self._client(), status, limit=limit, offset=offset, priority=priority)
 
     async def schedule(
@@ -310,12 +316,10 @@ class Access(Composition):
     async def queue_size(self, include_scheduled: bool = True) -> int:
         """How many tasks wait to be run."""
         counts = await self.counts()
-        waiting = sum(counts.ready.values()) + sum(counts.shelved.values())
-        return waiting + (sum(counts.due.values()) if include_scheduled else 0)
+        return counts.waiting + (sum(counts.due.values()) if include_scheduled else 0)
 
     async def dead_letters(self, *, limit: int = 100, offset: int = 0) -> list[DeadLetter | BrokenTask]:
         """One page of the tasks that failed for good, oldest first."""
-        page(limit, offset)
         return await DeadLetters(self._client()).page(offset=offset, limit=limit)
 
     async def dead_letter(self, task_id: str) -> DeadLetter:
@@ -333,8 +337,7 @@ class Access(Composition):
 
 def _holds_something(counts: Counts) -> bool:
     """Results do not count: they are found by their id as long as they are kept."""
-    waiting = sum(map(sum, (counts.ready.values(), counts.due.values(), counts.shelved.values())))
-    return waiting + counts.running + counts.dead + counts.quarantined > 0
+    return counts.waiting + sum(counts.due.values()) + counts.running + counts.dead + counts.quarantined > 0
 
 
 def _family(tasks: Iterable[Task[Any]]) -> tuple[list[Task[Any]], bool]:

@@ -5,13 +5,14 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from datetime import timedelta
+from typing import Protocol
 
 from secure_queue import names
 from secure_queue.errors import ConfigurationError
 from secure_queue.key_options import KeyOptions, keying_of_call
 from secure_queue.other_names import OF_CALLS, with_one_ttl
 from secure_queue.other_names import unknown as no_such_option
-from secure_queue.settings import TaskSettings, flags, positive_seconds, tries
+from secure_queue.settings import LONGEST_S, TaskSettings, flags, positive_seconds, tries
 
 MOST_HEADERS = 64
 MOST_HEADER_BYTES = 32_768
@@ -42,6 +43,27 @@ class CallOptions:
 
 
 NOTHING_SAID = CallOptions()
+
+
+class Said(Protocol):
+    """What a call has said, as it is read back from under its seal."""
+
+    @property
+    def max_tries(self) -> int | None: ...
+    @property
+    def timeout_ms(self) -> int | None: ...
+    @property
+    def ttl_ms(self) -> int | None: ...
+
+
+def as_called(settings: TaskSettings, said: Said) -> TaskSettings:
+    """The settings of a task, as far as its call did not bring its own."""
+    return replace(
+        settings,
+        max_tries=settings.max_tries if said.max_tries is None else said.max_tries,
+        timeout_s=settings.timeout_s if said.timeout_ms is None else said.timeout_ms / 1000,
+        ttl_s=settings.ttl_s if said.ttl_ms is None else min(said.ttl_ms / 1000, LONGEST_S),
+    )
 
 
 def with_wishes(settings: TaskSettings, options: CallOptions, wishes: CallWishes) -> tuple[TaskSettings, CallOptions]:

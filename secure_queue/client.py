@@ -1,9 +1,9 @@
-"""The producer's side: seal and enqueue tasks, wait for results, look tasks up, abort them."""
+"""The producer's side: enqueue tasks, wait for results, look tasks up, abort them."""
 
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime, timedelta
 from inspect import isawaitable
 from typing import Any, TypeVar, cast
@@ -11,7 +11,6 @@ from typing import Any, TypeVar, cast
 import anyio
 
 from secure_queue import names
-from secure_queue.call_options import NOTHING_SAID
 from secure_queue.clock import now_ms
 from secure_queue.durability import Durability
 from secure_queue.errors import Rejected, ResultTimeout, ResultUnavailable, TaskNotFound
@@ -20,13 +19,13 @@ from secure_queue.frames import opened_without_frames
 from secure_queue.notes import withdraw
 from secure_queue.outcomes import abort_mark, aborted_result, read_result, read_status
 from secure_queue.partitions import is_generated, partition_of, slices
-from secure_queue.payload.codec import Codec, Sealed
+from secure_queue.payload.codec import Codec
 from secure_queue.payload.envelope import Purpose
 from secure_queue.payload.records import TaskHead
 from secure_queue.retry import seconds
 from secure_queue.routing import Routes
-from secure_queue.schedule_records import serialized
-from secure_queue.settings import QueueSettings, lifetime_of
+from secure_queue.sealing import Sealing
+from secure_queue.settings import QueueSettings
 from secure_queue.storage import UNKNOWN, Counts, NewTask, Record, Standing, Storage, Stored
 from secure_queue.tasks import Task, TaskInfo, TaskResult, TaskStatus
 
@@ -49,6 +48,7 @@ class Client:
     def __init__(self, routes: Routes, codec: Codec, queue: QueueSettings, known_errors: dict[str, type]) -> None:
         self.routes = routes
         self.codec = codec
+        self.sealing = Sealing(codec, queue)
         self._queue = queue
         self.queue_name = queue.queue_name
         self._known_errors = known_errors
@@ -64,19 +64,32 @@ class Client:
         ``ConfigurationError`` before anything is sent if a level cannot be had here. All partitions are told at once; if
         one does not answer, the others have theirs.
         """
-        level_of = {wanted: self.routes.level(wanted) for wanted in {task.wanted for task in tasks}}
-        sealed = [await self.seal(task) for task in tasks]
         if len(tasks) == 1:
-            route = self.routes.at(await self.routes.for_new(tasks[0].id))
-            _note(tasks, [await route.enqueue_one(level_of[tasks[0].wanted], sealed[0])])
+            await self._enqueue_one(tasks[0])
             return
+        level_of = {wanted: self.routes.level(wanted) for wanted in {task.wanted for task in tasks}}
+        sealed = await self.sealing.seal_all(tasks)
         for level in dict.fromkeys(level_of.values()):
             places = [place for place, task in enumerate(tasks) if level_of[task.wanted] is level]
             await self._enqueue([tasks[place] for place in places], level, [sealed[place] for place in places])
 
+    async def _enqueue_one(self, task: Task[Any]) -> None:
+        level = self.routes.level(task.wanted)
+        sealed = await self.sealing.seal(task)
+        route = self.routes.at(0 if self._is_for_the_only_one(task) else await self.routes.for_new(task.id))
+        new, task.durability = await route.enqueue_one(level, sealed)
+        task.existed = not new
+
+    def _is_for_the_only_one(self, task: Task[Any]) -> bool:
+        """Whether its id was made for the only partition: nobody need ask what it says."""
+        return self.routes.is_single and task.id == task.jti.hex()
+
     async def _enqueue(self, tasks: Sequence[Task[Any]], level: Durability, sealed: Sequence[NewTask]) -> None:
         """Enqueue tasks of one level."""
-        groups = await self.routes.grouped([task.id for task in tasks])
+        if all(map(self._is_for_the_only_one, tasks)):
+            groups: Mapping[int, Sequence[int]] = {0: range(len(tasks))}
+        else:
+            groups = await self.routes.grouped([task.id for task in tasks])
         answers, problems = await self.routes.enqueue(
             level, {partition: [sealed[place] for place in places] for partition, places in groups.items()}
         )
@@ -84,39 +97,6 @@ class Client:
             _note([tasks[place] for place in groups[partition]], stored)
         for problem in problems.values():
             raise problem
-
-    async def seal(self, task: Task[Any], *, unique: str | None = None) -> NewTask:
-        """Serialize the arguments and seal the task for its place, with what is *unique* about it, if anything is."""
-        return self._seal(task, await serialized(self.codec, task.args, task.kwargs), unique)
-
-    def _seal(self, task: Task[Any], arguments: bytes, unique: str | None) -> NewTask:
-        now = now_ms()
-        task_id = task.id
-        if not is_generated(task_id, task.jti):  # an id of one's own
-            names.task_id(task_id)
-        if task.at_ms and not task.delay_ms:
-            delay, at = max(task.at_ms - now, 0), task.at_ms
-        else:
-            delay, at = task.delay_ms, -task.delay_ms
-        lowest = self._queue.lowest_priority
-        priority = task.priority or self._queue.default_priority
-        plain = priority == lowest and task.options is NOTHING_SAID and task.lineage is None and unique is None
-        own = None if priority == lowest else priority
-        head = b"" if plain else TaskHead.of(task.options, own, task.lineage, unique).pack()
-        sealed = self.codec.seal(
-            Purpose.TASK,
-            task_id,
-            task.fn_name,
-            head,
-            arguments,
-            now_ms=now,
-            jti=task.jti,
-            delay_ms=delay,
-            lifetime_s=lifetime_of(task.settings),
-            encrypt=task.settings.encrypt,
-            compress=task.settings.compress,
-        )
-        return NewTask(task_id.encode(), sealed, at, priority)
 
     async def result_of(self, task: Task[R], timeout: float | timedelta | None) -> TaskResult[R]:
         """The result of exactly this enqueue: an older result of the same id is refused."""
@@ -213,25 +193,6 @@ class Client:
         """How many tasks of the whole queue stand in each state."""
         return _together(await self.routes.counts())
 
-    def seal_again(self, task: Sealed, *, now_ms: int) -> NewTask:
-        """The same enqueue under a fresh seal with a new lifetime; *task*, whose arguments stay closed, must be genuine."""
-        sealed = self.codec.seal(
-            Purpose.TASK,
-            task.task_id,
-            task.function,
-            task.head,
-            task.value,
-            now_ms=now_ms,
-            jti=task.jti,  # handles and idempotency keys stay good
-            lifetime_s=self.codec.habits.lifetime_s,
-            serializer_id=task.serializer_id,
-            encrypt=task.is_encrypted or None,
-        )
-        priority = TaskHead.unpack(task.head).priority if task.head else None
-        if priority not in self._queue.priorities:
-            priority = self._queue.lowest_priority
-        return NewTask(task.task_id.encode(), sealed, 0, priority)
-
     @opened_without_frames
     async def info(self, task_id: str) -> TaskInfo | None:
         """What is stored of an unfinished task; None if there is none. Raises ``Rejected``."""
@@ -290,11 +251,12 @@ async def _counted(storage: Storage) -> Counts:
 
 def _together(counts: Sequence[Counts]) -> Counts:
     """The counts of a whole queue from those of its partitions; every worker shows itself in all of them."""
-    ready, due, shelved = Counter[str](), Counter[str](), Counter[str]()
+    ready, due, shelved, in_lines = Counter[str](), Counter[str](), Counter[str](), Counter[str]()
     for one in counts:
         ready.update(one.ready)
         due.update(one.due)
         shelved.update(one.shelved)
+        in_lines.update(one.in_lines)
     return Counts(
         dict(ready),
         dict(due),
@@ -303,14 +265,14 @@ def _together(counts: Sequence[Counts]) -> Counts:
         sum(one.dead for one in counts),
         sum(one.quarantined for one in counts),
         max(one.workers for one in counts),
-        sum(one.in_lines for one in counts),
         dict(shelved),
+        dict(in_lines),
     )
 
 
 def _size(counts: Counts, standing: Standing, priority: str) -> int:
     sizes = {
-        Standing.QUEUED: counts.ready.get(priority, 0) + counts.shelved.get(priority, 0),
+        Standing.QUEUED: sum(one.get(priority, 0) for one in (counts.ready, counts.shelved, counts.in_lines)),
         Standing.SCHEDULED: counts.due.get(priority, 0),
         Standing.RUNNING: counts.running,
         Standing.DONE: counts.results,

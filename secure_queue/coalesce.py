@@ -76,7 +76,8 @@ class Coalescer(Generic[Item, Answer]):
 
     def _end(self) -> None:
         self._in_flight -= 1
-        self._wanted.set()
+        if self._waiting:
+            self._wanted.set()
 
     async def run(self) -> None:
         """Send what accumulates, for ever; belongs into the task group of whoever owns this object."""

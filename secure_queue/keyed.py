@@ -61,3 +61,9 @@ class KeyedStorage(Protocol):
         The own id says that the lease was lost.
         """
         ...
+
+    async def enter_by_permit(self, digest: bytes, holder: bytes, lease_ms: int) -> bytes | None:
+        """The same for a task of another partition, whose lease cannot be seen here: a permit of the limit *digest*
+        stands for it, which runs out with the lease and is held and left like any other.
+        """
+        ...

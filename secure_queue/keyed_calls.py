@@ -51,7 +51,7 @@ class KeyedCalls:
             raise ConfigurationError("debounce= says when a call runs; leave delay= and schedule= out")
         keys = keys_of(keying, self._client.queue_name, task.fn_name, task.args, task.kwargs)
         partition = await self._partition(task, keys)
-        return partition, _keyed(await self._client.seal(task, unique=_unique(keying, keys)), keying, keys)
+        return partition, _keyed(await self._client.sealing.seal(task, unique=_unique(keying, keys)), keying, keys)
 
     async def _partition(self, task: Task[Any], keys: Keys) -> int:
         """That of the keys, which a new id then names."""

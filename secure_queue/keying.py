@@ -124,6 +124,13 @@ def seat_of(keying: Keying, queue: str, function: str, args: Sequence[Any], kwar
     return _digest("seat", queue, function, value)
 
 
+def turn_of(keying: Keying, queue: str, arguments: tuple[Sequence[Any], Mapping[str, Any]]) -> bytes:
+    """The digest of the key that takes turns with others (``fair_by=``) where a call waits for a limit, if it has one."""
+    if keying.fair_by is None:
+        return b""
+    return _digest("turn", queue, "", _chosen(keying.fair_by, keying.signature, *arguments))
+
+
 def _unique_value(keying: Keying, args: Sequence[Any], kwargs: Mapping[str, Any]) -> str:
     """Without a rule calls with other arguments are others; those that are only spaced out in time are all alike."""
     if keying.unique_key is not None:

@@ -27,6 +27,8 @@ class Ask(NamedTuple):
     token: bytes
     most: int
     rank: Rank
+    turn: bytes = b""
+    """The digest of a key that takes turns with others in the line; empty for a task that stands behind all."""
 
 
 class Place(NamedTuple):

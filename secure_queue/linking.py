@@ -118,7 +118,7 @@ class Linking:
         for workflow in workflows:
             for task in workflow:
                 task.lineage = Lineage(workflow[-1].id, await self._edges(task, partitions))
-        sealed = {task: _linked(task, await self._client.seal(task), children.get(task, ())) for task in tasks}
+        sealed = {task: _linked(task, await self._client.sealing.seal(task), children.get(task, ())) for task in tasks}
         await self._describe(workflows, partitions)
         await self._store([task for task in tasks if sealed[task].parents], partitions, sealed, level)
         await self._store([task for task in tasks if not sealed[task].parents], partitions, sealed, level)

@@ -130,7 +130,8 @@ class Oversight(ABC):
         It must be genuine now. A task of a revoked key is released with *attest*, the SHA-256 of its bytes, from somebody
         who knows what was sent. Raises ``Rejected`` or ``TaskNotFound``.
         """
-        quarantine, seal_again = await self._quarantine_of(entry), partial(self._client().seal_again, now_ms=now_ms())
+        quarantine = await self._quarantine_of(entry)
+        seal_again = partial(self._client().sealing.seal_again, now_ms=now_ms())
         if attest is None:
             task_id = await quarantine.release(entry, lambda id_, raw: seal_again(self._genuine(id_, raw)))
         else:

@@ -8,8 +8,8 @@ from __future__ import annotations
 
 import logging
 import os
-from collections.abc import AsyncIterator, Awaitable, Callable, Collection, Iterator, Mapping, Sequence
-from contextlib import asynccontextmanager, contextmanager
+from collections.abc import AsyncIterator, Awaitable, Callable, Collection, Mapping, Sequence
+from contextlib import asynccontextmanager
 from functools import partial
 from typing import TypeVar
 
@@ -44,7 +44,8 @@ class Route:
 
     def __init__(self, storage: Storage, policy: DurabilityPolicy, partition: int | None = None) -> None:
         self.storage = storage
-        self._policy = policy
+        self._deadline_s = policy.deadline_s
+        self._assurances = {level: policy.assurance(level) for level in policy.reach.possible}
         self._partition = partition  # None: there is one, and its number says nothing
         self._singles = {level: Coalescer(partial(self.enqueue, level), limit=BATCH) for level in policy.reach.possible}
         self._keyed = {level: Coalescer(partial(self._keep, level), limit=BATCH) for level in policy.reach.possible}
@@ -63,16 +64,12 @@ class Route:
 
     async def enqueue(self, level: Durability, tasks: Sequence[NewTask]) -> Sequence[Stored]:
         """Store new tasks, and wait for the copies of *level*."""
-        with self._timed():
-            try:
-                return await self.storage.enqueue(tasks, self._policy.deadline_s, self._policy.assurance(level))
-            except Unavailable as error:
-                raise error if self._partition is None else _naming(self._partition, error) from error
+        return await self._confirmed(self.storage.enqueue(tasks, self._deadline_s, self._assurances[level]))
 
     async def enqueue_linked(self, level: Durability, look_ms: int, tasks: Sequence[Linked]) -> Sequence[Stored]:
         """The same for tasks of a workflow."""
-        deadline_s, assurance = self._policy.deadline_s, self._policy.assurance(level)
-        answers = await self._confirmed(self.storage.enqueue_linked(tasks, look_ms, deadline_s, assurance))
+        call = self.storage.enqueue_linked(tasks, look_ms, self._deadline_s, self._assurances[level])
+        answers = await self._confirmed(call)
         return [Stored(*answer) for answer in answers]
 
     async def enqueue_keyed(self, level: Durability, tasks: Sequence[Keyed]) -> Sequence[Kept]:
@@ -82,34 +79,27 @@ class Route:
         return await self._keep(level, tasks)
 
     async def _keep(self, level: Durability, tasks: Sequence[Keyed]) -> Sequence[Kept]:
-        deadline_s, assurance = self._policy.deadline_s, self._policy.assurance(level)
-        return await self._confirmed(self.storage.enqueue_keyed(tasks, deadline_s, assurance))
+        return await self._confirmed(self.storage.enqueue_keyed(tasks, self._deadline_s, self._assurances[level]))
 
     async def _confirmed(self, call: Awaitable[T]) -> T:
         """What *call* answers, measured, and with the partition in its error."""
-        with self._timed():
-            try:
-                return await call
-            except Unavailable as error:
-                raise error if self._partition is None else _naming(self._partition, error) from error
+        mark = object()
+        self._under_way[mark] = monotonic()
+        try:
+            return await call
+        except Unavailable as error:
+            raise error if self._partition is None else _naming(self._partition, error) from error
+        finally:
+            del self._under_way[mark]
 
     async def follow(self, level: Durability, parents: Sequence[tuple[bytes, bytes]]) -> Sequence[Followed]:
         """Note who depends on tasks of this partition; dependents of those that are gone are told so."""
-        deadline_s, assurance = self._policy.deadline_s, self._policy.assurance(level)
-        return await self.storage.follow(parents, tell=True, deadline=deadline_s, assurance=assurance)
+        assurance = self._assurances[level]
+        return await self.storage.follow(parents, tell=True, deadline=self._deadline_s, assurance=assurance)
 
     async def enqueue_one(self, level: Durability, task: NewTask) -> Stored:
         """Store a task, together with those of others who do the same now."""
         return await self._singles[level].ask(task)
-
-    @contextmanager
-    def _timed(self) -> Iterator[None]:
-        mark = object()
-        self._under_way[mark] = monotonic()
-        try:
-            yield
-        finally:
-            del self._under_way[mark]
 
     def is_in_trouble(self) -> bool:
         """Whether new ids should better go elsewhere."""
@@ -138,6 +128,9 @@ class Routes:
         self._storages = storages
         self._partitions = partitions
         self._policy = policy
+        self._usual_level = policy.assurance(None).level
+        self.is_single = partitions == 1
+        """Whether this client uses one partition; others may use more."""
         self._routes: dict[int, Route] = {}
         self._new: list[Route] = []
         self._grown = anyio.Event()
@@ -201,7 +194,7 @@ class Routes:
 
     def level(self, wanted: Durability | None) -> Durability:
         """What an enqueue waits for; raises ``ConfigurationError`` if it cannot be had here."""
-        return self._policy.assurance(wanted).level
+        return self._usual_level if wanted is None else self._policy.assurance(wanted).level
 
     async def enqueue(
         self, level: Durability, tasks: Mapping[int, Sequence[NewTask]]

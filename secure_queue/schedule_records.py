@@ -10,7 +10,7 @@ import hashlib
 import os
 from dataclasses import dataclass, field
 from datetime import timedelta
-from typing import Any, Final, Protocol
+from typing import Any, Final, Protocol, cast
 
 from secure_queue.call_options import CallOptions
 from secure_queue.clock import now_ms
@@ -117,10 +117,15 @@ def seal_firing(
     return task_id, sealed
 
 
+def serialize(codec: Codec, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
+    """The arguments of a call as every task carries them: bytes, or an awaitable of them if the serializer is async."""
+    return codec.serializer.dumps([list(args), kwargs])
+
+
 async def serialized(codec: Codec, args: tuple[Any, ...], kwargs: dict[str, Any]) -> bytes:
-    """The arguments of a call as every task carries them."""
-    made = codec.serializer.dumps([list(args), kwargs])
-    return made if isinstance(made, bytes) else await made
+    """The same, as bytes in any case."""
+    made = serialize(codec, args, kwargs)
+    return made if isinstance(made, bytes) else cast("bytes", await made)
 
 
 def _pack(plan: Plan, priority: str | None, lifetime_s: int, head: TaskHead) -> bytes:

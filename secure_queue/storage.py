@@ -170,10 +170,15 @@ class Counts:
     dead: int
     quarantined: int
     workers: int
-    in_lines: int = 0
-    """Tasks that stand in the line of their key; the first ones of each line are counted where they lie, too."""
     shelved: Mapping[str, int] = field(default_factory=dict)
     """Tasks that were laid aside because their name is paused."""
+    in_lines: Mapping[str, int] = field(default_factory=dict)
+    """Tasks that stand behind others in the line of their key."""
+
+    @property
+    def waiting(self) -> int:
+        """How many tasks wait, but for those that wait for their time."""
+        return sum(sum(one.values()) for one in (self.ready, self.shelved, self.in_lines))
 
 
 class Storage(TimetableStorage, ReportStorage, HandoverStorage, LimitStorage, PauseStorage, KeyedStorage, Protocol):

@@ -293,14 +293,14 @@ class RegisteredTask(Timed, OtherNames, Generic[P, R, C]):
         self.home = home
         self.layers = (home.surroundings, *layers)
         """What surrounds it, from outside to inside."""
-        self.plan: CallNext | None = None
-        """The function with all that surrounds it; None if there is nothing, and then it is called directly."""
+        self.plan: CallNext | None = None  # the function with all that surrounds it; else it is called directly
         self.is_async = inspect.iscoroutinefunction(fn)  # what else returns an awaitable makes it in a thread
         self.streams = inspect.isasyncgenfunction(fn)
         """Whether it yields its result part by part."""
         if inspect.isgeneratorfunction(fn):
             raise ConfigurationError("a task that yields parts of its result is async: use async def")
         self.ttl_ms = settings.ttl_ms
+        self.is_plain = not (settings.limits or settings.keying.alone)  # it may run whatever else runs
         self.__doc__ = fn.__doc__
         self.__name__ = getattr(fn, "__name__", settings.name)
         self.__wrapped__ = fn

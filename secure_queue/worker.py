@@ -35,7 +35,7 @@ from secure_queue.keyring import auditor_of, codec_of, keys_for
 from secure_queue.lifespan import begun, lifespan_of, made_by
 from secure_queue.limits import Limit, limits_of
 from secure_queue.other_names import OF_WORKERS, unknown
-from secure_queue.partitions import Rota
+from secure_queue.partitions import Rota, generated_id
 from secure_queue.payload.choice import choose_serializer
 from secure_queue.payload.codec import Habits
 from secure_queue.payload.failures import type_name
@@ -269,6 +269,8 @@ class Worker(Control, Steering, Access, Generic[C]):
 
     def generated_id(self, jti: bytes) -> str:
         """The id of a handle that was given none."""
+        if self._queue.partitions == 1:
+            return generated_id(jti, 0)
         clients = self._clients.get(threading.get_ident())
         return self._rota.next_id(jti, monotonic(), clients[0].routes.is_in_trouble if clients else None)
 

@@ -31,7 +31,7 @@ _MARK: Final = b"-"
 _SHORT_LIVED: Final = {
     *(b"meta", b"config", b"workers", b"claim", b"aborts", b"schedules", b"fired", b"misfit"),
     *(b"presence", b"present", b"partial", b"handed", b"workflow"),
-    *(b"permits", b"starts", b"line", b"expected", b"called"),
+    *(b"permits", b"starts", b"line", b"turns", b"expected", b"called"),
 }
 _SIZE_DIGITS: Final = 15
 

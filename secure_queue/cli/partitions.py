@@ -43,9 +43,10 @@ def partitions(
 
 def _show(name: str, found: list[Counts]) -> None:
     made = table(
-        f"queue {name}", "partition", "ready", "scheduled", "paused by name", "running", "results", "dead", "put aside"
+        *(f"queue {name}", "partition", "ready", "scheduled", "behind in lines", "paused by name"),
+        *("running", "results", "dead", "put aside"),
     )
     for number, one in enumerate(found):
-        waiting = (sum(counts.values()) for counts in (one.ready, one.due, one.shelved))
+        waiting = (sum(counts.values()) for counts in (one.ready, one.due, one.in_lines, one.shelved))
         made.add_row(*map(str, (number, *waiting, one.running, one.results, one.dead, one.quarantined)))
     show(made)

@@ -41,7 +41,7 @@ def _rows(counts: Counts) -> list[tuple[str, int]]:
         *((f"ready ({priority})", number) for priority, number in counts.ready.items()),
         *((f"scheduled ({priority})", number) for priority, number in counts.due.items()),
         ("running", counts.running),
-        ("in lines", counts.in_lines),
+        ("behind in lines", sum(counts.in_lines.values())),
         ("paused by name", sum(counts.shelved.values())),
         ("results kept", counts.results),
         ("dead letters", counts.dead),

@@ -24,6 +24,7 @@ from secure_queue.execution.alone import Alone
 from secure_queue.execution.dependents import TIDY_S, Dependents
 from secure_queue.execution.executor import Executor, Registry
 from secure_queue.execution.finished import Finished
+from secure_queue.execution.gates import Gates
 from secure_queue.execution.heartbeat import Heartbeat
 from secure_queue.execution.journal import Journal
 from secure_queue.execution.lanes import Lanes
@@ -98,13 +99,13 @@ class Engine:
         new_outbox = partial(Outbox, self.desk, queue.priorities, finished, refusals.remember)
         replays = Replays(storages, codec, self._settling, refusals, finished)
         self._dependents = Dependents(storages, codec, self.desk, outboxes, self._settling)
-        self._admission = Admission(storages, outboxes, self.desk, self._settling, queue, settings)
+        self._gates = gates = Gates(storages, outboxes, self.desk, self._settling, settings)
+        self._admission = Admission(storages, outboxes, gates, self.desk, self._settling, queue, settings)
         self._processes = Processes(settings.process_concurrency, _environment_of_processes)
-        gates = self._dependents, self._admission, Alone(storages, self._settling, queue, self._admission.take_seat)
-        parts = self._settling, refusals, replays, self._threads, self._processes, self.reporting, *gates
+        decide = self._dependents, self._admission, Alone(storages, self._gates, self._settling, queue, settings)
+        parts = self._settling, refusals, replays, self._threads, self._processes, self.reporting, *decide
         self._executor = Executor(codec, registry, settings, self.desk, *parts)
         self._heartbeat = Heartbeat(open_storages, self.desk, round(settings.idle_timeout_s * 1000))
-        drained = partial(self.ask, DRAIN) if burst else None
         self._lanes = Lanes(
             storages,
             codec,
@@ -116,9 +117,9 @@ class Engine:
             self._heartbeat,
             new_outbox,
             journal,
-            drained,
+            partial(self.ask, DRAIN) if burst else None,
             assurance,
-            lambda: self._admission.at_rest,
+            lambda: self._gates.at_rest,
         )
         self._scheduler = Scheduler(storages.at(0), codec, declared_schedules, self.desk, queue)
         self._thread = threading.get_ident()
@@ -157,7 +158,8 @@ class Engine:
     async def run(self) -> None:
         """Work until it is asked to end, by a signal too if there are any."""
         async with self._heartbeat.beating(), self._processes, anyio.create_task_group() as background:
-            await background.start(self._admission.run)
+            await background.start(self._gates.run)
+            await self._admission.open()
             await self._lanes.open(background)
             background.start_soon(every, LOOK_S, self._scheduler.tick)
             background.start_soon(every, PULSE_S, self._pulse)
@@ -175,7 +177,7 @@ class Engine:
     async def _flush(self) -> None:
         with anyio.move_on_after(FLUSH_S) as scope:
             await self._lanes.drain()
-            await self._admission.drain()
+            await self._gates.drain()
             await self._journal.flush()
         if scope.cancelled_caught and self.desk.held:
             _log.error("%d runs could not be settled before the end; they run again", len(self.desk.held))
@@ -202,7 +204,7 @@ class Engine:
             for _ in range(self._settings.concurrency):
                 seats.start_soon(self._keep_seat, seats, breath, copy_context())
             await self._lanes.fetch_until(self._draining)
-            await self._admission.close()
+            await self._gates.close()
             await self._lanes.take_in_the_last_claims()
             self._hand_back_waiting()
             self._threads.close()

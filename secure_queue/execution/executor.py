@@ -11,6 +11,7 @@ from typing import Any
 
 from anyio import current_effective_deadline, get_cancelled_exc_class
 
+from secure_queue.call_options import as_called
 from secure_queue.clock import now_ms
 from secure_queue.edges import Edge
 from secure_queue.errors import RateLimited, Rejected
@@ -30,7 +31,7 @@ from secure_queue.importable import reference_of
 from secure_queue.partitions import is_misplaced
 from secure_queue.payload.codec import Codec, Opened, Purpose
 from secure_queue.payload.records import TaskHead
-from secure_queue.settings import LONGEST_S, TaskSettings, WorkerSettings
+from secure_queue.settings import WorkerSettings
 from secure_queue.tasks import RegisteredTask, current_run
 
 AnyTask = RegisteredTask[..., Any, Any]
@@ -80,6 +81,7 @@ class Executor:
         self._settling = settling
         self._refusals = refusals
         self._replays = replays
+        self._finished = replays.finished
         self._threads = threads
         self._processes = processes
         self._reporting = reporting
@@ -115,10 +117,12 @@ class Executor:
             run.opened = opened
             run.arguments = args, kwargs
             run.head = head
-            replayed = self._replays.is_suspect(run, opened) and await self._replays.settle(run, opened)
+            may_be_finished = claim.may_be_answered or opened.jti in self._finished.known
+            replayed = may_be_finished and await self._replays.settle(run, opened)
             task = None if replayed else self._ready_task(run, opened, head)
             if task is not None:
-                await self._way(run, head)(run, opened, task, args, kwargs)
+                plain = head is None and task.is_plain and not self._admission.watches
+                await (self._run if plain else self._way(run, head))(run, opened, task, args, kwargs)
 
     def _ready_task(self, run: Run, opened: Opened, head: TaskHead | None) -> AnyTask | None:
         """The function to run now; None if it is too early, too late or nobody here knows it, and then that is settled."""
@@ -129,7 +133,11 @@ class Executor:
         if task is None:
             self._settling.puzzle_over(run)
             return None
-        run.settings, run.ttl_ms = _settings(task, head)
+        if head is None:
+            run.settings, run.ttl_ms = task.settings, task.ttl_ms
+        else:
+            run.settings = as_called(task.settings, head)
+            run.ttl_ms = run.settings.ttl_ms
         return task
 
     async def _run(self, run: Run, opened: Opened, task: AnyTask, args: list[Any], kwargs: dict[str, Any]) -> None:
@@ -297,7 +305,7 @@ class Executor:
             return
         task = self._registry.get(late.function)
         if task is not None:
-            run.settings, run.ttl_ms = _settings(task, None)
+            run.settings, run.ttl_ms = task.settings, task.ttl_ms
         self._settling.fail(run, EXPIRED)
 
 
@@ -334,17 +342,3 @@ def _arguments(value: Any) -> tuple[list[Any], dict[str, Any]]:
 
 def _are_names(kwargs: dict[Any, Any]) -> bool:
     return all(type(name) is str for name in kwargs)
-
-
-def _settings(task: AnyTask, head: TaskHead | None) -> tuple[TaskSettings, int]:
-    """The settings of the task, as far as the call did not bring its own, and the lifetime of the result in ms."""
-    settings = task.settings
-    if head is None:
-        return settings, task.ttl_ms
-    settings = replace(
-        settings,
-        max_tries=settings.max_tries if head.max_tries is None else head.max_tries,
-        timeout_s=settings.timeout_s if head.timeout_ms is None else head.timeout_ms / 1000,
-        ttl_s=settings.ttl_s if head.ttl_ms is None else min(head.ttl_ms / 1000, LONGEST_S),
-    )
-    return settings, settings.ttl_ms

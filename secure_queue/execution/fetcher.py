@@ -9,6 +9,7 @@ from collections.abc import Callable
 
 import anyio
 
+from secure_queue.clock import monotonic
 from secure_queue.errors import ConfigurationError, SecureQueueError
 from secure_queue.execution.appetite import Appetite
 from secure_queue.execution.demand import LARGEST_CLAIM
@@ -30,7 +31,8 @@ _log = logging.getLogger("secure_queue.worker")
 class Fetcher:
     """Fills the desk from one partition. With *rested* it calls that after every claim that left nothing (burst).
 
-    *first* are those that a worker starts with: what is wrong with its configuration shows there.
+    It calls *look_for_due* when it was woken and found nothing: a task may be due soon. *first* are those that a worker
+    starts with: what is wrong with its configuration shows there.
     """
 
     def __init__(
@@ -42,6 +44,7 @@ class Fetcher:
         appetite: Appetite,
         outbox: Outbox,
         hand_back: Callable[[Run], None],
+        look_for_due: Callable[[], None],
         *,
         rested: Callable[[], None] | None,
         first: bool,
@@ -52,6 +55,7 @@ class Fetcher:
         self._appetite = appetite
         self._outbox = outbox
         self._hand_back = hand_back
+        self._look_for_due = look_for_due
         self._rested = rested
         self._claims = 0
         self._uncertain: bytes | None = None
@@ -123,11 +127,14 @@ class Fetcher:
     async def _claim_when_woken(self, count: int) -> bool:
         """Wait for a wake-up and claim; whatever goes wrong, the next claim asks plainly."""
         self._uncertain = token = self._next_token()
+        began = monotonic()
         found = await self._storage.claim_when_woken(self._name, token, count, self._lease_ms, WAKE_S)
         if found is None:
             return True
         self._uncertain = None
         more, claims = found
+        if not (more or claims) and monotonic() - began < WAKE_S:
+            self._look_for_due()
         return self._take(claims) or more
 
     def _take(self, claims: list[Claim]) -> bool:

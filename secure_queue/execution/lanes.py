@@ -173,6 +173,7 @@ class Lanes:
             self._appetite,
             outbox,
             self._settling.hand_back,
+            upkeep.hurry,
             rested=None if self._drained is None else partial(self._end_if_all_rest, self._drained),
             first=partition < self._queue.partitions,
         )
@@ -181,7 +182,7 @@ class Lanes:
         self._upkeeps.append(upkeep)
         self._background.start_soon(outbox.run)
         self._background.start_soon(relay.run)
-        self._background.start_soon(every, INTERVAL_S, upkeep.tick)
+        self._background.start_soon(every, INTERVAL_S, upkeep.tick, upkeep.pause)
         if self._fetching is not None:
             self._fetching.start_soon(fetcher.run)
 

@@ -12,7 +12,7 @@ import anyio
 from secure_queue.coalesce import Coalescer
 from secure_queue.errors import SecureQueueError
 from secure_queue.execution.finished import Finished
-from secure_queue.execution.runs import Desk
+from secure_queue.execution.runs import Desk, Run
 from secure_queue.handover import Question
 from secure_queue.limiting import Parked
 from secure_queue.pausing import Shelved, Shelving
@@ -38,12 +38,12 @@ class Tray(Generic[Item]):
         name: str,
         send: Callable[[Sequence[Item]], Awaitable[Flags]],
         desk: Desk,
-        remember: Callable[[Sequence[Item], Flags], None] | None = None,
+        remember: Callable[[Sequence[Item], Sequence[Run | None], Flags], None] | None = None,
         largest: int = LARGEST_BATCH,
     ) -> None:
         self.name = name
         self._largest = largest
-        self._remember: Callable[[Sequence[Item], Flags], None] = remember or _forget
+        self._remember: Callable[[Sequence[Item], Sequence[Run | None], Flags], None] = remember or _forget
         self._send: Callable[[Sequence[Item]], Awaitable[Flags]] = send
         self._desk = desk
         self._items: list[Item] = []
@@ -92,8 +92,8 @@ class Tray(Generic[Item]):
             self._under_way = 0
 
     def _note(self, batch: Sequence[Item], kept: Flags) -> None:
-        self._remember(batch, kept)
-        self._desk.let_go((item.task_id, item.token) for item in batch)
+        runs = self._desk.let_go([(item.task_id, item.token) for item in batch])
+        self._remember(batch, runs, kept)
         stale = kept.count(False)
         if stale:
             self._desk.counters["stale"] += stale
@@ -108,10 +108,9 @@ class Outbox:
         desk: Desk,
         priorities: Sequence[str],
         finished: Finished,
-        note_refused: Callable[[Sequence[Refused], Flags], None],
+        note_refused: Callable[[Sequence[Refused], object, Flags], None],
         storage: Storage,
     ) -> None:
-        self._desk = desk
         self._finished = finished
         self.complete: Tray[End] = Tray("complete", storage.complete, desk, self._remember)
         self.bury: Tray[End] = Tray("bury", storage.bury, desk)
@@ -138,12 +137,13 @@ class Outbox:
             *self.release.values(),
         ]
 
-    def _remember(self, ends: Sequence[End], kept: Flags) -> None:
+    def _remember(self, ends: Sequence[End], runs: Sequence[Run | None], kept: Flags) -> None:
         """Note which tasks are finished, from the moment when their results are known to be written."""
-        for end, flag in zip(ends, kept, strict=True):
-            run = self._desk.held.get((end.task_id, end.token))
-            if flag and run is not None and run.opened is not None:
-                self._finished.note(run.opened.jti, end)
+        self._finished.note(
+            (run.opened.jti, end)
+            for end, run, flag in zip(ends, runs, kept, strict=True)
+            if flag and run is not None and run.opened is not None
+        )
 
     @property
     def unsettled(self) -> int:
@@ -169,7 +169,7 @@ class Outbox:
             await tray.drain()
 
 
-def _forget(items: Sequence[object], kept: Flags) -> None:
+def _forget(items: Sequence[object], runs: object, kept: Flags) -> None:
     """What does not finish a task need not be remembered."""
 
 

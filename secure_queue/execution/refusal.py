@@ -33,7 +33,7 @@ class Refusals:
         """Have the payload of *run* moved to quarantine; if the server is away, its lease runs out and it comes again."""
         self._outboxes[run.partition].refuse.add(_case(run.claim, reason))
 
-    def remember(self, cases: Sequence[Refused], moved: Flags) -> None:
+    def remember(self, cases: Sequence[Refused], _: object, moved: Flags) -> None:
         """Say which of *cases* have been put aside."""
         for case in compress(cases, moved):
             self._desk.counters["quarantined"] += 1

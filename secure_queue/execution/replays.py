@@ -33,14 +33,13 @@ class Replays:
         self._codec = codec
         self._settling = settling
         self._refusals = refusals
-        self._finished = finished
-
-    def is_suspect(self, run: Run, opened: Opened) -> bool:
-        """Whether there is a sign that the task has been finished; it costs next to nothing."""
-        return run.claim.may_be_answered or self._finished.knows(opened.jti)
+        self.finished = finished
 
     async def settle(self, run: Run, opened: Opened) -> bool:
-        """Settle *run* without running it if its task has been finished; False if it has not."""
+        """Settle *run* without running it if its task has been finished; False if it has not.
+
+        To be asked if there is a sign of that: the hint of its claim, or that its message is among the finished ones.
+        """
         try:
             return await self._was_answered(run, opened) or self._was_finished_here(run, opened)
         except SecureQueueError as error:
@@ -83,9 +82,9 @@ class Replays:
             self._settling.repeat(run, end, dead=True)
 
     def _was_finished_here(self, run: Run, opened: Opened) -> bool:
-        if not self._finished.knows(opened.jti):
+        if opened.jti not in self.finished.known:
             return False
-        end = self._finished.end_of(opened.jti)
+        end = self.finished.end_of(opened.jti)
         if end is None:
             self._refusals.refuse(run, "duplicate")
             return True

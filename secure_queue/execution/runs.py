@@ -301,13 +301,14 @@ class Desk:
         self._waiting = kept
         return back
 
-    def let_go(self, runs: Iterable[tuple[bytes, bytes]]) -> None:
-        """Forget runs that are settled, given by id and token."""
-        for key in runs:
-            self.held.pop(key, None)
+    def let_go(self, keys: Iterable[tuple[bytes, bytes]]) -> list[Run | None]:
+        """Forget runs that are settled, given by id and token; these are they, None for one that was not held."""
+        pop = self.held.pop
+        runs = [pop(key, None) for key in keys]
         self.changes += 1
         self.room.set()
         self._settled.set()
+        return runs
 
     async def until_something_is_settled(self) -> None:
         """Wait for the next settlement."""

@@ -13,10 +13,14 @@ from secure_queue.errors import SecureQueueError
 _log = logging.getLogger("secure_queue.worker")
 
 
-async def every(interval_s: float, tick: Callable[[], Awaitable[float | None]]) -> None:
+async def every(
+    interval_s: float,
+    tick: Callable[[], Awaitable[float | None]],
+    pause: Callable[[float], Awaitable[None]] = anyio.sleep,
+) -> None:
     """Call *tick* again and again, *interval_s* apart (10 % jitter) or sooner if it returns fewer seconds.
 
-    A round that fails is reported and does not end the loop.
+    *pause* waits for so many seconds, or as long as it thinks fit. A round that fails is reported and does not end the loop.
     """
     while True:
         sooner: float | None = None
@@ -26,5 +30,5 @@ async def every(interval_s: float, tick: Callable[[], Awaitable[float | None]]) 
             _log.warning("upkeep failed this time: %s", error)
         except Exception:
             _log.exception("upkeep failed this time")
-        pause = interval_s * random.uniform(0.9, 1.1)  # noqa: S311 - spreads load
-        await anyio.sleep(pause if sooner is None else min(pause, sooner))
+        whole = interval_s * random.uniform(0.9, 1.1)  # noqa: S311 - spreads load
+        await pause(whole if sooner is None else min(whole, sooner))

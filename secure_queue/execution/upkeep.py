@@ -6,6 +6,8 @@ import logging
 import math
 from collections.abc import Awaitable, Callable, Mapping
 
+import anyio
+
 from secure_queue import names
 from secure_queue.clock import monotonic, now_ms
 from secure_queue.errors import Rejected
@@ -50,8 +52,19 @@ class Upkeep:
         self._wake_relay = wake_relay
         self._withdraw = withdraw
         self._generation: bytes | None = None
+        self._hurried = anyio.Event()
         self.seen_at = -math.inf
         """When the server of this partition has answered last."""
+
+    def hurry(self) -> None:
+        """Have the next round now: somebody was woken and found nothing, so a task may be due soon."""
+        self._hurried.set()
+
+    async def pause(self, seconds: float) -> None:
+        """Wait between two rounds, until somebody is in a hurry."""
+        with anyio.move_on_after(seconds):
+            await self._hurried.wait()
+        self._hurried = anyio.Event()
 
     async def tick(self) -> float | None:
         """One round; returns the seconds until the next task is due, if one is waiting."""

@@ -52,9 +52,15 @@ class RedisKeyed(RedisVerbs):
         return keys, args
 
     async def enter(self, task_id: bytes, token: bytes, digest: bytes) -> bytes | None:
+        return await self._enter(digest, task_id, token, 0)
+
+    async def enter_by_permit(self, digest: bytes, holder: bytes, lease_ms: int) -> bytes | None:
+        return await self._enter(digest, holder, b"", lease_ms)
+
+    async def _enter(self, digest: bytes, who: bytes, token: bytes, lease_ms: int) -> bytes | None:
         own = self.keys
-        keys = [own.meta, own.unique, *own.buckets]
-        reply = cast("bytes", await self._run("enter", keys, [task_id, token, digest], ENTER_DEADLINE_S))
+        keys = [own.meta, own.unique, own.permits(digest), *own.buckets]
+        reply = cast("bytes", await self._run("enter", keys, [digest, who, token, lease_ms], ENTER_DEADLINE_S))
         if reply.startswith(b"="):
             return reply[1:]
-        return task_id if reply == b"lost" else None
+        return who if reply == b"lost" else None

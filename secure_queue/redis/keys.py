@@ -96,6 +96,10 @@ class QueueKeys:
         """The zset of those who wait for their turn at a limit, first come first."""
         return self.prefix + b"line:" + digest
 
+    def turns(self, digest: bytes) -> bytes:
+        """The zset of the last place in that line that each key has been given, for keys that take turns."""
+        return self.prefix + b"turns:" + digest
+
     def expected(self, digest: bytes) -> bytes:
         """The zset of those who wait at a limit on rate, by the time when it is their turn."""
         return self.prefix + b"expected:" + digest
@@ -154,7 +158,7 @@ class QueueKeys:
 
 _NAMED_BY_MORE = frozenset(
     {"tasks", "ready", "due", "result", "partial", "claim", "misfit", "done", "handed", "workflow"}
-    | {"permits", "starts", "line", "expected", "shelf"}
+    | {"permits", "starts", "line", "turns", "expected", "shelf"}
 )
 _TYPES = {
     b"meta": b"hash",
@@ -185,6 +189,7 @@ _TYPES = {
     b"permits": b"zset",
     b"starts": b"zset",
     b"line": b"zset",
+    b"turns": b"zset",
     b"expected": b"zset",
     b"called": b"zset",
     b"shelf": b"zset",

@@ -27,9 +27,9 @@ class RedisLimiting(RedisVerbs):
     async def admit(self, lease_ms: int, asks: Sequence[Ask]) -> list[Place]:
         keys = [self.keys.meta]
         args: list[Argument] = [lease_ms, PROMISED_MS]
-        for digest, who, token, most, rank in asks:
-            keys += (self.keys.permits(digest), self.keys.line(digest))
-            args += (who, token, most, *rank)
+        for digest, who, token, most, rank, turn in asks:
+            keys += (self.keys.permits(digest), self.keys.line(digest), self.keys.turns(digest))
+            args += (who, token, most, *rank, turn)
         reply = cast("list[list[Any]]", await self._run("admit", keys, args, DEADLINE_S))
         return [Place(number - 1 if number else None, tuple(called)) for number, *called in reply]
 

@@ -25,7 +25,7 @@ _TOO_NEW: Final = re.compile(r" \+(?:client\|setinfo|waitaof)(?= |$)")
 _SELECTOR: Final = re.compile(r"(?<= )\((\+.*?)\)(?= |$)")
 _BITS: Final = re.compile(r"%[RW]~")
 _CLUSTER: Final = ("cluster|info", "cluster|slots")
-_OPTIONS: Final = frozenset({"COUNT", "LIMIT", "NX", "PX", "WITHSCORES", "KEEPTTL", "BYSCORE", "REV"})
+_OPTIONS: Final = frozenset({"COUNT", "LIMIT", "NX", "PX", "WITHSCORES", "KEEPTTL", "BYSCORE", "REV", "RANK", "MAXLEN"})
 """Upper-case words in the scripts that are arguments and no commands."""
 
 _COMMENT: Final = re.compile(r"--[^\n]*")
@@ -76,7 +76,7 @@ _PRODUCER_KINDS: Final = (
 )
 _WORKER_KINDS: Final = (
     *("workers", "leases", "results", "dead", "aborts", "claim", "quarantine", "misfit"),
-    *("permits", "starts", "line", "expected", "called", "paused", "shelf", "replaced"),
+    *("permits", "starts", "line", "turns", "expected", "called", "paused", "shelf", "replaced"),
 )
 _SIGNS_OF_USE: Final = ("leases", "results", "dead", "ready", "due")
 """A producer asks whether any of them is there before it registers its partitions; it reads nothing of them."""

@@ -256,7 +256,7 @@ class RedisStorage(RedisTimetable, RedisReporting, RedisHandover, RedisLimiting,
 
     async def list_ids(self, standing: Standing, *, priority: str, offset: int, limit: int) -> list[bytes]:
         keys = {
-            Standing.QUEUED: [self.keys.ready[priority], self.keys.shelf[priority]],
+            Standing.QUEUED: [self.keys.ready[priority], self.keys.shelf[priority], self.keys.lines],
             Standing.SCHEDULED: [self.keys.due[priority]],
             Standing.RUNNING: [self.keys.leases],
             Standing.DONE: [self.keys.results],
@@ -264,15 +264,17 @@ class RedisStorage(RedisTimetable, RedisReporting, RedisHandover, RedisLimiting,
         }.get(standing)
         if keys is None or limit <= 0:
             return []
-        return cast("list[bytes]", await self._run("list_ids", keys, [offset, limit], self._deadline_s))
+        return cast("list[bytes]", await self._run("list_ids", keys, [offset, limit, priority], self._deadline_s))
 
     async def counts(self) -> Counts:
         own = self.keys
         keys = [own.leases, own.results, own.dead, own.quarantine, own.workers, own.lines, *own.places]
-        reply = cast("list[int]", await self._run("counts", keys, [], self._deadline_s))
-        ready, due, shelved = (dict(zip(own.priorities, reply[place::3], strict=True)) for place in (6, 7, 8))
-        running, results, dead, quarantined, workers, in_lines = reply[:6]
-        return Counts(ready, due, running, results, dead, quarantined, workers, in_lines, shelved)
+        reply = cast("list[int]", await self._run("counts", keys, own.priorities, self._deadline_s))
+        ready, due, shelved, in_lines = (
+            dict(zip(own.priorities, reply[place::4], strict=True)) for place in range(5, 9)
+        )
+        running, results, dead, quarantined, workers = reply[:5]
+        return Counts(ready, due, running, results, dead, quarantined, workers, shelved, in_lines)
 
     async def revive(
         self, task_id: bytes, *, sealed: bytes, priority: str, unique: bytes = b"", scope: str = ""

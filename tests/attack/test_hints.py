@@ -98,7 +98,7 @@ async def test_a_forged_sign_of_a_repeated_enqueue_drops_that_task_and_no_other(
     async with running(worker):
         client = worker._client()
         task = note.enqueue(1)
-        sealed = await client.seal(task)
+        sealed = await client.sealing.seal(task)
         digest = hashlib.sha1(sealed.sealed, usedforsecurity=False).hexdigest()
         await place.link.command("ZADD", place.keys.finished, FAR, digest)
         [stored] = await place.storage.enqueue([sealed], PATIENCE)

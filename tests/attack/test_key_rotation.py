@@ -165,6 +165,15 @@ def declared(worker: Worker[Any], ran: list[int]) -> Worker[Any]:
     return worker
 
 
+def before_while_and_after(place: Place, ran: list[int]) -> list[Worker[Any]]:
+    """Workers that know the old key, both, and the new one alone; none says which it holds."""
+    rings = [(OLD, KeyState.ACTIVE)], [(NEW, KeyState.ACTIVE), (OLD, KeyState.VERIFY)], [(NEW, KeyState.ACTIVE)]
+    workers = [declared(place.worker(signing_secret=keys(*ring)), ran) for ring in rings]
+    for worker in workers:
+        worker.announces = False
+    return workers
+
+
 @pytest.mark.attack(23)
 async def test_a_key_promoted_before_it_was_distributed_loses_nothing(place: Place) -> None:
     ran: list[int] = []
@@ -259,11 +268,8 @@ async def _count(worker: Worker[Any], count: int) -> bool:
 async def test_resealing_moves_what_is_stored_under_the_new_key(place: Place, monkeypatch: pytest.MonkeyPatch) -> None:
     """A waiting task, a delayed one, a result and a dead letter; all are good afterwards, and the old key is not needed."""
     ran: list[int] = []
-    old = declared(place.worker(signing_secret=keys((OLD, KeyState.ACTIVE))), ran)
-    new = declared(place.worker(signing_secret=keys((NEW, KeyState.ACTIVE), (OLD, KeyState.VERIFY))), ran)
-    only_new = declared(place.worker(signing_secret=keys((NEW, KeyState.ACTIVE))), ran)
+    old, new, only_new = before_while_and_after(place, ran)
     for worker in (old, new, only_new):
-        worker.announces = False
 
         @worker.task(name="fail", max_tries=1, silent=True)
         async def fail() -> None:
@@ -302,11 +308,8 @@ async def test_what_waits_in_a_workflow_takes_part_in_a_rotation(place: Place, m
     """What one parent has handed over while the other is still waited for, and the description of the whole."""
     monkeypatch.setattr("secure_queue.audit.reseal.YOUNG_MS", 0)
     ran: list[int] = []
-    old = declared(place.worker(signing_secret=keys((OLD, KeyState.ACTIVE))), ran)
-    new = declared(place.worker(signing_secret=keys((NEW, KeyState.ACTIVE), (OLD, KeyState.VERIFY))), ran)
-    only_new = declared(place.worker(signing_secret=keys((NEW, KeyState.ACTIVE))), ran)
+    old, new, only_new = before_while_and_after(place, ran)
     for worker in (old, new, only_new):
-        worker.announces = False
 
         @worker.task(name="collect")
         async def collect(ends: list[object]) -> list[int]:

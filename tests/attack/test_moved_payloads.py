@@ -100,9 +100,9 @@ async def test_a_task_of_another_queue_with_the_same_key(place: Place) -> None:
     worker, note = make_worker(place)
     other, other_note = make_worker(place, queue_name="other-queue")
     async with other:
-        sealed = (await other._client().seal(other_note.enqueue(1))).sealed
+        sealed = (await other._client().sealing.seal(other_note.enqueue(1))).sealed
         task = other_note.enqueue(1)
-        sealed = (await other._client().seal(task)).sealed
+        sealed = (await other._client().sealing.seal(task)).sealed
     await place.put_raw(task.id.encode(), sealed)
     await is_put_aside(place, worker, note, {task.id: "wrong-queue"})
 

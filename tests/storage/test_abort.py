@@ -25,8 +25,25 @@ async def test_a_queued_task_ends_at_once(storage: RedisStorage) -> None:
     await put(storage, b"a", b"b")
     assert await abort(storage, b"a") == "aborted"
     assert (await storage.look_up(b"a")).untrusted_result == b"aborted"
-    assert [c.untrusted_id for c in await take(storage) if c.untrusted is not None] == [b"b"]
-    assert (await storage.counts()).results == 1
+    counts = await storage.counts()
+    assert (counts.ready, counts.results) == ({"high": 0, "low": 1}, 1)
+    assert await storage.list_ids(Standing.QUEUED, priority="low", offset=0, limit=9) == [b"b"]
+    assert ids_of(await take(storage)) == [b"b"]
+
+
+@pytest.mark.parametrize(("before", "left"), [(9_999, 0), (10_000, 1)])
+async def test_the_entry_of_one_that_lies_deep_in_a_long_list_is_dropped_when_it_is_met(
+    storage: RedisStorage, link: Link, before: int, left: int
+) -> None:
+    await put(storage, b"a")
+    ready = storage.keys.ready["low"]
+    await link.command("LPUSH", ready, *[b"other"] * before)
+    await link.command("RPUSH", ready, *[b"other"] * 20_000)
+    assert await abort(storage, b"a") == "aborted"
+    assert await standing(storage, b"a") is Standing.DONE
+    assert (await storage.counts()).ready["low"] == before + 20_000 + left
+    await link.command("LTRIM", ready, before, before)
+    assert ids_of(await take(storage)) == [b"other"] * (1 - left)
 
 
 @pytest.mark.parametrize("priority", ["high", "low"])
@@ -87,4 +104,4 @@ async def test_an_aborted_id_can_be_used_again_when_its_result_is_gone(storage: 
     await abort(storage, b"a")
     await link.command("DEL", storage.keys.result(b"a"))
     assert await created(storage, [NewTask(b"a", b"new", 0, "low")]) == [True]
-    assert ids_of(await take(storage)) == [b"a"]  # although its old entry is still in the list
+    assert ids_of(await take(storage)) == [b"a"]

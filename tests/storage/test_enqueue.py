@@ -5,6 +5,7 @@ from __future__ import annotations
 import anyio
 import pytest
 
+from secure_queue.clock import now_ms
 from secure_queue.errors import Backpressure
 from secure_queue.redis.connect import open_link
 from secure_queue.redis.link import Link
@@ -164,6 +165,24 @@ async def test_a_ready_task_wakes_a_worker_and_a_scheduled_one_does_not(storage:
     await put(storage, b"later", at_ms=-LONG)
     assert await take_marker(storage) is False
     await put(storage, b"now")
+    assert await take_marker(storage) is True
+
+
+async def test_of_tasks_that_are_due_soon_a_worker_is_told_the_earliest(storage: RedisStorage, link: Link) -> None:
+    ahead = now_ms() + LONG // 2
+    await link.command("HSET", storage.keys.meta, "clock", ahead)  # the queue's clock stands still until then
+    await put(storage, b"soon", at_ms=-300)
+    await link.command("ZADD", storage.keys.wake, 9, "junk")
+    await put(storage, b"now")
+    assert ids_of(await take(storage)) == [b"now"]
+    assert await link.command("ZRANGE", storage.keys.wake, 0, -1) == [b"soon"]
+    assert await take_marker(storage) is True
+    await put(storage, b"not before it", at_ms=-300)
+    await put(storage, b"behind it", at_ms=ahead + 400, priority="high")
+    assert await take_marker(storage) is False
+    await put(storage, b"before it", at_ms=ahead + 100)
+    assert await take_marker(storage) is True
+    await put(storage, b"due", at_ms=1)
     assert await take_marker(storage) is True
 
 

@@ -33,6 +33,13 @@ async def test_a_run_can_be_given_back_at_once(storage: RedisStorage, verb: str)
     assert claim.tries == (2 if verb == "retry" else 1)
 
 
+async def test_of_a_retry_that_is_due_soon_a_worker_is_told(storage: RedisStorage, verb: str) -> None:
+    await put_and_take(storage, b"a", b"b")
+    assert await take_marker(storage) is False
+    assert await getattr(storage, verb)("low", [back(b"a", at_ms=-LONG), back(b"b", at_ms=-1)]) == [True, True]
+    assert await take_marker(storage) is (verb == "retry")
+
+
 async def test_a_run_can_be_given_back_for_later(storage: RedisStorage, verb: str) -> None:
     await put_and_take(storage, b"a", b"b")
     assert await getattr(storage, verb)("low", [back(b"a", at_ms=-LONG), back(b"b", at_ms=4 * 10**12)]) == [True, True]

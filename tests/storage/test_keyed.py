@@ -6,18 +6,22 @@ from typing import Any
 
 import pytest
 
-from secure_queue.keyed import Kept, Keyed
 from secure_queue.redis.link import Link
 from secure_queue.redis.storage import RedisStorage
 from secure_queue.storage import Standing
 from tests.servers import PATIENCE, eventually
 from tests.storage.verbs import (
+    FAIR,
+    LINE,
     LONG,
     OTHER,
     TOKEN,
     back,
+    claimed,
     end,
-    ids_of,
+    keep,
+    keyed,
+    look_after,
     put,
     refused,
     standing,
@@ -28,35 +32,13 @@ from tests.storage.verbs import (
 
 pytestmark = pytest.mark.anyio
 
-KEY, LINE, FAIR = b"0" * 32, b"o" + b"1" * 32, b"f" + b"2" * 32
+KEY = b"0" * 32
 SOON = 60
-PLAIN: dict[str, Any] = {
-    **{"at_ms": 0, "priority": "low", "unique": b"", "scope": "", "window_ms": 0},
-    **{"replaces": False, "patience_ms": 0, "line": b""},
-}
-
-
-def keyed(task_id: bytes, **options: Any) -> Keyed:
-    return Keyed(task_id, b"sealed " + task_id, **(PLAIN | options))
-
-
-async def keep(storage: RedisStorage, *ids: bytes, **options: Any) -> list[Kept]:
-    return await storage.enqueue_keyed([keyed(task_id, **options) for task_id in ids], PATIENCE)
 
 
 async def others(storage: RedisStorage, *ids: bytes, **options: Any) -> list[bytes | None]:
     """Which tasks stand in the way of these."""
     return [kept.untrusted_other for kept in await keep(storage, *ids, unique=KEY, **options)]
-
-
-async def claimed(storage: RedisStorage, token: bytes, count: int = 10, lease_ms: int = LONG) -> list[bytes]:
-    return ids_of(await take(storage, count, token=token, lease_ms=lease_ms))
-
-
-async def look_after(storage: RedisStorage, link: Link) -> None:
-    """One round of upkeep that looks after keys, which is done once a second."""
-    await link.command("HDEL", storage.keys.meta, "looked")
-    await tick(storage)
 
 
 async def test_one_that_waits_stands_in_the_way_until_it_is_claimed(storage: RedisStorage) -> None:

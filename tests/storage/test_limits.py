@@ -26,8 +26,8 @@ LIMIT, RATE = b"a" * 32, b"b" * 32
 SHORT = 40
 
 
-def ask(who: bytes, most: int = 1, token: bytes = b"w.1", rank: int = 0) -> Ask:
-    return Ask(LIMIT, who, token, most, Rank(rank * RANK_WIDTH, RANK_WIDTH))
+def ask(who: bytes, most: int = 1, token: bytes = b"w.1", rank: int = 0, turn: bytes = b"") -> Ask:
+    return Ask(LIMIT, who, token, most, Rank(rank * RANK_WIDTH, RANK_WIDTH), turn)
 
 
 def holder(who: bytes, most: int = 1, token: bytes = b"w.1") -> Holder:
@@ -73,6 +73,34 @@ async def test_a_promise_that_is_not_taken_goes_to_the_next(storage: RedisStorag
 async def test_a_higher_priority_stands_before_a_lower_one(storage: RedisStorage) -> None:
     assert await admitted(storage, ask(b"1 a"), ask(b"1 low", rank=2), ask(b"1 high", rank=1)) == [None, 0, 0]
     assert await left(storage, holder(b"1 a")) == [[b"1 high"]]
+
+
+async def test_keys_take_turns_in_a_line_each_in_its_priority(storage: RedisStorage, link: Link) -> None:
+    async def come(*names: bytes, rank: int = 1) -> None:
+        await admitted(storage, *(ask(b"1 " + name, rank=rank, turn=name[:1]) for name in names))
+
+    async def in_turn(count: int) -> list[bytes]:
+        for _ in range(count):
+            [[name]] = await left(storage, holder(called[-1]))
+            assert await admitted(storage, ask(name)) == [None]
+            called.append(name)
+        return [name.removeprefix(b"1 ") for name in called[-count:]]
+
+    called = [b"1 first"]
+    assert await admitted(storage, ask(b"1 first"), ask(b"1 urgent")) == [None, 0]
+    await come(b"m1", b"m2", b"m3", b"m4", b"m5", b"f1", b"f2")
+    await come(b"m1", b"f2")  # a look, or a lost reply
+    await come(b"z1")
+    await admitted(storage, ask(b"1 plain", rank=1))
+    assert await in_turn(6) == [b"urgent", b"f1", b"m1", b"z1", b"f2", b"m2"]
+    await come(b"f3", b"n1", b"m6")  # new keys are in the round that is under way, the others in their next
+    await come(b"m7", rank=0)
+    assert await in_turn(8) == [b"m7", b"f3", b"m3", b"n1", b"m4", b"m5", b"m6", b"plain"]
+    await left(storage, holder(called[-1]))
+    await come(b"m8")  # nobody waits: what was before is forgotten
+    turns = storage.keys.turns(LIMIT)
+    assert await link.command("ZRANGE", turns, 0, -1) == [b"0 m", b"%d m" % RANK_WIDTH]
+    assert await lasting_keys(link) == []
 
 
 async def test_those_that_come_within_one_millisecond_stand_in_the_order_in_which_they_came(

@@ -47,7 +47,7 @@ async def test_each_state_is_counted(storage: RedisStorage) -> None:
     await one_in_each_state(storage)
     none = {"high": 0, "low": 0}
     one = {"high": 0, "low": 1}
-    assert await storage.counts() == Counts(one, one, 1, 2, 1, 0, 0, shelved=none)
+    assert await storage.counts() == Counts(one, one, 1, 2, 1, 0, 0, none, none)
 
 
 async def test_queued_and_scheduled_tasks_are_listed_by_priority(storage: RedisStorage) -> None:

@@ -38,8 +38,18 @@ class Queue:
         self.made = 0
 
     async def do(self, step: str, choice: int) -> None:
-        """One step, as far as there is something to do it to."""
+        """One step, as far as there is something to do it to; afterwards each task is counted and listed where it is."""
         await getattr(self, step)(choice)
+        waiting = [one for line in self.lines.values() for one in line if one not in self.running]
+        counts = await self.storage.counts()
+        assert sum(counts.in_lines.values()) == sum(max(len(line) - 1, 0) for line in self.lines.values())
+        assert counts.waiting + sum(counts.due.values()) == len(waiting)
+        listed = [one for state in (Standing.QUEUED, Standing.SCHEDULED) for one in await self._listed(state)]
+        assert sorted(listed) == sorted(waiting)
+
+    async def _listed(self, state: Standing) -> list[bytes]:
+        pages = [await self.storage.list_ids(state, priority=name, offset=0, limit=1000) for name in ("high", "low")]
+        return [task_id for page in pages for task_id in page]
 
     async def enqueue(self, choice: int) -> None:
         self.made += 1

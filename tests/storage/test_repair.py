@@ -111,6 +111,7 @@ VERBS: dict[str, tuple[Step, Step]] = {
     "quarantine in a line": (lined, lambda s: s.quarantine([Refused(A, TOKEN, "bad-signature")])),
     "enqueue_keyed": (nothing, lambda s: s.enqueue_keyed([keyed(A), keyed(B)], PATIENCE)),
     "enter": (running, lambda s: s.enter(A, TOKEN, b"0" * 32)),
+    "enter_by_permit": (running, lambda s: s.enter_by_permit(b"0" * 32, b"1 c seat", LONG)),
     "bury": (running, lambda s: s.bury([end(A), end(B)])),
     "retry": (running, lambda s: s.retry("low", [back(A), back(B, at_ms=-LONG)])),
     "release": (running, lambda s: s.release("low", [back(A), back(B, at_ms=-LONG)])),

@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from typing import Any
 
+from secure_queue.keyed import Kept, Keyed
+from secure_queue.redis.link import Link
 from secure_queue.redis.storage import RedisStorage
 from secure_queue.storage import Claim, End, GiveBack, NewTask, Refused, Standing, Tick
 from tests.servers import PATIENCE, eventually
@@ -11,6 +14,11 @@ from tests.servers import PATIENCE, eventually
 LONG = 600_000
 TOKEN, OTHER = b"w.1", b"other.1"
 SEALED, RESULT, MARK = b"sealed task", b"sealed result", b"sealed mark"
+LINE, FAIR = b"o" + b"1" * 32, b"f" + b"2" * 32
+PLAIN: dict[str, Any] = {
+    **{"at_ms": 0, "priority": "low", "unique": b"", "scope": "", "window_ms": 0},
+    **{"replaces": False, "patience_ms": 0, "line": b""},
+}
 
 
 async def put(storage: RedisStorage, *ids: bytes, at_ms: int = 0, priority: str = "low") -> None:
@@ -23,11 +31,26 @@ async def created(storage: RedisStorage, tasks: Sequence[NewTask]) -> list[bool]
     return [stored.new for stored in await storage.enqueue(tasks, PATIENCE)]
 
 
+def keyed(task_id: bytes, **options: Any) -> Keyed:
+    """A task with a key."""
+    return Keyed(task_id, b"sealed " + task_id, **(PLAIN | options))
+
+
+async def keep(storage: RedisStorage, *ids: bytes, **options: Any) -> list[Kept]:
+    """Enqueue tasks with a key."""
+    return await storage.enqueue_keyed([keyed(task_id, **options) for task_id in ids], PATIENCE)
+
+
 async def take(
     storage: RedisStorage, count: int = 10, *, token: bytes = TOKEN, lease_ms: int = LONG, worker: str = "w"
 ) -> list[Claim]:
     """Claim up to *count* tasks."""
     return (await storage.claim(worker, token, count, lease_ms))[1]
+
+
+async def claimed(storage: RedisStorage, token: bytes, count: int = 10, lease_ms: int = LONG) -> list[bytes]:
+    """Claim up to *count* tasks; their ids."""
+    return ids_of(await take(storage, count, token=token, lease_ms=lease_ms))
 
 
 async def put_and_take(
@@ -52,6 +75,12 @@ async def refused(storage: RedisStorage, task_id: bytes, token: bytes, reason: s
 async def tick(storage: RedisStorage, *, keep_dead_ms: int = LONG, keep_dead: int = 100) -> Tick:
     """One round of upkeep."""
     return await storage.tick("w", gone_after_ms=LONG, keep_dead_ms=keep_dead_ms, keep_dead=keep_dead)
+
+
+async def look_after(storage: RedisStorage, link: Link) -> None:
+    """One round of upkeep that looks after keys, which is done once a second."""
+    await link.command("HDEL", storage.keys.meta, "looked")
+    await tick(storage)
 
 
 async def tick_until(storage: RedisStorage, condition: Callable[[Tick], object]) -> Tick:

@@ -155,6 +155,30 @@ async def test_of_a_unique_task_one_runs_in_all_partitions_together(place: Place
         await eventually(succeeds)
 
 
+async def test_of_a_unique_task_one_runs_while_the_queue_gets_its_second_partition(place: Place) -> None:
+    one, two = place.worker(), place.worker(partitions=2)
+    gate, begun = anyio.Event(), list[str]()
+
+    async def sync(name: str) -> str:
+        begun.append(name)
+        await gate.wait()
+        return name
+
+    before, since = (worker.task(name="sync", unique=True, max_tries=1, silent=True)(sync) for worker in (one, two))
+    async with running(one):
+        first = await before.enqueue("in a queue of one partition")
+        await eventually(lambda: _is_true(begun))
+        async with running(two):
+            second = since.enqueue("in the second one")
+            second.id = generated_id(second.jti, 1)
+            refused = (await (await second).result(PATIENCE)).exception
+            assert isinstance(refused, TaskFailed) and refused.remote_type == "secure_queue.NotUnique"
+            assert first.id in str(refused)
+            gate.set()
+            assert (await first.result(PATIENCE)).success
+    assert begun == ["in a queue of one partition"]
+
+
 async def test_of_calls_close_together_the_last_one_runs(place: Place) -> None:
     worker = place.worker()
     ran = list[int]()

@@ -349,6 +349,34 @@ async def test_one_that_is_replaced_or_aborted_frees_its_place_in_the_line_of_a_
         assert await in_lines_of_limits(place) == set()
 
 
+async def test_keys_take_turns_in_the_line_of_a_limit(place: Place) -> None:
+    worker, gate = place.worker(concurrency=8), anyio.Event()
+    turns: list[str] = []
+
+    @worker.task(fair_by="tenant", limits=ConcurrencyLimit(1))
+    async def export(tenant: str) -> None:
+        turns.append(tenant)
+        await gate.wait()
+
+    async with running(worker):
+        large = [export.enqueue("large") for _ in range(30)]
+        await worker.enqueue_many(large)
+        await happens(lambda: worker.counters["parked"] >= 29)
+        small = await export.enqueue("small")
+
+        async def is_in_line() -> bool:
+            return small.id in await in_lines_of_limits(place)
+
+        await eventually(is_in_line)
+        assert await worker.queue_size(include_scheduled=False) == 0
+        assert len(await worker.get_tasks_by_status(TaskStatus.SCHEDULED)) == await worker.queue_size() == 30
+        gate.set()
+        await small.result(timeout=PATIENCE)
+        assert turns.index("small") in (1, 2)
+        for task in large:
+            assert (await task.result(timeout=PATIENCE)).success
+
+
 @pytest.mark.parametrize("place", ["server"], indirect=True)
 async def test_a_permit_is_handed_on_with_one_call_to_give_and_one_to_take_it(place: Place) -> None:
     """The server notes every call while twenty tasks run one after the other."""

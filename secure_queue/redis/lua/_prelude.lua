@@ -97,13 +97,70 @@ local function call_in_chunks(command, key, list)
   end
 end
 
+-- The run record of a task that a claimer takes now under its token, and its tries.
+local function claimed_by(token, tries, begun, priority)
+  tries = math.min(tries + 1, MAX_TRIES)
+  return tries .. (begun ~= '' and '!!' or '') .. ':' .. priority .. ':' .. token, tries
+end
+
+-- Tells a claimer of a task, in five values: id, sealed task (or its size if it is too large, or false), tries, priority, and
+-- hints: 1 there seems to be a result of it, 2 the try before has really begun. Returns how many bytes that are, about.
+local function tell(reply, limit, results, id, sealed, tries, priority, death, begun)
+  local n, bytes = #reply, sealed and #sealed or 0
+  if bytes > limit then sealed, bytes = bytes, 0 end
+  reply[n + 1], reply[n + 2], reply[n + 3], reply[n + 4] = string.sub(id, 1, MAX_ID), sealed, tries, priority
+  reply[n + 5] = ((death or redis.call('ZSCORE', results, id)) and 1 or 0) + (begun and 2 or 0)
+  return bytes
+end
+
+-- Tells a claimer whose request is repeated after a lost reply of what it was given by this token, as far as that is still
+-- held by it; false if the token is another one. The buckets are the keys from *first* on.
+local function tell_again(reply, limit, results, last, token, first)
+  if redis.call('LINDEX', last, 0) ~= token then return false end
+  for _, id in ipairs(redis.call('LRANGE', last, 1, -1)) do
+    local stored = redis.call('HMGET', KEYS[first + bucket_of(id)], id, RUN .. id, DEATH .. id)
+    local tries, priority, holder, begun = parse_run(stored[2])
+    if holder == token then tell(reply, limit, results, id, stored[1], tries, priority, stored[3], begun == '!!') end
+  end
+  return true
+end
+
+-- Remembers for such a repetition what a claimer is given: its token, and ids.
+local function remember_claim(last, given)
+  redis.call('DEL', last)
+  call_in_chunks('RPUSH', last, given)
+  redis.call('PEXPIRE', last, 60000)
+end
+
+local SOON_MS = 600         -- every worker looks for due tasks more often than that
+
+-- Has an idle worker look when a task will be due that is due before somebody looks in any case; unless one knows of an
+-- earlier moment that is still to come, and looks on from there.
+local function tell_if_soon(meta, wake, now, moment)
+  if moment > now + SOON_MS then return end
+  local told = tonumber(redis.call('HGET', meta, 'soon') or '') or 0
+  if told > now and told <= moment then return end
+  redis.call('HSET', meta, 'soon', string.format('%.0f', moment))
+  redis.call('ZADD', wake, 1, 'soon')
+end
+
+-- Takes the marker away that there is something to claim, and whatever else is no word of a due task.
+local function nothing_is_ready(wake)
+  local soon = redis.call('ZSCORE', wake, 'soon')
+  redis.call('DEL', wake)
+  if soon then redis.call('ZADD', wake, 1, 'soon') end
+end
+
 -- Lines new tasks up: the ids in *ready* to run now, the times and ids in *due* for then.
-local function line_up(wake, list, ready, set, due)
+local function line_up(meta, wake, now, list, ready, set, due)
   if #ready > 0 then
     call_in_chunks('RPUSH', list, ready)
     wake_up(wake)
   end
   call_in_chunks('ZADD', set, due)
+  local first = due[1]
+  for i = 3, #due, 2 do first = math.min(first, due[i]) end
+  if first then tell_if_soon(meta, wake, now, first) end
 end
 
 local MARK_MS = 100000       -- how long a repeated enqueue is known again; producers repeat for 20 s
@@ -169,6 +226,14 @@ local function leave(outbox, id, children, sealed)
   if redis.call('HSETNX', outbox, id, entry) == 0 and redis.call('HGET', outbox, id) ~= entry then
     redis.call('HSET', outbox, id .. ' ' .. redis.sha1hex(entry), entry)
   end
+end
+
+-- Does so for a task that has ended now, and forgets who depends on it: "2"; "1" if nobody does.
+local function tell_dependents(outbox, bucket, id, children, sealed)
+  if not children then return '1' end
+  leave(outbox, id, children, sealed)
+  redis.call('HDEL', bucket, CHILDREN .. id)
+  return '2'
 end
 
 local LINE_MS = 3600000       -- how long a line for a limit is kept when nobody asks for it
@@ -295,9 +360,10 @@ end
 
 -- Tasks of one key stand in a line: in the zset of all lines as "<line>:<place>:<priority>:<id>", so that they lie in the
 -- order of their places. The first of them, as many as the line is wide, are let go: they lie where any task may lie. Those
--- behind them are nowhere but here. Beside the task stands "<line>:<place>:<priority>", with no place as long as its time
--- has not come. A line of kind "o" keeps its tasks in order (one is left when its task has ended), one of kind "f" gives
--- every key its turn (one is left when its task is claimed).
+-- behind them are nowhere but here, and once more as "w<priority>:<place>:<id>", so that they can be counted and listed.
+-- Beside the task stands "<line>:<place>:<priority>", with no place as long as its time has not come. A line of kind "o"
+-- keeps its tasks in order (one is left when its task has ended), one of kind "f" gives every key its turn (one is left when
+-- its task is claimed).
 local WIDTHS = {o = 1, f = 8}
 local MAX_PLACE = 9007199254740991
 
@@ -328,12 +394,26 @@ local function holds(list, wanted)
   return false
 end
 
+-- What a member of a line says: place, priority and id.
+local function parse_member(member)
+  return string.match(member, '^[of]%x+:(%d+):([%w_.-]*):(.+)$')
+end
+
+-- What that member is besides, as long as it stands behind others.
+local function waits_as(place, priority, id)
+  return 'w' .. priority .. ':' .. place .. ':' .. id
+end
+
 -- Puts a task whose time has come at the end of its line; true if it is let go at once.
 local function join_line(lines, meta, now, bucket, id, line, priority)
-  local text = line .. ':' .. next_place(meta, now) .. ':' .. priority
+  local place = next_place(meta, now)
+  local text = line .. ':' .. place .. ':' .. priority
+  local member = text .. ':' .. id
   redis.call('HSET', bucket, LINE .. id, text)
-  redis.call('ZADD', lines, 0, text .. ':' .. id)
-  return holds((front_of(lines, line, 0)), text .. ':' .. id)
+  redis.call('ZADD', lines, 0, member)
+  local is_let_go = holds((front_of(lines, line, 0)), member)
+  if not is_let_go then redis.call('ZADD', lines, 0, waits_as(place, priority, id)) end
+  return is_let_go
 end
 
 -- The ready list of a priority among those of all, highest first; the lowest if nobody here knows it.
@@ -347,14 +427,15 @@ end
 -- Takes a member out of its line, and lets the next one go; false if it had not been let go itself.
 local function take_member(lines, wake, lists, line, member)
   local front, width = front_of(lines, line, 1)
+  local is_let_go = holds({unpack(front, 1, width)}, member)
   redis.call('ZREM', lines, member)
-  if not holds({unpack(front, 1, width)}, member) then return false end
-  if front[width + 1] then
-    local priority, id = string.match(front[width + 1], '^[^:]*:[^:]*:([^:]*):(.*)$')
+  local place, priority, id = parse_member(not is_let_go and member or front[width + 1] or '')
+  if id then redis.call('ZREM', lines, waits_as(place, priority, id)) end
+  if id and is_let_go then
     redis.call('RPUSH', list_of(lists, priority), id)
     wake_up(wake)
   end
-  return true
+  return is_let_go
 end
 
 -- The same for a task by what stands beside it; true for one that has no place in a line.

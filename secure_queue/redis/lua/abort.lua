@@ -18,10 +18,8 @@ if found == sealed then return 'aborted' end       -- a retry after a lost reply
 if found or redis.call('ZSCORE', KEYS[5], id) then return 'finished' end
 local stored = redis.call('HMGET', bucket, id, RUN .. id, WAITERS .. id, CHILDREN .. id, LINE .. id)
 if not stored[1] then return 'unknown' end
-if stored[5] then
-  expect('zset', KEYS[9], KEYS[10])
-  expect('list', unpack(lists))
-end
+expect('list', unpack(lists))
+if stored[5] then expect('zset', KEYS[9], KEYS[10]) end
 local _, _, holder = parse_run(stored[2])
 if is_held(holder) then
   redis.call('HSET', aborts, id, ARGV[4])
@@ -37,7 +35,18 @@ for i = 12, #KEYS, 3 do
   taken_out = taken_out + redis.call('ZREM', KEYS[i], id) + (member and redis.call('ZREM', KEYS[i + 1], member) or 0)
 end
 local was_let_go = leave_line(KEYS[9], KEYS[10], lists, id, stored[5])
--- Else its entry stays behind in a ready list (taking it out would mean a walk); claim drops it by this mark.
-if taken_out == 0 and was_let_go then redis.call('HSET', bucket, GHOST .. id, '1') end
+
+-- A walk through a whole list would hold up everybody if it is long: one that lies deeper stays there as a ghost, which the
+-- claim that meets it drops.
+local NEAR = 10000
+local function take_from_lists()
+  for _, list in ipairs(lists) do
+    for _, side in ipairs({1, -1}) do
+      if redis.call('LPOS', list, id, 'RANK', side, 'MAXLEN', NEAR) then return redis.call('LREM', list, side, id) end
+    end
+  end
+  redis.call('HSET', bucket, GHOST .. id, '1')
+end
+if taken_out == 0 and was_let_go then take_from_lists() end
 push_result(KEYS[1], stored[3], id, sealed)
 return 'aborted'

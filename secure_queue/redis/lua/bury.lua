@@ -31,12 +31,7 @@ for i = 1, #ARGV / 4 do
       if line then redis.call('HSET', bucket, LINE .. id, line .. '::' .. priority) end       -- should it be revived
     end
     if ttl then add_to_index(results, {ttl < 0 and '+inf' or now + ttl, id}, ttl) end
-    replies[i] = '1'
-    if stored[4] then
-      leave(outbox, id, stored[4], sealed)
-      redis.call('HDEL', bucket, CHILDREN .. id)
-      replies[i] = '2'
-    end
+    replies[i] = tell_dependents(outbox, bucket, id, stored[4], sealed)
   else
     replies[i] = stored[3] == sealed and '1' or '0'
   end

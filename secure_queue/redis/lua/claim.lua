@@ -14,28 +14,8 @@ if keyed then
   expect('hash', unique, replaced, outbox)
 end
 
-local function read(id)
-  return redis.call('HMGET', KEYS[5 + bucket_of(id)], id, RUN .. id, DEATH .. id)
-end
-
 local reply, bytes = {0}, 0
-local function hand_out(id, sealed, tries, priority, death, begun)
-  if sealed and #sealed > limit then sealed = #sealed end
-  if type(sealed) == 'string' then bytes = bytes + #sealed end
-  local n = #reply
-  reply[n + 1], reply[n + 2], reply[n + 3], reply[n + 4] = string.sub(id, 1, MAX_ID), sealed, tries, priority
-  reply[n + 5] = ((death or redis.call('ZSCORE', results, id)) and 1 or 0) + (begun and 2 or 0)
-end
-
--- A retry after a lost reply: the tasks of this token again, as far as they are still held by it.
-if redis.call('LINDEX', last, 0) == token then
-  for _, id in ipairs(redis.call('LRANGE', last, 1, -1)) do
-    local stored = read(id)
-    local tries, priority, holder, begun = parse_run(stored[2])
-    if holder == token then hand_out(id, stored[1], tries, priority, stored[3], begun == '!!') end
-  end
-  return reply
-end
+if tell_again(reply, limit, results, last, token, 5) then return reply end
 
 -- All tasks are read before anything but the clock is written: an error in a read then loses nothing.
 local now = queue_time(meta)
@@ -101,20 +81,20 @@ for p = FIRST, #ARGV do
     end
     if not seen[id] then
       seen[id] = true
-      local stored = read(id)
+      local stored = redis.call('HMGET', KEYS[5 + bucket_of(id)], id, RUN .. id, DEATH .. id)
       local tries, _, holder, begun = parse_run(stored[2])
       if #id > MAX_ID then
-        hand_out(id, false, 0, ARGV[p])
+        tell(reply, limit, results, id, false, 0, ARGV[p])
       elseif not stored[1] and redis.call('HEXISTS', KEYS[5 + bucket_of(id)], GHOST .. id) == 1 then
         ghosts[#ghosts + 1] = id
       elseif not stored[1] then
-        hand_out(id, false, 0, ARGV[p])
+        tell(reply, limit, results, id, false, 0, ARGV[p])
       elseif is_held(holder) then
         held[#held + 1] = id
       elseif not (keyed and look_at_key(id)) then
-        tries = math.min(tries + 1, MAX_TRIES)
-        hand_out(id, stored[1], tries, ARGV[p], stored[3], begun ~= '')
-        runs[#runs + 1] = {id, tries .. (begun ~= '' and '!!' or '') .. ':' .. ARGV[p] .. ':' .. token}
+        local run, try = claimed_by(token, tries, begun, ARGV[p])
+        bytes = bytes + tell(reply, limit, results, id, stored[1], try, ARGV[p], stored[3], begun ~= '')
+        runs[#runs + 1] = {id, run}
       end
     end
   end
@@ -149,9 +129,7 @@ for _, id in ipairs(held) do redis.call('ZADD', leases, 'NX', now + lease, id) e
 for _, id in ipairs(ghosts) do redis.call('HDEL', KEYS[5 + bucket_of(id)], GHOST .. id) end
 -- A claim of nothing asks what a token has claimed; from then on the token claims nothing any more.
 if #runs > 0 or tonumber(ARGV[1]) == 0 then
-  redis.call('DEL', last)
-  call_in_chunks('RPUSH', last, remembered)
-  redis.call('PEXPIRE', last, 60000)
+  remember_claim(last, remembered)
 end
-if reply[1] == 1 then wake_up(wake) else redis.call('DEL', wake) end
+if reply[1] == 1 then wake_up(wake) else nothing_is_ready(wake) end
 return reply

@@ -37,12 +37,7 @@ for i = 1, #ARGV / 4 do
       index[#index + 1] = id
       if ttl < 0 or longest < 0 then longest = -1 else longest = math.max(longest, ttl) end
     end
-    replies[i] = '1'
-    if stored[3] then
-      leave(outbox, id, stored[3], sealed)
-      redis.call('HDEL', bucket, CHILDREN .. id)
-      replies[i] = '2'
-    end
+    replies[i] = tell_dependents(outbox, bucket, id, stored[3], sealed)
   else
     -- A repeated call after a lost reply finds its own result, or the mark that it left.
     local found = not stored[1] and redis.pcall('GET', result)

@@ -17,5 +17,5 @@ for i = 1, #ARGV / 3 do
     due[#due + 1], due[#due + 2] = at < 0 and now - at or at, id
   end
 end
-line_up(KEYS[2], KEYS[3], ready, KEYS[4], due)
+line_up(KEYS[1], KEYS[2], now, KEYS[3], ready, KEYS[4], due)
 return table.concat(replies)

@@ -58,6 +58,7 @@ local function store(id, sealed, moment, priority, line)
   if moment > 0 then
     if line ~= '' then redis.call('HSET', bucket, LINE .. id, line .. '::' .. name) end
     redis.call('ZADD', due, moment, id)
+    tell_if_soon(meta, wake, now, moment)
   elseif line == '' or join_line(lines, meta, now, bucket, id, line, name) then
     redis.call('RPUSH', list, id)
     wake_up(wake)

@@ -27,5 +27,5 @@ for i = 1, #ARGV / 7 do
     end
   end
 end
-line_up(KEYS[2], KEYS[3], ready, KEYS[4], due)
+line_up(KEYS[1], KEYS[2], now, KEYS[3], ready, KEYS[4], due)
 return table.concat(replies)

@@ -19,7 +19,9 @@ local function give_back(i)
     redis.call('HSET', bucket, RUN .. id, math.max(tries - 1 + used, 0) .. before .. ':' .. priority .. ':-' .. token)
     redis.call('ZREM', leases, id)
     if at ~= 0 then
-      redis.call('ZADD', due, at < 0 and now - at or at, id)
+      if at < 0 then at = now - at end
+      redis.call('ZADD', due, at, id)
+      if used == 1 then tell_if_soon(KEYS[1], wake, now, at) end
     else
       redis.call(used == 1 and 'RPUSH' or 'LPUSH', ready, id)
       wake_up(wake)

@@ -29,25 +29,7 @@ end
 local now = queue_time(meta)
 
 local given, remembered, bytes = {0}, {token}, 0
-local function read(id)
-  return redis.call('HMGET', KEYS[BUCKETS + bucket_of(id)], id, RUN .. id, DEATH .. id)
-end
-local function hand_out(id, sealed, tries, priority, death, begun)
-  local hints = ((death or redis.call('ZSCORE', results, id)) and 1 or 0) + (begun and 2 or 0)
-  for _, part in ipairs({id, sealed, tries, priority, hints}) do given[#given + 1] = part end
-  remembered[#remembered + 1] = id
-end
-
--- A retry after a lost reply: what was given by this token again, as far as it is still held by it, and nothing else.
-if takes > 0 and redis.call('LINDEX', last, 0) == token then
-  takes = 0
-  for _, id in ipairs(redis.call('LRANGE', last, 1, -1)) do
-    local stored = read(id)
-    local tries, priority, holder, begun = parse_run(stored[2])
-    if stored[1] and holder == token then hand_out(id, stored[1], tries, priority, stored[3], begun == '!!') end
-  end
-end
-local before = #remembered
+if takes > 0 and tell_again(given, limit, results, last, token, BUCKETS) then takes = 0 end
 
 local pauses = takes > 0 and pauses_of(paused, now) or {}
 if pauses['*'] then takes = 0 end
@@ -66,16 +48,19 @@ local function may_have(id)
 end
 
 local function give(id)
-  local place, stored = takes > 0 and may_have(id), read(id)
+  local place, bucket = takes > 0 and may_have(id), KEYS[BUCKETS + bucket_of(id)]
+  if not place then return false end
+  local stored = redis.call('HMGET', bucket, id, RUN .. id, DEATH .. id)
   local tries, _, holder, begun = parse_run(stored[2])
   local size = stored[1] and #stored[1] or limit + 1
-  if not place or is_held(holder) or size > limit or bytes + size > MAX_REPLY then return false end
+  if is_held(holder) or size > limit or bytes + size > MAX_REPLY then return false end
   local priority = string.match(KEYS[place], '([^:]*)$')
-  tries, takes, bytes = math.min(tries + 1, MAX_TRIES), takes - 1, bytes + size
+  local run, try = claimed_by(token, tries, begun, priority)
   redis.call('ZREM', KEYS[place + 1], id)
-  redis.call('HSET', KEYS[BUCKETS + bucket_of(id)], RUN .. id, tries .. (begun ~= '' and '!!' or '') .. ':' .. priority .. ':' .. token)
+  redis.call('HSET', bucket, RUN .. id, run)
   redis.call('ZADD', leases, now + lease, id)
-  hand_out(id, stored[1], tries, priority, stored[3], begun ~= '')
+  bytes = bytes + tell(given, limit, results, id, stored[1], try, priority, stored[3], begun ~= '')
+  remembered[#remembered + 1], takes = id, takes - 1
   return true
 end
 
@@ -114,9 +99,5 @@ for i = 1, (#ARGV - OPTIONS) / 2 do
   reply[i + 1] = elsewhere
 end
 for i = #to_the_front, 1, -1 do bring(called, wake, PLACES, priorities, now, to_the_front[i]) end       -- the first one in front
-if #remembered > before then
-  redis.call('DEL', last)
-  call_in_chunks('RPUSH', last, remembered)
-  redis.call('PEXPIRE', last, 60000)
-end
+if #remembered > 1 then remember_claim(last, remembered) end
 return reply

@@ -146,7 +146,7 @@ end
 
 local function look_after(line)
   for _, member in ipairs((front_of(lines, line, 0))) do
-    local priority, id = string.match(member, '^[^:]*:[^:]*:([^:]*):(.*)$')
+    local _, priority, id = parse_member(member)
     local text = id and redis.call('HGET', KEYS[8 + bucket_of(id)], LINE .. id)
     if not text or text .. ':' .. id ~= member or redis.call('HEXISTS', KEYS[8 + bucket_of(id)], id) == 0 then
       take_member(lines, wake, lists, line, member)
@@ -165,11 +165,26 @@ local function look_after_some(from)
     if line and #line <= MAX_LINE then
       look_after(line)
       from = line .. ';'
+    elseif string.sub(first, 1, 1) == 'w' then
+      from = 'x'
     else
       redis.call('ZREM', lines, first)
     end
   end
   return from
+end
+
+-- What is said of tasks behind in lines, and is not so: the first of it, so that it goes at the latest with what is so.
+local function look_after_who_waits()
+  for _, entry in ipairs(redis.call('ZRANGEBYLEX', lines, '[w', '(x', 'LIMIT', 0, LINES)) do
+    local id = string.match(entry, '^w[^:]*:%d+:(.+)$')
+    local text = id and redis.call('HGET', KEYS[8 + bucket_of(id)], LINE .. id)
+    local member = text and text .. ':' .. id or ''
+    local place, priority = parse_member(member)
+    if not place or waits_as(place, priority, id) ~= entry or not redis.call('ZSCORE', lines, member) then
+      redis.call('ZREM', lines, entry)
+    end
+  end
 end
 
 -- Some of the unique keys, whichever; more of them while many of them do not count any more.
@@ -198,6 +213,7 @@ looked = tonumber(looked or 0)
 if redis.call('EXISTS', lines, unique) > 0 and (looked > now or looked + LOOK_MS <= now) then
   level(lines)
   redis.call('HSET', meta, 'looked', string.format('%.0f:', now) .. look_after_some(from or ''))
+  look_after_who_waits()
   redis.call('ZREMRANGEBYSCORE', finished, '-inf', now)
   for _ = 1, ROUNDS do
     if not sweep_some() then break end

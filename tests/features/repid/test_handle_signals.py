@@ -4,49 +4,31 @@ from __future__ import annotations
 
 import os
 import signal
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 
 import anyio
 import pytest
 
 from secure_queue import ConfigurationError, Worker
+from tests.features.signals import WATCHED, ends_in_peace, heard_by_the_host
 from tests.servers import PATIENCE, happens
 from tests.worker.places import Place, running
 
 pytestmark = pytest.mark.anyio
-WATCHED = (signal.SIGINT, signal.SIGTERM, signal.SIGQUIT, signal.SIGHUP)
 
 
 @pytest.fixture
 def heard() -> Iterator[list[int]]:
     """What the host's own handlers have received."""
-    numbers: list[int] = []
-    note: Callable[..., None] = lambda number, _: numbers.append(number)  # noqa: E731
-    before = {number: signal.signal(number, note) for number in WATCHED}
-    yield numbers
-    for number, handler in before.items():
-        assert signal.getsignal(number) is note, "a worker has not put it back"
-        signal.signal(number, handler)
+    with heard_by_the_host() as numbers:
+        yield numbers
 
 
 @pytest.mark.parametrize("number", [signal.SIGQUIT, signal.SIGHUP])
 async def test_those_of_the_list_end_a_run_in_peace_and_the_others_are_the_hosts(
     place: Place, number: int, heard: list[int]
 ) -> None:
-    worker, ended = place.worker(handle_signals=[number]), list[str]()
-
-    @worker.actor
-    async def job() -> None:
-        os.kill(os.getpid(), signal.SIGTERM)
-        os.kill(os.getpid(), number)
-        await anyio.sleep(0.05)  # work that is left when the signal comes
-        ended.append("the job")
-
-    async with worker:
-        await job.enqueue()
-        with anyio.fail_after(PATIENCE):
-            await worker.run_async()
-    assert ended == ["the job"]
+    await ends_in_peace(place.worker(handle_signals=[number]), signal.SIGTERM, number)
     assert heard == [signal.SIGTERM]
 
 

@@ -50,3 +50,25 @@ async def test_a_round_may_ask_for_the_next_one_sooner() -> None:
             group.start_soon(every, 10 * PATIENCE, tick)
             await enough.wait()
             group.cancel_scope.cancel()
+
+
+async def test_how_the_loop_pauses_can_be_chosen() -> None:
+    pauses, rounds = list[float](), 0
+
+    class Enough(Exception):
+        """The test has seen what it wants."""
+
+    async def pause(seconds: float) -> None:
+        pauses.append(seconds)
+        if len(pauses) == 3:
+            raise Enough
+
+    async def tick() -> float | None:
+        nonlocal rounds
+        rounds += 1
+        return 7.0 if rounds == 2 else None
+
+    with pytest.raises(Enough):
+        await every(100.0, tick, pause)
+    assert rounds == 3 and pauses[1] == 7.0
+    assert all(90 <= seconds <= 110 for seconds in (pauses[0], pauses[2]))
