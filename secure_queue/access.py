@@ -56,7 +56,7 @@ class Access(Enqueueing):
         return_exceptions: bool = False,
     ) -> list[R]:
         """Run *task* once for each of *arguments*, and wait for all results, in their order; see ``gather``."""
-        if not isinstance(task, RegisteredTask):
+        if not isinstance(task, RegisteredTask) or not isinstance(arguments, Iterable):
             raise ConfigurationError(
                 "map takes a registered task and its arguments, for example map(resize, [1, 2, 3])"
             )
@@ -145,7 +145,11 @@ class Access(Enqueueing):
 
         A schedule of that id is replaced. The options are those of ``cron``. Raises ``ConfigurationError``.
         """
-        task.id = task.id if schedule_id is None else schedule_id
+        if not isinstance(task, Task):
+            raise ConfigurationError(
+                "schedule takes a call, for example worker.schedule(report.enqueue(7), '0 6 * * *')"
+            )
+        task.id = task.id if schedule_id is None else names.task_id(schedule_id)
         task.plan = plan(
             as_rule(rule, self.tz), misfire=misfire, max_schedule_drift=max_schedule_drift, overlap=not unique
         )

@@ -12,7 +12,7 @@ from secure_queue.errors import ConfigurationError
 from secure_queue.key_options import KeyOptions, keying_of_call
 from secure_queue.other_names import OF_CALLS, with_one_ttl
 from secure_queue.other_names import unknown as no_such_option
-from secure_queue.settings import LONGEST_S, TaskSettings, positive_seconds, tries
+from secure_queue.settings import LONGEST_S, TaskSettings, flags, positive_seconds, tries
 
 MOST_HEADERS = 64
 MOST_HEADER_BYTES = 32_768
@@ -71,6 +71,7 @@ def with_wishes(settings: TaskSettings, options: CallOptions, wishes: CallWishes
     unknown = wishes.keys() - CallWishes.__annotations__.keys()
     if unknown:
         raise no_such_option("call", unknown, OF_CALLS)
+    flags(encrypt=wishes.get("encrypt"), compress=wishes.get("compress"))
     given = with_one_ttl({name: value for name, value in wishes.items() if value is not None})
     max_tries, headers = wishes.get("max_tries"), wishes.get("headers")
     if headers is not None and not isinstance(headers, Mapping):

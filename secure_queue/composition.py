@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable
 from functools import partial
+from typing import TypeVar
 
 from secure_queue.declare import AnyTask
 from secure_queue.declare_paths import load
@@ -11,6 +12,8 @@ from secure_queue.declare_schedules import ScheduleDeclarations
 from secure_queue.errors import ConfigurationError
 from secure_queue.other_names import OF_WORKER_OBJECTS, OtherNames
 from secure_queue.tasks import RegisteredTask
+
+T = TypeVar("T")
 
 
 class Composition(ScheduleDeclarations, OtherNames):
@@ -26,11 +29,11 @@ class Composition(ScheduleDeclarations, OtherNames):
         """Take in the tasks and schedules of another worker object or router, also those that it gets later.
 
         They are enqueued and run here from then on, with the lifespan of this worker. A path (``"app.billing.router"``) is
-        imported when the worker starts to run tasks. Raises ``ConfigurationError``, and takes nothing in, if a task or
-        schedule of the same name is known here already.
+        imported when the worker starts to run tasks, or now if it has. Raises ``ConfigurationError``, and takes nothing in,
+        if a task or schedule of the same name is known here already.
         """
         if isinstance(other, str):
-            self.imports.append(partial(self._include_from, other, self.include))
+            self.import_later(partial(self._include_from, other, self.include))
             return
         self._must_be_another(other)
         ours = {*self.registry, *self.elsewhere}
@@ -47,7 +50,7 @@ class Composition(ScheduleDeclarations, OtherNames):
     def include_router(self, router: Composition | str) -> None:
         """``include``, where a task or schedule of *router* takes the place of one that has the same name here."""
         if isinstance(router, str):
-            self.imports.append(partial(self._include_from, router, self.include_router))
+            self.import_later(partial(self._include_from, router, self.include_router))
             return
         self._must_be_another(router)
         self._take(router, override=True)
@@ -77,14 +80,16 @@ class Composition(ScheduleDeclarations, OtherNames):
                 self.adopt_schedule(declared, override=override)
         other.includers.append(self)
         self._parts.append(other)
+        if self._imports_at_once:
+            other.import_tasks()
 
     def compose(
         self, routers: Iterable[Composition | str], tasks: Iterable[Callable[..., object] | AnyTask | str]
     ) -> None:
         """Take in routers, each overriding those before it, and single tasks: functions, paths, tasks of others."""
-        for router in routers:
+        for router in _several("routers", routers):
             self.include_router(router)
-        for task in tasks:
+        for task in _several("tasks", tasks):
             if isinstance(task, str):
                 self.add(task)
             elif isinstance(task, RegisteredTask):
@@ -108,3 +113,9 @@ class Composition(ScheduleDeclarations, OtherNames):
 
     def _include_from(self, path: str, take: Callable[[Composition], None]) -> None:
         take(load(path))
+
+
+def _several(name: str, given: Iterable[T]) -> Iterable[T]:
+    if isinstance(given, str) or not isinstance(given, Iterable):
+        raise ConfigurationError(f"{name}= is a list, for example {name}=['app.billing.{name[:-1]}']")
+    return given

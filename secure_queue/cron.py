@@ -61,9 +61,17 @@ class Cron:
         moment = _moment(moment_ms) + timedelta(milliseconds=1)
         return (_ms(firing) for firing in self._firings(moment, backwards=True))
 
+    @property
+    def identity(self) -> str:
+        """The same text for two expressions that are spelled differently and mean the same."""
+        return f"cron {' '.join(self._fields.split())} {self.tz}"
+
+    @property
+    def _fields(self) -> str:
+        return _NICKNAMES.get(self.expression, self.expression)
+
     def _firings(self, moment: datetime, *, backwards: bool) -> Iterator[datetime]:
-        expression = _NICKNAMES.get(self.expression, self.expression)
-        return iter(CronSim(expression, moment.astimezone(ZoneInfo(str(self.tz))), reverse=backwards))
+        return iter(CronSim(self._fields, moment.astimezone(ZoneInfo(str(self.tz))), reverse=backwards))
 
     def __str__(self) -> str:
         return f"{self.expression} ({self.tz})"
@@ -87,6 +95,11 @@ class Every:
     def interval_ms(self) -> int:
         """The interval in milliseconds."""
         return round(seconds(self.interval) * 1000)
+
+    @property
+    def identity(self) -> str:
+        """The same text for two that mean the same."""
+        return f"every {self.interval_ms}"
 
     def next_after(self, moment_ms: int) -> int | None:
         """The first firing after a moment; both in milliseconds since the epoch."""

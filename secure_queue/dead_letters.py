@@ -14,6 +14,7 @@ from secure_queue.listing import BrokenTask
 from secure_queue.payload.codec import Sealed
 from secure_queue.payload.envelope import Purpose
 from secure_queue.payload.records import Outcome, ResultHead, TaskHead
+from secure_queue.settings import page
 from secure_queue.storage import Record, Standing
 
 
@@ -39,6 +40,7 @@ class DeadLetters:
 
     async def page(self, *, offset: int, limit: int) -> list[DeadLetter | BrokenTask]:
         """One page, oldest first in each partition; what does not open comes as a row that says why."""
+        page(limit, offset)
         rows: list[DeadLetter | BrokenTask] = []
         for _, untrusted_id in await self._client.ids(Standing.DEAD, None, offset, limit):
             task_id = names.stored_task_id(untrusted_id)

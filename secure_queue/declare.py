@@ -154,6 +154,8 @@ class Declarations(SurroundingDeclarations, Home):
         The worker that runs it has its options. What the sender decides (``expire``, ``encrypt``) is as declared here, in
         ``task`` or ``stub``, if it is; else as the worker object does, or as ``.start(...)`` says.
         """
+        if not isinstance(fn_name, str):
+            raise ConfigurationError("enqueue_by_name takes the name of a task, for example 'app.tasks.send_email'")
         task = self.registry.get(fn_name) or self.elsewhere.get(fn_name)
         if self.includers:
             queue = None if task is None else task.settings.queue

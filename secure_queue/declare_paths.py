@@ -25,25 +25,36 @@ class PathDeclarations(Declarations):
         super().__init__()
         self.imports: list[Callable[[], object]] = []
         """What is still to be imported."""
+        self._imports_at_once = False
 
     def add(self, path: str, /, **options: Unpack[TaskOptions]) -> AnyTask:
         """Declare the function at *path* (``"app.tasks.send_email"``, or with a colon before its name) as a task.
 
-        It can be enqueued at once, and is imported when the worker starts to run tasks. What stands there may be a task
-        of a router or of another worker object already; then that has its options.
+        It can be enqueued at once, and is imported when the worker starts to run tasks, or now if it has. What stands
+        there may be a task of a router or of another worker object already; then that has its options.
         """
         fn_name = options.get("name") or _last_word(path)
         settings = task_settings(fn_name, options, self.default_expire_s)
         task: AnyTask = RegisteredTask(elsewhere(fn_name), settings, self, own_surroundings(options))
         self.adopt_elsewhere(task)
-        self.imports.append(partial(self._import, path, task, has_options=bool(options.keys() - {"name"})))
+        self.import_later(partial(self._import, path, task, has_options=bool(options.keys() - {"name"})))
         return task
+
+    def import_later(self, load_it: Callable[[], object]) -> None:
+        """Import something when the worker starts to run tasks; at once if it has."""
+        self.imports.append(load_it)
+        if self._imports_at_once:
+            self.import_tasks()
 
     def import_tasks(self) -> None:
         """Import what was declared by its path; raises ``ConfigurationError`` for what is not there."""
-        while self.imports:
-            self.imports[0]()
-            del self.imports[0]
+        self._imports_at_once = False  # what is imported may declare more, which this loop comes to
+        try:
+            while self.imports:
+                self.imports[0]()
+                del self.imports[0]
+        finally:
+            self._imports_at_once = True
 
     def _import(self, path: str, declared: AnyTask, *, has_options: bool) -> None:
         found = load(path)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from datetime import timedelta, tzinfo
@@ -11,10 +12,11 @@ from secure_queue import names
 from secure_queue.cron import Cron, Every, Rule
 from secure_queue.declare import AnyTask
 from secure_queue.declare_paths import PathDeclarations
+from secure_queue.dependencies import injection_of
 from secure_queue.errors import ConfigurationError
 from secure_queue.plans import Plan, plan
 from secure_queue.schedule_records import Repeated
-from secure_queue.settings import lifetime_of
+from secure_queue.settings import by_name, flags, lifetime_of
 from secure_queue.task_options import PlainOptions
 from secure_queue.tasks import RegisteredTask
 
@@ -101,7 +103,9 @@ class ScheduleDeclarations(PathDeclarations):
             repeated = Repeated(
                 name, task.fn_name, made, None, lifetime_of(task.settings), encrypt=task.settings.encrypt
             )
-            self.adopt_schedule(Declared(repeated, args, dict(kwargs or {})))
+            called = _by_position(args), by_name("kwargs", kwargs)
+            _must_fit(task, *called)
+            self.adopt_schedule(Declared(repeated, *called))
             return task
 
         return register
@@ -133,5 +137,28 @@ class ScheduleDeclarations(PathDeclarations):
         return known
 
 
+def _by_position(args: object) -> tuple[Any, ...]:
+    if not isinstance(args, (tuple, list)):
+        raise ConfigurationError("args= is a tuple of what the function is called with, for example args=(7,)")
+    return tuple(args)
+
+
+def _must_fit(task: AnyTask, args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> None:
+    """Raise ``ConfigurationError`` if the function cannot be called so, unless something around it may change that."""
+    if any(not layer.is_empty for layer in task.layers):
+        return
+    try:
+        signature = inspect.signature(task.fn)
+    except (TypeError, ValueError):  # a builtin that does not tell
+        return
+    injected = injection_of(task.fn).injected
+    own = [parameter for name, parameter in signature.parameters.items() if name not in injected]
+    try:
+        signature.replace(parameters=own).bind(*args, **kwargs)
+    except TypeError as error:
+        raise ConfigurationError(f"{task.fn_name!r} cannot be called so: {error}; say args= and kwargs=") from None
+
+
 def _plan(rule: Rule, misfire: str, max_drift: float | timedelta, *, unique: bool, at_startup: bool) -> Plan:
+    flags(unique=unique, run_at_startup=at_startup)
     return plan(rule, misfire=misfire, max_schedule_drift=max_drift, overlap=not unique, at_startup=at_startup)

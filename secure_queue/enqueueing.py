@@ -167,7 +167,7 @@ class Enqueueing(Composition):
 
 def _family(tasks: Iterable[Task[Any]]) -> tuple[list[Task[Any]], bool]:
     """*tasks* with those that they depend on, and whether any of them depends on others."""
-    listed, linked = list(tasks), False
+    listed, linked = list(tasks) if isinstance(tasks, Iterable) else [tasks], False
     for task in listed:
         if not isinstance(task, Task):
             raise ConfigurationError("enqueue_many takes what f.enqueue(...) returns, for example [f.enqueue(1)]")

@@ -183,6 +183,10 @@ class Evidence(Protocol):
         """The (untrusted) id of the call that has taken the place of a task, which *waits* to be dropped or is gone."""
         ...
 
+    async def schedule_of(self, schedule_id: bytes) -> tuple[bytes | int | None, bytes]:
+        """A stored schedule (its size if it is too large, None if there is none) and its mark, "" without one."""
+        ...
+
     async def queueing(self, digest: bytes, who: bytes) -> Queueing:
         """Who holds a limit of this partition, and where *who* stands in the line for it."""
         ...

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import replace
 from typing import Any, Final
 
@@ -11,9 +11,11 @@ from secure_queue import names
 from secure_queue.client import Client
 from secure_queue.clock import now_ms
 from secure_queue.dead_letters import DeadLetters
+from secure_queue.declare_schedules import Declared
 from secure_queue.errors import Rejected, TaskNotFound
 from secure_queue.evidence import Queueing, Whereabouts
 from secure_queue.frames import opened_without_frames
+from secure_queue.listing import BrokenTask
 from secure_queue.names import printable
 from secure_queue.notes import SHELVED, read_note
 from secure_queue.partitions import partition_of
@@ -21,8 +23,9 @@ from secure_queue.pausing import told
 from secure_queue.payload.codec import Purpose, Sealed
 from secure_queue.payload.records import Outcome, ResultHead, TaskHead
 from secure_queue.presence import WORKER, Process, living
-from secure_queue.reasons import Explanation, Facts, LimitFacts, LineFacts, ProcessFacts, explain
+from secure_queue.reasons import Explanation, Facts, LimitFacts, LineFacts, ProcessFacts, ScheduleFacts, explain
 from secure_queue.routing import Route
+from secure_queue.scheduling import ScheduleInfo, Scheduling
 from secure_queue.storage import Record, Standing
 from secure_queue.tasks import TaskStatus
 
@@ -34,12 +37,22 @@ WhyPutAside = Callable[[str], Awaitable[str]]
 
 
 class Explaining:
-    """The tasks of the queue that *client* is open for; *why_put_aside* says why one was put aside, or nothing."""
+    """The tasks and schedules of the queue that *client* is open for; some of the latter are *declared* in code.
 
-    def __init__(self, client: Client, priorities: Sequence[str], why_put_aside: WhyPutAside) -> None:
+    *why_put_aside* says why a task was put aside, or nothing.
+    """
+
+    def __init__(
+        self,
+        client: Client,
+        priorities: Sequence[str],
+        why_put_aside: WhyPutAside,
+        declared: Mapping[str, Declared],
+    ) -> None:
         self._client = client
         self._priorities = priorities
         self._why_put_aside = why_put_aside
+        self._declared = declared
 
     @opened_without_frames
     async def of(self, task_id: str) -> Explanation:
@@ -50,10 +63,7 @@ class Explaining:
 
     async def _facts(self, task_id: str, route: Route, record: Record) -> Facts:
         if record.standing is Standing.NOT_FOUND:
-            other = await self._replaced_by(route, task_id, waits=False)
-            return Facts(
-                TaskStatus.NOT_FOUND, replaced_by=other, problem="" if other else await self._why_put_aside(task_id)
-            )
+            return await self._not_found(task_id, route)
         if record.standing is Standing.DONE:
             return self._ended(task_id, record)
         if record.standing is Standing.DEAD:
@@ -65,6 +75,26 @@ class Explaining:
         except Rejected as error:
             return Facts(status, problem=error.reason)
         return await self._waiting(status, route, task, head, record)
+
+    async def _not_found(self, task_id: str, route: Route) -> Facts:
+        if other := await self._replaced_by(route, task_id, waits=False):
+            return Facts(TaskStatus.NOT_FOUND, replaced_by=other)
+        match await Scheduling(self._client).one(task_id, self._declared):
+            case BrokenTask(_, reason):
+                return Facts(TaskStatus.SCHEDULED, problem=reason)
+            case ScheduleInfo() as found:
+                return await self._schedule(found)
+        return Facts(TaskStatus.NOT_FOUND, problem=await self._why_put_aside(task_id))
+
+    async def _schedule(self, found: ScheduleInfo) -> Facts:
+        place = await self._client.evidence().whereabouts(found.schedule_id.encode())
+        return Facts(
+            TaskStatus.SCHEDULED,
+            fn_name=found.fn_name,
+            schedule=ScheduleFacts(found.rule, found.next, found.last, found.last_task_id, found.in_code),
+            workers=place.workers,
+            processes=[ProcessFacts(_tasks_of(one), has_key=True) for one in await self._living()],
+        )
 
     def _verified(self, untrusted: bytes | int | None, purpose: Purpose, task_id: str) -> Sealed:
         if not isinstance(untrusted, bytes):
@@ -149,8 +179,11 @@ class Explaining:
         return partition_of(task_id, (await self._client.routes.known()).key_partitions)
 
     async def _processes(self, task: Sealed) -> list[ProcessFacts]:
+        return [_process_facts(one, task) for one in await self._living()]
+
+    async def _living(self) -> list[Process]:
         found = await living(self._client.evidence(), self._client.codec)
-        return [_process_facts(one, task) for one in found if one.role == WORKER and not one.problem]
+        return [one for one in found if one.role == WORKER and not one.problem]
 
 
 def _limit_facts(is_rate: bool, rule: str, at: Queueing) -> LimitFacts:
@@ -162,7 +195,11 @@ def _limit_facts(is_rate: bool, rule: str, at: Queueing) -> LimitFacts:
 
 def _process_facts(process: Process, task: Sealed) -> ProcessFacts:
     may_verify = process.state_of(task.key_id.hex()) in ("active", "verify")
-    return ProcessFacts(None if process.tasks is None else frozenset(process.tasks), may_verify)
+    return ProcessFacts(_tasks_of(process), may_verify)
+
+
+def _tasks_of(process: Process) -> frozenset[str] | None:
+    return None if process.tasks is None else frozenset(process.tasks)
 
 
 def _worker_of(untrusted_run: bytes | None) -> str:

@@ -25,7 +25,7 @@ class Group(Generic[R]):
     """What ``Worker.group`` returns; ``tasks`` are its handles, in their order."""
 
     def __init__(self, publisher: Publisher, tasks: Iterable[Task[R]], *, on: str = "success") -> None:
-        self.tasks = tuple(tasks)
+        self.tasks = tuple(tasks) if isinstance(tasks, Iterable) else (tasks,)
         self._publisher = publisher
         self._on, _ = edge_policy(on, "fail")
         if not all(isinstance(task, Task) for task in self.tasks):

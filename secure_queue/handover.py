@@ -9,10 +9,14 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from enum import StrEnum
-from typing import NamedTuple, Protocol
+from typing import Final, NamedTuple, Protocol
 
 from secure_queue.durability import AT_PRIMARY, Assurance, Durability
 from secure_queue.names import printable
+
+SUCCEEDED: Final = "s"
+FAILED: Final = "f"
+"""A parent has failed for good, or was aborted."""
 
 
 class Followed(StrEnum):
@@ -37,6 +41,8 @@ class Linked(NamedTuple):
     children: bytes
     keep_ms: int
     """How long what is handed over to it may be needed."""
+    decided_by: str = ""
+    """Which ends of a single parent may decide about it before the others have ended."""
 
     def __repr__(self) -> str:
         return f"<Linked {printable(self.task_id)}>"
@@ -60,6 +66,8 @@ class Handover(NamedTuple):
     task_id: bytes
     untrusted_parent: bytes
     untrusted: bytes
+    ended: str = ""
+    """``SUCCEEDED`` or ``FAILED``; empty if that is not known."""
 
     def __repr__(self) -> str:
         return f"<Handover {printable(self.untrusted_parent)} to {printable(self.task_id)}>"

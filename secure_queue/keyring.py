@@ -18,7 +18,7 @@ from secure_queue.payload.key_tables import StoredKey
 from secure_queue.payload.keys import KeyRing
 from secure_queue.payload.serializers import Serializer
 from secure_queue.redis.topology import Embedded, Memory, Topology
-from secure_queue.settings import Environment
+from secure_queue.settings import Environment, flags
 
 OWN_KEYS_FILE = "keys.toml"
 LOOK_S = 5.0
@@ -108,7 +108,8 @@ def keys_for(
 
 
 def codec_of(keys: LiveKeys, queue_name: str, serializer: Serializer, habits: Habits) -> Codec:
-    """A codec that goes on with every new ring."""
+    """A codec that goes on with every new ring; raises ``ConfigurationError`` for habits that are neither yes nor no."""
+    flags(encrypt=habits.encrypt, compress=habits.compress, require_encryption=habits.require_encryption)
     codec = Codec(keys.ring, queue_name, serializer, habits=habits)
     keys.tell(codec.use)
     return codec

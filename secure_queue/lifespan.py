@@ -13,6 +13,17 @@ from secure_queue.errors import ConfigurationError
 C = TypeVar("C")
 
 
+def lifespan_of(given: object) -> Callable[[], AbstractAsyncContextManager[Any]]:
+    """What ``lifespan=`` says; raises ``ConfigurationError`` for what cannot be called."""
+    if given is None:
+        return no_lifespan
+    if not callable(given):
+        raise ConfigurationError(
+            "lifespan= is a function that returns an async context manager; decorate it with @asynccontextmanager"
+        )
+    return given
+
+
 def made_by(lifespan: Callable[[], AbstractAsyncContextManager[C]]) -> AbstractAsyncContextManager[C]:
     """The context manager that *lifespan* makes; raises ``ConfigurationError`` if it makes something else."""
     made = lifespan()

@@ -15,9 +15,9 @@ from secure_queue import names
 from secure_queue.client import Client
 from secure_queue.clock import now_ms
 from secure_queue.durability import Durability
-from secure_queue.edges import MOST_PARENTS, Edge, Lineage, spelled
+from secure_queue.edges import MOST_PARENTS, Edge, Lineage, On, spelled
 from secure_queue.errors import ConfigurationError, KeyRingError, TaskNotFound
-from secure_queue.handover import Description, Followed, Linked
+from secure_queue.handover import FAILED, SUCCEEDED, Description, Followed, Linked
 from secure_queue.payload.codec import Purpose
 from secure_queue.payload.records import ResultHead
 from secure_queue.settings import lifetime_of
@@ -218,8 +218,10 @@ def _children(
 
 
 def _linked(task: Task[Any], new: NewTask, children: Iterable[tuple[int, str]]) -> Linked:
-    parents = len({edge.task_id for edge in _lineage(task).edges})
-    return Linked(*new, parents, spelled(dict.fromkeys(children)), _keep_s(task) * 1000)
+    edges = _lineage(task).edges
+    parents, ons = len({edge.task_id for edge in edges}), {edge.on for edge in edges}
+    decided_by = FAILED * (On.SUCCESS in ons) + SUCCEEDED * (On.FAILURE in ons)
+    return Linked(*new, parents, spelled(dict.fromkeys(children)), _keep_s(task) * 1000, decided_by)
 
 
 def _lineage(task: Task[Any]) -> Lineage:

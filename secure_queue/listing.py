@@ -8,6 +8,7 @@ from typing import Any
 from secure_queue import names
 from secure_queue.client import Client
 from secure_queue.errors import Rejected, ResultUnavailable
+from secure_queue.settings import page
 from secure_queue.storage import Standing, Storage
 from secure_queue.tasks import TaskInfo, TaskResult, TaskStatus
 
@@ -33,6 +34,7 @@ async def list_tasks(
     client: Client, status: TaskStatus, *, limit: int, offset: int, priority: str | None
 ) -> list[TaskInfo | TaskResult[Any] | BrokenTask]:
     """One page of the tasks whose status is *status*; entries that moved on meanwhile are left out."""
+    page(limit, offset)
     standing = _STANDING.get(status)
     if standing is None:
         return []

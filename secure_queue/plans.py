@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from enum import StrEnum
@@ -46,6 +47,12 @@ class Mark(NamedTuple):
     looked_ms: int
     fired_ms: int
     task_id: str
+    rule: str = ""
+    """Whose moments were looked at, as ``rule_id`` names it; empty if the mark does not say."""
+
+    def is_of(self, rule: Rule) -> bool:
+        """Whether it says how far the moments of this very rule were looked at."""
+        return self.rule in ("", rule_id(rule))
 
 
 def plan(
@@ -66,11 +73,22 @@ def plan(
     )
 
 
-def due(plan: Plan, mark: Mark | None, now_ms: int) -> list[int]:
-    """The firings to run now, oldest first, for a schedule that was last looked at as *mark* says (None: never)."""
+def rule_id(rule: Rule) -> str:
+    """What marks call a rule: 16 hexadecimal digits."""
+    return hashlib.sha256(f"secure_queue/v1/rule {rule.identity}".encode("utf-8", "surrogatepass")).hexdigest()[:16]
+
+
+def due(plan: Plan, mark: Mark | None, now_ms: int, *, begun_ms: int) -> list[int]:
+    """The firings to run now, oldest first, for a schedule that was last looked at as *mark* says (None: never).
+
+    Under another rule nothing was missed before *begun_ms*, when this worker began to look after it. From then on its
+    moments count, also if workers of the other rule still look: what is before a moment that any of them has looked at is
+    over.
+    """
     if mark is None:
         return []
-    since = max(mark.looked_ms, now_ms - LOOK_BACK_MS)
+    looked_ms = mark.looked_ms if mark.is_of(plan.rule) else max(mark.looked_ms, begun_ms)
+    since = max(looked_ms, now_ms - LOOK_BACK_MS)
     most = MOST_CAUGHT_UP if plan.misfire is Misfire.CATCH_UP else 1
     firings = firings_between(plan.rule, since, now_ms, most)
     if plan.misfire is Misfire.SKIP:
@@ -87,10 +105,11 @@ def due_at_startup(plan: Plan, mark: Mark | None, now_ms: int) -> list[int]:
 def read_mark(untrusted: bytes, server_ms: int) -> Mark | None:
     """What a stored mark says; None if there is none, or it cannot be true."""
     looked, _, rest = untrusted.partition(b":")
-    fired, _, task_id = rest.partition(b":")
-    if not (_is_moment(looked) and _is_moment(fired)) or len(task_id) > 128 or not task_id.isascii():
+    fired, _, rest = rest.partition(b":")
+    task_id, _, rule = rest.partition(b":")
+    if not (_is_moment(looked) and _is_moment(fired)) or len(task_id) > 128 or not rest.isascii():
         return None
-    mark = Mark(int(looked), int(fired), task_id.decode("ascii"))
+    mark = Mark(int(looked), int(fired), task_id.decode("ascii"), rule.decode("ascii"))
     return None if mark.looked_ms > server_ms + MAX_SKEW_MS else mark
 
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
+from datetime import datetime
 from enum import StrEnum
 from typing import Any, Final
 
@@ -21,6 +22,7 @@ class Why(StrEnum):
     NOT_FOUND = "not_found"
     PUT_ASIDE = "put_aside"
     REPLACED = "replaced"
+    SCHEDULE = "schedule"
     BROKEN = "broken"
     FINISHED = "finished"
     DEAD = "dead"
@@ -85,6 +87,17 @@ class LineFacts:
 
 
 @dataclass(frozen=True, slots=True)
+class ScheduleFacts:
+    """When a schedule fires, and when it did."""
+
+    rule: str
+    next: datetime | None
+    last: datetime | None = None
+    last_task_id: str | None = None
+    in_code: bool = False
+
+
+@dataclass(frozen=True, slots=True)
 class ProcessFacts:
     """One worker: which tasks it knows (None: it does not say) and whether it can verify this one."""
 
@@ -100,6 +113,8 @@ class Facts:
     fn_name: str = ""
     problem: str = ""
     """Why what is stored does not open."""
+    schedule: ScheduleFacts | None = None
+    """If it is no task, but what runs one again and again."""
     replaced_by: str = ""
     """Which call has taken its place."""
     ending: str = ""
@@ -183,13 +198,36 @@ def _paused(facts: Facts) -> Reason | None:
     return None
 
 
-def _parents(facts: Facts) -> Reason | None:
-    waiting = {TaskStatus.SCHEDULED, TaskStatus.QUEUED, TaskStatus.RUNNING}
-    found = {task_id: status.value for task_id, status in facts.parents if status in waiting}
-    if not found or facts.status is not TaskStatus.SCHEDULED:
+def _schedule(facts: Facts) -> Reason | None:
+    one = facts.schedule
+    if one is None:
         return None
-    listed = ", ".join(f"{task_id} ({status})" for task_id, status in found.items())
-    return Reason(Why.PARENTS, f"it waits for {listed}", {"parents": found})
+    upcoming, last = (moment and moment.isoformat() for moment in (one.next, one.last))
+    fires = f"fires next at {upcoming}" if upcoming else "never fires again"
+    fired = f"; it fired last at {last}, for task {one.last_task_id}" if last else ""
+    known = {"rule": one.rule, "next": upcoming, "last": last, "last_task_id": one.last_task_id}
+    text = f"it is a schedule, {one.rule}, declared in code" if one.in_code else f"it is a schedule, {one.rule}"
+    return Reason(Why.SCHEDULE, f"{text}, which {fires}{fired}", {**known, "in_code": one.in_code})
+
+
+def _parents(facts: Facts) -> Reason | None:
+    """One that has been tried has had its parents already; their results may have expired since."""
+    if facts.status is not TaskStatus.SCHEDULED:
+        return None
+    waits = {TaskStatus.SCHEDULED, TaskStatus.QUEUED, TaskStatus.RUNNING}
+    awaited = {task_id: status.value for task_id, status in facts.parents if status in waits}
+    gone = [task_id for task_id, status in facts.parents if status is TaskStatus.NOT_FOUND and not facts.tries]
+    if not awaited and not gone:
+        return None
+    told = (
+        [f"it waits for {', '.join(f'{task_id} ({status})' for task_id, status in awaited.items())}"] if awaited else []
+    )
+    told += (
+        [f"{', '.join(gone)}, which it depends on, is not stored any more, and it is decided without it"]
+        if gone
+        else []
+    )
+    return Reason(Why.PARENTS, "; ".join(told), {"parents": awaited | dict.fromkeys(gone, "not_found")})
 
 
 def _limited(facts: Facts) -> Reason | None:
@@ -254,4 +292,4 @@ def _next(facts: Facts) -> Reason:
     return Reason(Why.NEXT, "nothing is in its way: the next worker that has a free seat takes it")
 
 
-RULES: Final[Sequence[Rule]] = (_expired, _paused, _parents, _in_line, _limited, _delayed, _nobody, _behind)
+RULES: Final[Sequence[Rule]] = (_schedule, _expired, _paused, _parents, _in_line, _limited, _delayed, _nobody, _behind)

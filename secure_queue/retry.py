@@ -25,7 +25,9 @@ class RetryPolicy:
     jitter: float = 0.5
 
     def __post_init__(self) -> None:
-        if self.base < 0 or self.factor < 1 or self.cap < 0 or not 0 <= self.jitter <= 1:
+        numbers = (self.base, self.factor, self.cap, self.jitter)
+        positive = all(isinstance(one, (int, float)) and one >= 0 for one in numbers)
+        if not positive or self.factor < 1 or self.jitter > 1:
             raise ConfigurationError("a retry policy needs base >= 0, factor >= 1, cap >= 0 and jitter from 0 to 1")
 
     def __call__(self, tries: int) -> float:

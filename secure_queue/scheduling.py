@@ -9,6 +9,7 @@ from typing import Any
 
 from secure_queue import names
 from secure_queue.client import Client
+from secure_queue.clock import now_ms
 from secure_queue.declare_schedules import Declared
 from secure_queue.errors import ConfigurationError, Rejected
 from secure_queue.listing import BrokenTask
@@ -64,6 +65,18 @@ class Scheduling:
         table = await self._routes.timetable.timetable(b"", [one.schedule_id.encode() for one in listed])
         rows = zip(listed, table.untrusted_marks, strict=True)
         return [*(_info(one, untrusted_mark, table.now_ms) for one, untrusted_mark in rows), *broken]
+
+    async def one(self, schedule_id: str, declared: Mapping[str, Declared]) -> ScheduleInfo | BrokenTask | None:
+        """One schedule, for who may only read what is stored; None if there is none of that id."""
+        stored, untrusted_mark = await self._routes.at(0).storage.evidence().schedule_of(schedule_id.encode())
+        if schedule_id in declared:
+            return _info(declared[schedule_id].repeated, untrusted_mark, now_ms())
+        if stored is None:
+            return None
+        if not isinstance(stored, bytes):
+            return BrokenTask(schedule_id, "too-large")
+        opened, broken = self._open({schedule_id.encode(): stored})
+        return _info(opened[0], untrusted_mark, now_ms()) if opened else broken[0]
 
     def _open(self, untrusted: Mapping[bytes, bytes]) -> tuple[list[Repeated], list[BrokenTask]]:
         stored: list[Repeated] = []

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import math
 import os
 import sys
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import timedelta
 from pathlib import Path
-from typing import cast
+from typing import Any, cast
 
 from secure_queue import names
 from secure_queue.errors import ConfigurationError
@@ -138,7 +139,7 @@ class TaskSettings:
 
 def lifetime_of(settings: TaskSettings) -> int:
     """For how many seconds after it is due a task of this kind may still be started."""
-    return DEFAULT_LIFETIME_S if settings.expire_s is None else max(1, round(settings.expire_s))
+    return DEFAULT_LIFETIME_S if settings.expire_s is None else math.ceil(settings.expire_s)
 
 
 def queue_settings(
@@ -149,7 +150,8 @@ def queue_settings(
     default_priority: str | None = None,
 ) -> QueueSettings:
     """Check the name, the number of partitions, the priorities, which the caller lists lowest first, and their ageing."""
-    listed = ["normal"] if priorities is None else [names.priority_name(name) for name in priorities]
+    given = ("normal",) if priorities is None else priorities
+    listed = [names.priority_name(name) for name in given] if isinstance(given, Iterable) else []
     if isinstance(priorities, str) or not listed or len(set(listed)) != len(listed):
         raise ConfigurationError("priorities must be different names, lowest first, for example ['low', 'high']")
     number = whole_number("partitions", partitions, MOST_PARTITIONS)
@@ -174,12 +176,13 @@ def worker_settings(
     limits: tuple[Limit, ...] = (),
 ) -> WorkerSettings:
     """Check the flat arguments of ``Worker`` and turn them into one value."""
+    flags(redact_failures=redact_failures)
     idle = positive_seconds("idle_timeout", idle_timeout)
     if idle < 1:
         raise ConfigurationError("idle_timeout must be at least 1 second, or leases run out between two heartbeats")
     if idle > LONGEST_LEASE_S:
         raise ConfigurationError("idle_timeout must be at most a day: that long the tasks of a dead worker wait")
-    if prefetch is not None and prefetch < 0:
+    if prefetch is not None and (isinstance(prefetch, bool) or not isinstance(prefetch, int) or prefetch < 0):
         raise ConfigurationError("prefetch must be 0 (claim for free seats only), a number, or None (adaptive)")
     return WorkerSettings(
         worker_id=names.worker_id(worker_id) if worker_id else os.urandom(6).hex(),
@@ -237,6 +240,36 @@ def tries(maximum: int | None) -> int | None:
             f"max_tries counts all tries, so it is a whole number from 1 on, not {maximum!r}; None means no limit"
         )
     return maximum
+
+
+def flags(**given: object) -> None:
+    """Raise ``ConfigurationError`` for what is neither True nor False; None is left to the reader of the option."""
+    for name, value in given.items():
+        if value is not None and not isinstance(value, bool):
+            raise ConfigurationError(f"{name}= is True or False, not {value!r}")
+
+
+def event_loop(backend: object, options: object) -> tuple[str, dict[str, Any]]:
+    """Which event loop runs tasks, and its options; raises ``ConfigurationError`` for another one."""
+    if backend not in ("asyncio", "trio"):
+        raise ConfigurationError(f"anyio_backend= is 'asyncio' or 'trio', not {backend!r}")
+    return backend, by_name("anyio_kwargs", options)
+
+
+def by_name(name: str, given: object) -> dict[str, Any]:
+    """*given* as a dictionary, empty for None; raises ``ConfigurationError`` unless it maps names to values."""
+    if given is None:
+        return {}
+    if not isinstance(given, Mapping) or not all(isinstance(key, str) for key in given):
+        raise ConfigurationError(f"{name}= is a mapping from names to values, for example {name}={{'name': 1}}")
+    return dict(given)
+
+
+def page(limit: int, offset: int) -> None:
+    """Raise ``ConfigurationError`` for what is no page of a list."""
+    for name, number in (("limit", limit), ("offset", offset)):
+        if isinstance(number, bool) or not isinstance(number, int) or number < 0:
+            raise ConfigurationError(f"{name}= is a whole number from 0 on, not {number!r}")
 
 
 def whole_number(name: str, number: int, most: int) -> int:

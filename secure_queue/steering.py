@@ -7,6 +7,7 @@ from datetime import UTC, datetime, timedelta
 
 from secure_queue import names
 from secure_queue.clock import now_ms
+from secure_queue.declare_schedules import Declared
 from secure_queue.errors import ConfigurationError
 from secure_queue.explaining import Explaining
 from secure_queue.oversight import Oversight
@@ -17,6 +18,8 @@ from secure_queue.settings import positive_seconds
 
 class Steering(Oversight):
     """The part of a worker object that steers the queue from outside; open it first (``async with worker:``)."""
+
+    declared_schedules: dict[str, Declared]
 
     @abstractmethod
     def _priorities(self) -> tuple[str, ...]: ...
@@ -51,8 +54,9 @@ class Steering(Oversight):
         return told(await self._client().routes.at(0).storage.untrusted_pauses())
 
     async def explain_by_id(self, task_id: str) -> Explanation:
-        """Why a task does not run, or what has become of it; nothing is changed, and no value is opened."""
-        return await Explaining(self._client(), self._priorities(), self._why_put_aside).of(task_id)
+        """Why a task does not run, or what has become of it; when a schedule fires. Nothing is changed, no value opened."""
+        client, declared = self._client(), self.declared_schedules
+        return await Explaining(client, self._priorities(), self._why_put_aside, declared).of(task_id)
 
     explain = explain_by_id
 
@@ -76,7 +80,7 @@ def _left_ms(seconds: float | timedelta | None, until: datetime | None) -> int:
         return max(1, round(positive_seconds("seconds", seconds) * 1000))
     if until is None:
         return 0
-    if until.tzinfo is None:
+    if not isinstance(until, datetime) or until.tzinfo is None:
         raise ConfigurationError("until= of a pause is an aware datetime; say datetime(…, tzinfo=UTC)")
     left_ms = round(until.astimezone(UTC).timestamp() * 1000) - now_ms()
     if left_ms <= 0:

@@ -52,6 +52,10 @@ class Carried:
     dump: Callable[[Any], str]
     load: Callable[[str], Any]
 
+    def __post_init__(self) -> None:
+        if not isinstance(self.variable, ContextVar):
+            raise ConfigurationError("carry takes a ContextVar, for example worker.carry(tenant)")
+
 
 @dataclass(slots=True)
 class Surroundings:

@@ -13,7 +13,7 @@ from secure_queue.limits import Limit, limits_of
 from secure_queue.other_names import OF_TASKS, with_one_ttl
 from secure_queue.other_names import unknown as no_such_option
 from secure_queue.retry import DEFAULT_POLICY, Backoff
-from secure_queue.settings import TaskSettings, exception_classes, positive_seconds, tries
+from secure_queue.settings import TaskSettings, exception_classes, flags, positive_seconds, tries
 
 
 class PlainOptions(TypedDict, total=False):
@@ -53,6 +53,7 @@ def task_settings(name: str, options: TaskOptions, default_expire_s: float | Non
         raise no_such_option("task", unknown, OF_TASKS)
     ttl, expire, queue = with_one_ttl(options).get("ttl", 300), options.get("expire"), options.get("queue")
     timeout_s, soft_s, longest_s = _limits(options)
+    flags(**{name: options.get(name) for name in ("retry_timeouts", "silent", "encrypt", "compress", "process")})
     return TaskSettings(
         name=names.function_name(name),
         max_tries=tries(options.get("max_tries", 3)),

@@ -1,7 +1,7 @@
 """The part of the storage contract that keeps schedules: sealed records, and how far each has been looked at.
 
-A *mark* says how far: ``looked:fired:task id``, times in milliseconds since the epoch. It is a hint that nobody signs: a lie
-in it may drop or repeat a firing, never make one out of nothing.
+A *mark* says how far, and by which rule: ``looked:fired:task id:rule``, times in milliseconds since the epoch; the rule may
+be missing. It is a hint that nobody signs: a lie in it may drop or repeat a firing, never make one out of nothing.
 """
 
 from __future__ import annotations

@@ -32,7 +32,7 @@ from secure_queue.execution.engine import Engine
 from secure_queue.execution.shutdown import received_signals, signals_to_end
 from secure_queue.frames import configured_without_frames
 from secure_queue.keyring import auditor_of, codec_of, keys_for
-from secure_queue.lifespan import begun, made_by, no_lifespan
+from secure_queue.lifespan import begun, lifespan_of, made_by
 from secure_queue.limits import Limit, limits_of
 from secure_queue.other_names import OF_WORKERS, unknown
 from secure_queue.partitions import Rota, generated_id
@@ -53,6 +53,7 @@ from secure_queue.settings import (
     DEFAULT_LIFETIME_S,
     DEFAULT_URL,
     environment,
+    event_loop,
     exception_classes,
     limits_of_a_run,
     positive_seconds,
@@ -138,10 +139,10 @@ class Worker(Control, Steering, Access, Generic[C]):
         found = environment()
         self._topology = which_servers(
             redis_url,
-            redis_kwargs or {},
+            redis_kwargs,
             sentinel_nodes=sentinel_nodes,
             sentinel_master=sentinel_master,
-            sentinel_kwargs=sentinel_kwargs or {},
+            sentinel_kwargs=sentinel_kwargs,
             cluster_nodes=cluster_nodes,
             redis_pool=redis_pool,
             default_url=found.url or DEFAULT_URL,
@@ -169,11 +170,11 @@ class Worker(Control, Steering, Access, Generic[C]):
         self._codec = codec_of(self._live_keys, self.queue_name, choose_serializer(serializer, deserializer), habits)
         self._rota = Rota(partitions, int.from_bytes(os.urandom(2)))
         self._known_errors = {type_name(error): error for error in exception_classes("known_errors", known_errors)}
-        self._lifespan = cast("Callable[[], AbstractAsyncContextManager[C]]", lifespan or no_lifespan)
+        self._lifespan: Callable[[], AbstractAsyncContextManager[C]] = lifespan_of(lifespan)
         self._context: list[C] = []
         self._host = Host(self._topology)
         self._clients: dict[int, list[Client]] = {}
-        self.anyio_backend, self.anyio_kwargs = anyio_backend, dict(anyio_kwargs or {})
+        self.anyio_backend, self.anyio_kwargs = event_loop(anyio_backend, anyio_kwargs)
         self.compose(routers, tasks)
         self.surround(before_process, after_process, startup, shutdown)
 

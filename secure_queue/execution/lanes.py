@@ -153,7 +153,7 @@ class Lanes:
     def _open(self, partition: int) -> None:
         storage = self._storages.at(partition)
         outbox = self._outboxes[partition] = self._new_outbox(storage)
-        relay = Relay(storage, self._storages, self._assurance, self._desk)
+        relay = Relay(storage, self._storages, self._codec, self._assurance, self._desk)
         upkeep = Upkeep(
             storage,
             self._codec,

@@ -12,7 +12,7 @@ from enum import IntEnum
 from struct import Struct
 from typing import Any, Final, NamedTuple, cast
 
-from secure_queue.errors import CannotCross, TaskFailed
+from secure_queue.errors import CannotCross
 from secure_queue.importable import Reference
 from secure_queue.payload.failures import describe
 from secure_queue.task_facts import TaskContext
@@ -65,6 +65,34 @@ class _Trace(Exception):
     """The traceback of the other process as text; it travels as the cause of what was raised there."""
 
 
+class _StandIn(NamedTuple):
+    """An exception that cannot be sent, or not be read: its name and its words, and what of it can be imported."""
+
+    module: str
+    qualname: str
+    base: type[BaseException]
+    text: str
+
+    def exception(self) -> BaseException:
+        """One of the same name and words, which is caught and tried again as the other would be."""
+        names = {"__module__": self.module, "__qualname__": self.qualname, "__str__": lambda error: self.text}
+        made: type[BaseException] = type(self.qualname.rpartition(".")[2], (self.base,), names)
+        return made.__new__(made, self.text)  # without __init__, which may want what is not known here
+
+
+def _stand_in(problem: BaseException) -> _StandIn:
+    kind = type(problem)
+    base = next((one for one in kind.__mro__ if _can_be_imported(one)), Exception)
+    return _StandIn(str(kind.__module__), str(kind.__qualname__), base, describe(problem).message)
+
+
+def _can_be_imported(kind: type) -> bool:
+    try:
+        return pickle.loads(pickle.dumps(kind)) is kind
+    except Exception:  # what cannot be named so stays where it is
+        return False
+
+
 def job_message(job: Job) -> bytes:
     """A call on its way down; raises ``CannotCross`` for arguments that cannot be sent."""
     plain = replace(job.context, headers=dict(job.context.headers))
@@ -101,16 +129,14 @@ def value_message(value: object) -> bytes:
 
 
 def problem_message(problem: BaseException) -> bytes:
-    """What a function raised, with its traceback as text; an exception that cannot be sent is described."""
+    """What a function raised, with its traceback as text; for an exception that cannot be sent another one stands in."""
     trace = "".join(traceback.format_exception(problem))
     try:
         body = pickle.dumps((problem, trace), pickle.HIGHEST_PROTOCOL)
         pickle.loads(body)  # many exceptions can be written and not be read
         return _message(Kind.PROBLEM, body)
     except Exception:
-        failure = describe(problem)
-        described = TaskFailed(failure.type_name, failure.message)
-        return _message(Kind.PROBLEM, pickle.dumps((described, trace)))
+        return _message(Kind.PROBLEM, pickle.dumps((_stand_in(problem), trace)))
 
 
 def read_header(header: bytes) -> tuple[Kind, int]:
@@ -129,7 +155,8 @@ def read_body(body: bytes) -> Any:
 def problem_of(body: bytes) -> BaseException:
     """What a function raised in its process; raises ``CannotCross`` if it cannot be read here."""
     try:
-        problem, trace = read_body(body)
+        sent, trace = read_body(body)
+        problem = sent.exception() if isinstance(sent, _StandIn) else sent
         problem.__cause__ = _Trace(trace)
     except Exception as error:
         raise CannotCross(f"what the function raised cannot be read here: {_kind_of(error)}") from error

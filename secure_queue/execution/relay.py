@@ -13,12 +13,15 @@ from typing import Final
 
 import anyio
 
+from secure_queue.clock import now_ms
 from secure_queue.durability import Assurance
 from secure_queue.edges import read_children
-from secure_queue.errors import SecureQueueError
+from secure_queue.errors import Rejected, SecureQueueError
 from secure_queue.execution.runs import Desk
-from secure_queue.handover import Handover, Outgoing
+from secure_queue.handover import FAILED, SUCCEEDED, Handover, Outgoing
 from secure_queue.names import stored_task_id
+from secure_queue.payload.codec import Codec, Purpose
+from secure_queue.payload.records import Outcome, ResultHead
 from secure_queue.storage import Storage, Storages
 
 DELIVERY_S: Final = 8.0
@@ -30,7 +33,8 @@ _log = logging.getLogger("secure_queue.worker")
 class Relay:
     """Empties the outbox of one partition whenever it is told that something lies there."""
 
-    def __init__(self, storage: Storage, storages: Storages, assurance: Assurance, desk: Desk) -> None:
+    def __init__(self, storage: Storage, storages: Storages, codec: Codec, assurance: Assurance, desk: Desk) -> None:
+        self._codec = codec
         self._storage = storage
         self._storages = storages
         self._assurance = assurance
@@ -77,10 +81,21 @@ class Relay:
         for end in found:
             children = read_children(end.untrusted_children) if stored_task_id(end.untrusted_id) else []
             targets[end.place] = {partition for partition, _ in children}
+            ended = self._how_it_ended(end)
             for partition, child in children:
-                mail[partition].append(Handover(child, end.untrusted_id, end.untrusted))
+                mail[partition].append(Handover(child, end.untrusted_id, end.untrusted, ended))
         away = await self._undelivered(mail)
         return [place for place, partitions in targets.items() if away.isdisjoint(partitions)]
+
+    def _how_it_ended(self, end: Outgoing) -> str:
+        """What lets a dependent look before its other parents have ended; it looks for itself then."""
+        try:
+            result = self._codec.verify_late(
+                end.untrusted, Purpose.RESULT, stored_task_id(end.untrusted_id) or "", now_ms=now_ms()
+            )
+            return SUCCEEDED if ResultHead.unpack(result.head).outcome is Outcome.DONE else FAILED
+        except Rejected:
+            return ""
 
     async def _undelivered(self, mail: Mapping[int, Sequence[Handover]]) -> set[int]:
         """Deliver; the partitions that did not confirm it."""

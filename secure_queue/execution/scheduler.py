@@ -16,7 +16,7 @@ from secure_queue.errors import KeyRingError, PayloadError, Rejected
 from secure_queue.execution.runs import Desk
 from secure_queue.names import printable
 from secure_queue.payload.codec import Codec
-from secure_queue.plans import Mark, due, due_at_startup, read_mark
+from secure_queue.plans import Mark, due, due_at_startup, read_mark, rule_id
 from secure_queue.schedule_records import Repeated, firing_id, open_schedule, seal_firing, serialized
 from secure_queue.settings import QueueSettings
 from secure_queue.storage import Storage
@@ -36,7 +36,8 @@ class _Entry:
     arguments: bytes
     serializer_id: int | None
     next_ms: int = 0
-    starting: bool = True
+    begun_ms: int | None = None
+    """When this worker looked at it first."""
 
 
 class Scheduler:
@@ -51,14 +52,14 @@ class Scheduler:
         self._desk = desk
         self._queue = queue
         self._version = b"?"  # none that the storage has
-        self._in_code: dict[str, _Entry] | None = None
+        self._in_code: dict[str, _Entry] = {}
+        self._taken_in: dict[str, Declared] = {}
         self._stored: dict[str, _Entry] = {}
         self._ahead_ms = 0
 
     async def tick(self) -> float | None:
         """One round; returns the seconds until the next firing."""
-        if self._in_code is None:
-            self._in_code = await self._entries_in_code(self._declared)
+        await self._take_in()
         entries = self._stored | self._in_code
         names = [name for name, entry in entries.items() if entry.next_ms <= now_ms() + self._ahead_ms]
         table = await self._storage.timetable(self._version, [name.encode() for name in names])
@@ -69,12 +70,18 @@ class Scheduler:
         moments = [entry.next_ms for entry in (self._stored | self._in_code).values()]
         return max(0.0, (min(moments) - table.now_ms) / 1000) if moments else None
 
-    async def _entries_in_code(self, declared: Mapping[str, Declared]) -> dict[str, _Entry]:
-        found = {}
-        for name, one in declared.items():
-            arguments = await serialized(self._codec, one.args, one.kwargs)
-            found[name] = _Entry(one.repeated, arguments, None)
-        return found
+    async def _take_in(self) -> None:
+        """Look after what has been declared since the last round: at the first one everything, later what is new."""
+        for name, one in list(self._declared.items()):
+            if self._taken_in.get(name) is one:
+                continue
+            self._taken_in[name] = one
+            try:
+                arguments = await serialized(self._codec, one.args, one.kwargs)
+            except PayloadError as error:
+                _log.error("the schedule %s cannot fire: %s", printable(name), error)
+            else:
+                self._in_code[name] = _Entry(one.repeated, arguments, None)
 
     def _learn(self, table: Timetable) -> None:
         """Take over the stored schedules if they have changed; what does not open is told, and ends nothing."""
@@ -97,12 +104,12 @@ class Scheduler:
         """Decide what *entry* has to run now, and have it enqueued."""
         plan = entry.repeated.plan
         mark = read_mark(untrusted_mark, server_ms)
-        firings = due(plan, mark, server_ms)
-        if entry.starting and not firings:
+        starting, entry.begun_ms = entry.begun_ms is None, entry.begun_ms or server_ms
+        firings = due(plan, mark, server_ms, begun_ms=entry.begun_ms)
+        if starting and not firings:
             firings = due_at_startup(plan, mark, server_ms)
-        entry.starting = False
         entry.next_ms = plan.rule.next_after(server_ms) or server_ms + 86_400_000
-        if not firings and mark is None:
+        if not firings and (mark is None or (starting and not mark.is_of(plan.rule))):
             await self._storage.fire(self._firing(entry, untrusted_mark, server_ms, None))
         for moment_ms in firings:
             firing = self._firing(entry, untrusted_mark, moment_ms, mark)
@@ -131,7 +138,7 @@ class Scheduler:
         repeated = entry.repeated
         name = repeated.schedule_id
         before = "" if repeated.plan.overlap or mark is None else mark.task_id
-        new = f"{moment_ms}:{moment_ms}:{firing_id(name, moment_ms)}"
+        new = f"{moment_ms}:{moment_ms}:{firing_id(name, moment_ms)}:{rule_id(repeated.plan.rule)}"
         return Firing(
             name.encode(),
             seen,

@@ -66,6 +66,13 @@ class RedisEvidence:
         found = await self._run("peek", [key], [b"field", field, LONGEST_NAME], DEADLINE_S)
         return found if isinstance(found, bytes) else None
 
+    async def schedule_of(self, schedule_id: bytes) -> tuple[bytes | int | None, bytes]:
+        places = ((self._keys.schedules, self._limit), (self._keys.fired, LONGEST_NAME))
+        stored, mark = [
+            await self._run("peek", [key], [b"field", schedule_id, limit], DEADLINE_S) for key, limit in places
+        ]
+        return cast("bytes | int | None", stored or None), mark if isinstance(mark, bytes) else b""
+
     async def queueing(self, digest: bytes, who: bytes) -> Queueing:
         own = self._keys
         keys = [own.permits(digest), own.starts(digest), own.line(digest), own.expected(digest)]

@@ -45,9 +45,9 @@ class RedisHandover(RedisVerbs):
         own = self.keys
         keys = [own.meta, own.wake, own.ready[priority], own.due[priority], own.finished]
         args: list[Argument] = []
-        for task_id, sealed, at_ms, _, parents, children, keep_ms in tasks:
+        for task_id, sealed, at_ms, _, parents, children, keep_ms, decided_by in tasks:
             keys += (own.bucket(task_id), own.result(task_id), own.handed(task_id))
-            args += (task_id, sealed, at_ms, parents, children, keep_ms, look_ms)
+            args += (task_id, sealed, at_ms, f"{parents}{decided_by}", children, keep_ms, look_ms)
         reply, level = await self._run_assured("enqueue_linked", keys, args, deadline, assurance)
         self.replay.keep("enqueue_linked", keys, args)
         if level is not assurance.level:

@@ -139,8 +139,8 @@ class RedisStorage(RedisTimetable, RedisReporting, RedisHandover, RedisLimiting,
 
     def _claim_call(self, worker: str, token: bytes, count: int, lease_ms: int) -> tuple[list[bytes], list[Argument]]:
         own = self.keys
-        places = [*own.buckets, *own.ready.values(), own.lines, own.unique, own.replaced, own.results, own.paused]
-        keys = [own.meta, own.leases, own.wake, own.last_claim(worker), *places]
+        last = own.lines, own.unique, own.replaced, own.results, own.paused, own.outbox
+        keys = [own.meta, own.leases, own.wake, own.last_claim(worker), *own.buckets, *own.ready.values(), *last]
         return keys, [count, lease_ms, token, self._max_payload_bytes, self._ageing_ms, *own.priorities]
 
     def _claimed(self, token: bytes, reply: Reply) -> tuple[bool, list[Claim]]:

@@ -15,6 +15,7 @@ from secure_queue.redis.given_pool import servers_of
 from secure_queue.redis.groups import Node, cluster_of, parse_cluster, parse_sentinel, sentinel_of
 from secure_queue.redis.options import TLS_OPTIONS, database, login, read_options, tls_of
 from secure_queue.redis.topology import DEFAULT_PORT, Embedded, Memory, Standalone, Topology
+from secure_queue.settings import by_name
 
 _CREDENTIALS = re.compile(r"(?:(?<=://)|^(?!.*://)).*@")  # greedy: a password may hold what it should not
 _SECRET_OPTION = re.compile(r"((?:password|username)=)[^&#]*", re.IGNORECASE)
@@ -34,16 +35,17 @@ def parse_url(url: str, redis_kwargs: Mapping[str, object] | None = None) -> Top
 
 def which_servers(
     url: str | None,
-    redis_kwargs: Mapping[str, object],
+    redis_kwargs: Mapping[str, object] | None,
     *,
     sentinel_nodes: Sequence[Node] | None,
     sentinel_master: str | None,
-    sentinel_kwargs: Mapping[str, object],
+    sentinel_kwargs: Mapping[str, object] | None,
     cluster_nodes: Sequence[Node] | None,
     redis_pool: object = None,
     default_url: str,
 ) -> Topology:
     """The servers that the flat arguments of ``Worker`` name in one of four ways; raises ``TopologyError``."""
+    others, of_sentinels = by_name("redis_kwargs", redis_kwargs), by_name("sentinel_kwargs", sentinel_kwargs)
     ways = {
         "redis_url": url,
         "sentinel_nodes": sentinel_nodes,
@@ -55,18 +57,18 @@ def which_servers(
         raise TopologyError(f"{' and '.join(given)} each name the servers; give one of them")
     if sentinel_nodes is not None:
         master = USUAL_MASTER if sentinel_master is None else sentinel_master
-        return sentinel_of(sentinel_nodes, master, redis_kwargs, sentinel_kwargs)
+        return sentinel_of(sentinel_nodes, master, others, of_sentinels)
     if sentinel_master is not None:
         raise TopologyError(
             "sentinel_master= goes with sentinel_nodes=; in a URL write redis+sentinel://host1,host2/name"
         )
-    if sentinel_kwargs:
+    if of_sentinels:
         raise TopologyError("sentinel_kwargs= goes with sentinel_nodes=; in a URL write ?sentinel_password=…")
     if cluster_nodes is not None:
-        return cluster_of(cluster_nodes, redis_kwargs)
+        return cluster_of(cluster_nodes, others)
     if redis_pool is not None:
         return servers_of(redis_pool)
-    return parse_url(url or default_url, redis_kwargs)
+    return parse_url(url or default_url, others)
 
 
 def redact(url: str) -> str:

@@ -89,12 +89,14 @@ def scheduler_of(worker: Worker[Any], storages: Storages) -> Scheduler:
 @contextmanager
 def one_life(worker: Worker[Any]) -> Iterator[None]:
     """Let a run end when nothing is ready, and fire nothing because it starts: it goes on with the test's own run."""
-    before = worker.burst, worker.declared_schedules
-    worker.burst, worker.declared_schedules = True, _not_at_startup(worker.declared_schedules)
+    burst, declared = worker.burst, worker.declared_schedules
+    worker.burst, worker.declared_schedules = True, _not_at_startup(declared)
     try:
         yield
     finally:
-        worker.burst, worker.declared_schedules = before
+        later = worker.declared_schedules
+        declared.update({name: one for name, one in later.items() if name not in declared})
+        worker.burst, worker.declared_schedules = burst, declared
 
 
 def _not_at_startup(declared: Mapping[str, Declared]) -> dict[str, Declared]:

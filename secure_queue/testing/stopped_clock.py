@@ -8,6 +8,7 @@ from datetime import UTC, datetime, timedelta
 
 from secure_queue.clock import now_ms, wall_clock
 from secure_queue.errors import ConfigurationError
+from secure_queue.settings import positive_seconds
 
 
 class StoppedClock:
@@ -30,8 +31,8 @@ class StoppedClock:
         """The same in milliseconds since the epoch."""
         return self._now_ms
 
-    def move(self, delta: timedelta | None = None, **units: float) -> None:
-        """Put the clock forward: by a timedelta, or by what makes one (``hours=1``). Nothing runs because of that."""
+    def move(self, delta: float | timedelta | None = None, **units: float) -> None:
+        """Put the clock forward: by seconds, a timedelta, or what makes one (``hours=1``). Nothing runs because of that."""
         self.move_to_ms(self._now_ms + duration_ms(delta, units))
 
     def move_to(self, moment: datetime) -> None:
@@ -51,17 +52,22 @@ class StoppedClock:
             yield
 
 
-def duration_ms(delta: timedelta | None, units: dict[str, float]) -> int:
-    """A timedelta, or what makes one, in milliseconds; raises ``ConfigurationError`` for none, both, or another unit."""
+def duration_ms(delta: float | timedelta | None, units: dict[str, float]) -> int:
+    """Seconds, a timedelta, or what makes one, in milliseconds.
+
+    Raises ``ConfigurationError`` for none, both, or another unit.
+    """
     if (delta is None) == (not units):
-        raise ConfigurationError("say how far: a timedelta, or units like hours=1, minutes=30")
+        raise ConfigurationError("say how far: seconds, a timedelta, or units like hours=1, minutes=30")
+    if delta is not None:
+        return round(positive_seconds("the way of a clock", delta, zero=True) * 1000)
     try:
-        return round((timedelta(**units) if delta is None else delta).total_seconds() * 1000)
+        return round(timedelta(**units).total_seconds() * 1000)
     except TypeError:
         raise ConfigurationError(f"no such unit of time: {', '.join(units)}; use those of timedelta") from None
 
 
 def _moment_ms(moment: datetime) -> int:
-    if moment.utcoffset() is None:
+    if not isinstance(moment, datetime) or moment.utcoffset() is None:
         raise ConfigurationError("a moment is an aware datetime, for example datetime(2030, 1, 1, tzinfo=UTC)")
     return round(moment.timestamp() * 1000)

@@ -58,6 +58,10 @@ class TestWorker:
         server: str | None = None,
         patience: float = 10,
     ) -> None:
+        if not isinstance(worker, Worker):
+            raise ConfigurationError(
+                "TestWorker takes the worker object of the application, for example TestWorker(worker)"
+            )
         if (now is not None) + (clock is not None) + (server is not None) > 1:
             raise ConfigurationError("give one of now=, clock= and server=: a real server has its own clock")
         self.worker = worker
@@ -110,8 +114,8 @@ class TestWorker:
         """
         return dict(await self._driving().drain(self.patience))
 
-    async def advance(self, delta: timedelta | None = None, **units: float) -> dict[str, int]:
-        """Let time pass: by a timedelta, or by what makes one (``hours=1``).
+    async def advance(self, delta: float | timedelta | None = None, **units: float) -> dict[str, int]:
+        """Let time pass: by seconds, a timedelta, or what makes one (``hours=1``).
 
         Each task and each firing of a schedule runs when the clock stands at its moment. What was done is returned.
         """

@@ -185,6 +185,9 @@ async def do_all_work(workers: dict[Role, Worker[Any]], keys: QueueKeys, raw: Ra
     assert await operator.resume(task="double")
     assert (await waiting.result(PATIENCE)).result == 2
     assert (await operator.explain("an-id-of-ones-own")).status is TaskStatus.NOT_FOUND
+    stored = await double.enqueue(1).start(schedule="0 3 1 1 *")
+    assert (await auditor.explain(stored.id)).reasons[0].why is Why.SCHEDULE
+    assert await operator.unschedule_by_id(stored.id)
 
     await raw("HSET", keys.bucket(b"evil"), "evil", b"no envelope")
     await raw("RPUSH", keys.ready[PRIORITY], "evil")

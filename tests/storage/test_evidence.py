@@ -29,6 +29,16 @@ async def put_aside(storage: RedisStorage, task_id: bytes) -> str:
     return entries[-1].entry.decode()
 
 
+async def test_a_schedule_is_read_with_its_mark_by_who_may_only_read(storage: RedisStorage) -> None:
+    evidence = storage.evidence()
+    assert await evidence.schedule_of(b"nightly") == (None, b"")
+    await storage.schedule(b"nightly", b"sealed schedule", PATIENCE)
+    stored, mark = await evidence.schedule_of(b"nightly")
+    assert (stored, mark.endswith(b":0:")) == (b"sealed schedule", True)
+    await storage.schedule(b"nightly", b"x" * 1001, PATIENCE)
+    assert (await evidence.schedule_of(b"nightly"))[0] == 1001
+
+
 async def test_who_lives_is_known_until_its_time_is_over(storage: RedisStorage, link: Link) -> None:
     evidence = storage.evidence()
     await evidence.announce("a", b"record a", LONG)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from secure_queue.handover import Description, Followed, Handover, Linked, Outgoing, Question
+from secure_queue.handover import FAILED, SUCCEEDED, Description, Followed, Handover, Linked, Outgoing, Question
 from secure_queue.redis.link import Link
 from secure_queue.redis.storage import RedisStorage
 from secure_queue.storage import End, Standing
@@ -17,8 +17,8 @@ pytestmark = pytest.mark.anyio
 PARENT, CHILD, OTHER = b"parent", b"child", b"other"
 
 
-def linked(task_id: bytes, *, parents: int = 0, children: bytes = b"") -> Linked:
-    return Linked(task_id, b"sealed " + task_id, 0, "low", parents, children, LONG)
+def linked(task_id: bytes, *, parents: int = 0, children: bytes = b"", decided_by: str = "") -> Linked:
+    return Linked(task_id, b"sealed " + task_id, 0, "low", parents, children, LONG, decided_by)
 
 
 async def store(storage: RedisStorage, *tasks: Linked, look_ms: int = LONG) -> list[bool]:
@@ -45,6 +45,24 @@ async def test_a_task_waits_until_its_last_parent_is_handed_over(storage: RedisS
     assert ids_of(await take(storage)) == [CHILD]
     questions = [Question(CHILD, (OTHER, PARENT, b"nobody")), Question(PARENT, (OTHER,))]
     assert await storage.handed(questions) == [(3, {OTHER: b"another", PARENT: RESULT}), (0, {})]
+
+
+async def test_one_parent_may_decide_before_the_others_have_ended(storage: RedisStorage) -> None:
+    await store(storage, linked(CHILD, parents=3, decided_by=FAILED), linked(OTHER, parents=3))
+    for parent, ended in ((PARENT, SUCCEEDED), (b"second", "")):
+        await storage.deliver([Handover(child, parent, RESULT, ended) for child in (CHILD, OTHER)], PATIENCE)
+    assert await take(storage) == []
+    await storage.deliver([Handover(child, b"second", b"again", FAILED) for child in (CHILD, OTHER)], PATIENCE)
+    assert await take(storage) == [], "this is known already"
+    await storage.deliver([Handover(child, b"third", RESULT, FAILED) for child in (CHILD, OTHER)], PATIENCE)
+    assert sorted(ids_of(await take(storage))) == [CHILD, OTHER], "one has all of them, too"
+    await store(storage, linked(b"fourth", parents=3, decided_by=FAILED), linked(b"fifth", parents=3))
+    await storage.deliver([Handover(child, PARENT, RESULT, FAILED) for child in (b"fourth", b"fifth")], PATIENCE)
+    assert ids_of(await take(storage, token=b"w.2")) == [b"fourth"]
+    await storage.deliver([Handover(b"fifth", PARENT, b"", "")], PATIENCE)
+    assert await take(storage, token=b"w.3") == []
+    await storage.deliver([Handover(b"fifth", OTHER, b"", "")], PATIENCE)
+    assert ids_of(await take(storage, token=b"w.4")) == [b"fifth"], "its parent is gone"
 
 
 async def test_many_parents_are_read_in_steps(storage: RedisStorage) -> None:

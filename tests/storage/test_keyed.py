@@ -108,7 +108,9 @@ async def test_what_was_accepted_is_stored_again_whatever_stands_in_its_way_by_t
 async def test_one_that_waits_is_replaced_and_one_that_runs_is_not(storage: RedisStorage, link: Link) -> None:
     options = {"scope": "unfinished", "replaces": True}
     assert await others(storage, b"ready", priority="high", **options) == [None]
+    await storage.follow([(b"ready", b"0:child")], tell=True, deadline=PATIENCE)
     assert await others(storage, b"due", at_ms=-LONG, **options) == [None]
+    await storage.follow([(b"due", b"0:child")], tell=True, deadline=PATIENCE)
     assert await others(storage, b"last", **options) == [None]
     assert [kept.new for kept in await keep(storage, b"ready", priority="high", unique=KEY, **options)] == [
         True
@@ -125,6 +127,8 @@ async def test_one_that_waits_is_replaced_and_one_that_runs_is_not(storage: Redi
         None,
     ]
     assert await evidence.replaced_by(b"due", waits=True) is None
+    told = [(end.untrusted_id, end.untrusted_children, end.untrusted) for end in await storage.outgoing()]
+    assert sorted(told) == [(b"due", b"0:child", b""), (b"ready", b"0:child", b"")]
 
 
 async def test_the_notes_of_what_was_replaced_are_limited(storage: RedisStorage, link: Link) -> None:

@@ -220,7 +220,7 @@ IGNORES_THE_TYPE = {
     "enqueue_linked": ("result:",),
     "follow": ("result:",),  # read only for tasks that are not there
     "enqueue": ("result:",),  # whatever is there means that the id is taken
-    "claim": ("replaced",),  # looked at only where a task has a key
+    "claim": ("replaced", "outbox"),  # looked at only where a task has a key
     "complete": ("result:", *_OF_LINES[1:]),  # a result replaces whatever is there
     "bury": ("result:", *_OF_LINES[1:]),
     "complete in a line": ("result:",),

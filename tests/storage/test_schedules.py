@@ -106,6 +106,14 @@ async def test_looking_without_firing_moves_the_mark(storage: RedisStorage) -> N
     assert await storage.fire(note) is Fired.STALE
 
 
+async def test_a_mark_says_by_which_rule_it_was_looked(storage: RedisStorage) -> None:
+    fired = await firing(storage, sealed_schedule=b"")
+    assert await storage.fire(fired._replace(mark=fired.mark + b":old")) is Fired.FIRED
+    noted = (await firing(storage))._replace(task_id=b"", sealed=b"", sealed_schedule=b"")
+    assert await storage.fire(noted._replace(mark=noted.mark + b":new")) is Fired.NOTED
+    assert await mark_of(storage) == b"%d:%d:run:new" % (noted.moment_ms, fired.moment_ms), "what ran last is kept"
+
+
 async def test_a_schedule_of_code_needs_no_record(storage: RedisStorage) -> None:
     assert await storage.fire(await firing(storage, sealed_schedule=b"")) is Fired.FIRED
 

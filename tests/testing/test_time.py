@@ -198,7 +198,9 @@ async def test_the_lease_of_a_worker_that_vanished_runs_out_with_the_clock(shop:
         assert await queue.lose_worker() == [task.id]
         assert await task.status() is TaskStatus.RUNNING
         assert await queue.advance(seconds=59) == {}
-        assert await queue.advance(seconds=1) == {"completed": 1}
+        assert await queue.advance(1) == {"completed": 1}
+        with pytest.raises(ConfigurationError, match="a number of seconds or a timedelta"):
+            await queue.advance("an hour")  # type: ignore[arg-type]
         assert (await task.result()).tries == 2
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from datetime import timedelta
+from typing import Any
 
 import pytest
 
@@ -37,8 +38,10 @@ def test_the_default_begins_with_a_second_or_less() -> None:
     assert 0.5 <= DEFAULT_POLICY(1) <= 1
 
 
-@pytest.mark.parametrize("wrong", [{"base": -1}, {"factor": 0.5}, {"cap": -1}, {"jitter": -0.1}, {"jitter": 1.1}])
-def test_options_out_of_range_are_refused(wrong: dict[str, float]) -> None:
+@pytest.mark.parametrize(
+    "wrong", [{"base": -1}, {"factor": 0.5}, {"cap": -1}, {"jitter": -0.1}, {"jitter": 1.1}, {"base": "1"}]
+)
+def test_options_out_of_range_are_refused(wrong: dict[str, Any]) -> None:
     with pytest.raises(ConfigurationError):
         RetryPolicy(**wrong)
 

@@ -10,7 +10,14 @@ import pytest
 
 from secure_queue import settings
 from secure_queue.errors import ConfigurationError
-from secure_queue.settings import TaskSettings, positive_seconds, queue_settings, with_concurrency, worker_settings
+from secure_queue.settings import (
+    TaskSettings,
+    lifetime_of,
+    positive_seconds,
+    queue_settings,
+    with_concurrency,
+    worker_settings,
+)
 
 GOOD: dict[str, Any] = {
     "worker_id": None,
@@ -91,6 +98,11 @@ def test_other_seats_take_sync_tasks_along_unless_those_had_a_number_of_their_ow
 )
 def test_the_lifetime_of_a_result_in_milliseconds(ttl_s: float | None, expected: int) -> None:
     assert TaskSettings("t", ttl_s=ttl_s).ttl_ms == expected
+
+
+@pytest.mark.parametrize(("expire_s", "expected"), [(None, 604_800), (0.3, 1), (2.0, 2), (2.4, 3)])
+def test_a_part_of_a_second_of_a_lifetime_counts_as_a_whole_one(expire_s: float | None, expected: int) -> None:
+    assert lifetime_of(TaskSettings("t", expire_s=expire_s)) == expected
 
 
 @pytest.mark.parametrize("duration", [-1, float("nan"), float("inf"), timedelta(days=-1), timedelta.max])

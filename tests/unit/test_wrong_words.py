@@ -6,7 +6,8 @@ from typing import Any
 
 import pytest
 
-from secure_queue import ConfigurationError, TaskStatus, Worker
+from secure_queue import ConfigurationError, TaskContext, TaskStatus, Worker
+from secure_queue.testing import TestWorker
 
 worker: Worker[Any] = Worker("memory://")
 
@@ -23,12 +24,89 @@ async def work() -> None: ...
         ({"max_tries": 2.5}, "whole number from 1 on"),
         ({"retry_policy": 7}, "a function from the number of tries"),
         ({"retry_policy": "exponential"}, "a function from the number of tries"),
+        ({"encrypt": "no"}, "encrypt= is True or False"),
+        ({"silent": 1}, "silent= is True or False"),
     ],
     ids=lambda value: "-".join(value) if isinstance(value, dict) else None,
 )
 def test_of_a_task(options: dict[str, Any], told: str) -> None:
     with pytest.raises(ConfigurationError, match=told):
         worker.task(name="wrong", **options)(print)
+
+
+@pytest.mark.parametrize(
+    ("options", "told"),
+    [
+        ({"lifespan": 7}, "a function that returns an async context manager"),
+        ({"anyio_backend": "bogus"}, "'asyncio' or 'trio'"),
+        ({"anyio_kwargs": [1]}, "anyio_kwargs= is a mapping"),
+        ({"redis_kwargs": "password"}, "redis_kwargs= is a mapping"),
+        ({"require_encryption": "no"}, "require_encryption= is True or False"),
+        ({"redact_failures": 0}, "redact_failures= is True or False"),
+        ({"prefetch": "all"}, "prefetch must be 0"),
+        ({"priorities": 3}, "lowest first"),
+        ({"routers": 7}, "routers= is a list"),
+        ({"tasks": "app.tasks.send"}, "tasks= is a list"),
+    ],
+    ids=lambda value: "-".join(value) if isinstance(value, dict) else None,
+)
+def test_of_a_worker_object(options: dict[str, Any], told: str) -> None:
+    with pytest.raises(ConfigurationError, match=told):
+        Worker("memory://", **options)
+
+
+def report(customer: int, *, context: TaskContext, kind: str = "short") -> None: ...
+
+
+@pytest.mark.parametrize(
+    ("options", "told"),
+    [
+        ({}, "'customer'"),
+        ({"args": (1, 2)}, "too many positional arguments"),
+        ({"args": (1,), "kwargs": {"colour": "red"}}, "'colour'"),
+        ({"args": (1,), "kwargs": {"context": None}}, "'context'"),
+        ({"args": "seven"}, "args= is a tuple"),
+        ({"args": (1,), "kwargs": [1]}, "kwargs= is a mapping"),
+        ({"args": (1,), "unique": "yes"}, "unique= is True or False"),
+        ({"args": (1,), "run_at_startup": 1}, "run_at_startup= is True or False"),
+    ],
+)
+def test_of_a_schedule(options: dict[str, Any], told: str) -> None:
+    with pytest.raises(ConfigurationError, match=told):
+        worker.cron("0 3 * * *", name=f"wrong {told}", **options)(report)
+
+
+def test_a_schedule_calls_what_can_be_called_so() -> None:
+    worker.cron("0 3 * * *", name="right", args=[1], kwargs={"kind": "long"})(report)  # type: ignore[arg-type]
+    worker.cron("0 3 * * *", name="given", middleware=lambda call_next: call_next)(report)
+    worker.cron("0 3 * * *")("app.tasks.elsewhere")
+
+
+@pytest.mark.anyio
+async def test_of_calls_from_outside() -> None:
+    async with worker:
+        with pytest.raises(ConfigurationError, match="aware datetime"):
+            await worker.pause(until="tomorrow")  # type: ignore[arg-type]
+        with pytest.raises(ConfigurationError, match="limit= is a whole number"):
+            await worker.dead_letters(limit="ten")  # type: ignore[arg-type]
+        with pytest.raises(ConfigurationError, match="offset= is a whole number"):
+            await worker.get_tasks_by_status(TaskStatus.QUEUED, offset=-1)
+        with pytest.raises(ConfigurationError, match="enqueue_many takes"):
+            await worker.enqueue_many(work)  # type: ignore[arg-type]
+        with pytest.raises(ConfigurationError, match="map takes"):
+            await worker.map(work, 3)  # type: ignore[arg-type]
+        with pytest.raises(ConfigurationError, match="name of a task"):
+            worker.enqueue_by_name(["work"])  # type: ignore[arg-type]
+        with pytest.raises(ConfigurationError, match="schedule takes a call"):
+            await worker.schedule(work, "* * * * *")  # type: ignore[arg-type]
+        with pytest.raises(ConfigurationError, match="carry takes a ContextVar"):
+            worker.carry("tenant")  # type: ignore[arg-type]
+        with pytest.raises(ConfigurationError, match="a group is made of"):
+            worker.group(7)  # type: ignore[arg-type]
+        with pytest.raises(ConfigurationError, match="TestWorker takes the worker object"):
+            TestWorker("app.worker")  # type: ignore[arg-type]
+        with pytest.raises(ConfigurationError, match="task id"):
+            await worker.schedule(work.enqueue(), "* * * * *", schedule_id=["a"])  # type: ignore[arg-type]
 
 
 def test_no_retry_policy_is_the_usual_one() -> None:

@@ -38,6 +38,11 @@ def fail(how: str) -> Any:
         raise ValueError("the words of the error")
     if how == "odd":
         raise Custom("words", "more")
+    if how == "local":
+
+        class Local(LookupError): ...
+
+        raise Local("words")
     if how == "SystemExit":
         raise SystemExit(3)
     return lambda: None

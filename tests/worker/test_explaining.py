@@ -13,6 +13,9 @@ from tests.worker.places import SECRET, Place, running
 pytestmark = pytest.mark.anyio
 
 
+async def _nothing(document: int = 0) -> None: ...
+
+
 def whys(found: Explanation) -> list[Why]:
     return [reason.why for reason in found.reasons]
 
@@ -41,6 +44,47 @@ async def test_what_waits_for_nobody(place: Place) -> None:
         [parents, _] = (await child.explain()).reasons
         assert parents.facts == {"parents": {later.id: "scheduled"}}
         assert whys(await worker.explain("nothing")) == [Why.NOT_FOUND]
+
+
+async def test_when_a_schedule_fires(place: Place) -> None:
+    worker = place.worker()
+    note = worker.task(name="note")(_nothing)
+    worker.cron("0 3 * * *", tz="Asia/Tokyo", name="nightly")(_nothing)
+    async with worker:
+        stored = await note.enqueue().start(schedule="0 5 * * *")
+        found = await worker.explain("nightly")
+        assert (found.status, found.fn_name, whys(found)) == (
+            TaskStatus.SCHEDULED,
+            "nightly",
+            [Why.SCHEDULE, Why.NO_WORKER],
+        )
+        facts = found.reasons[0].facts
+        assert (facts["rule"], facts["in_code"], facts["last"]) == ("0 3 * * * (Asia/Tokyo)", True, None)
+        assert facts["next"].endswith("T18:00:00+00:00") and facts["next"] in str(found)
+        [reason, _] = (await stored.explain()).reasons
+        assert (reason.facts["rule"], reason.facts["in_code"]) == ("0 5 * * * (UTC)", False)
+        await place.link.command("HSET", place.keys.fired, stored.id, "1700000000000:1700000000000:abc:0f")
+        [reason, _] = (await stored.explain()).reasons
+        assert (reason.facts["last"], reason.facts["last_task_id"]) == ("2023-11-14T22:13:20+00:00", "abc")
+        await place.link.command("HSET", place.keys.schedules, stored.id, "forged")
+        found = await stored.explain()
+        assert (found.status, whys(found)) == (TaskStatus.SCHEDULED, [Why.BROKEN])
+        await stored.unschedule()
+        assert whys(await stored.explain()) == [Why.NOT_FOUND]
+
+
+async def test_which_parent_is_gone(place: Place) -> None:
+    worker = place.worker()
+    index = worker.task(name="index", debounce=600, unique_key="document")(_nothing)
+    note = worker.task(name="note")(_nothing)
+    async with worker:
+        parent = await index.enqueue(5)
+        child = await note.enqueue().start(after=parent)
+        await index.enqueue(5)
+        await place.storage.tick("w", gone_after_ms=1, keep_dead_ms=1, keep_dead=1)
+        [reason, _] = (await child.explain()).reasons
+        assert (reason.why, reason.facts) == (Why.PARENTS, {"parents": {parent.id: "not_found"}})
+        assert parent.id in reason.text
 
 
 async def test_who_waits_in_the_line_of_a_key(place: Place) -> None:

@@ -28,8 +28,10 @@ async def place(anyio_backend: object) -> AsyncIterator[Place]:
 
 def with_tasks(place: Place, **options: Any) -> Worker[Any]:
     worker = place.worker(process_concurrency=1, **options)
-    for function in (process_tasks.square, process_tasks.fail, process_tasks.die_once):
-        worker.task(name=function.__name__, process=True, max_tries=2, retry_policy=AT_ONCE)(function)
+    again: dict[str, Any] = {"process": True, "max_tries": 2, "retry_policy": AT_ONCE}
+    for function in (process_tasks.square, process_tasks.die_once):
+        worker.task(name=function.__name__, **again)(function)
+    worker.task(name="fail", retry_on=(LookupError, ValueError), **again)(process_tasks.fail)
     worker.task(name="hang", process=True, timeout=1.5, max_tries=1)(process_tasks.hang)
     worker.include(process_tasks.declared)
     return worker
@@ -55,8 +57,10 @@ async def test_what_crosses_and_that_nothing_which_goes_wrong_there_costs_more_t
         plain = await outcome_of(worker, "fail", "ValueError")
         assert (str(plain.exception), plain.tries) == ("ValueError: the words of the error", 2)
         odd = await outcome_of(worker, "fail", "odd")
-        assert odd.exception.remote_type == "secure_queue.errors.TaskFailed"
-        assert "process_tasks.Custom" in odd.exception.message
+        assert str(odd.exception) == "tests.worker.process_tasks.Custom: words"
+        local = await outcome_of(worker, "fail", "local")
+        assert str(local.exception) == "tests.worker.process_tasks.fail.<locals>.Local: words"
+        assert local.tries == 2, "it is tried again as any LookupError"
         assert str((await outcome_of(worker, "fail", "SystemExit")).exception) == "SystemExit: 3"
         lost = await outcome_of(worker, "fail", "a value that cannot be sent")
         assert lost.exception.remote_type == "secure_queue.errors.CannotCross"

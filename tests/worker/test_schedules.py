@@ -3,16 +3,18 @@
 from __future__ import annotations
 
 import time
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import anyio
 import pytest
 
-from secure_queue import BrokenTask, ConfigurationError, Cron, Every, TaskStatus, Worker
+from secure_queue import BrokenTask, ConfigurationError, Cron, Every, Router, TaskStatus, Worker
+from secure_queue.plans import rule_id
 from secure_queue.schedule_records import firing_id
+from secure_queue.testing import StoppedClock, TestWorker
 from tests.servers import PATIENCE, eventually
-from tests.worker.places import Place, running
+from tests.worker.places import SECRET, Place, running
 
 pytestmark = pytest.mark.anyio
 
@@ -169,6 +171,70 @@ async def test_firings_that_nobody_was_there_for_follow_the_policy(place: Place,
     moments = [round(run[0].timestamp() * 1000) for run in tally.runs]
     expected = {"skip": [], "once": [_an_hour(0)], "catch_up": [_an_hour(-back) for back in (3, 2, 1, 0)]}
     assert sorted(moments) == expected[misfire]
+
+
+@pytest.mark.parametrize("place", ["memory"], indirect=True)
+async def test_a_schedule_whose_rule_was_changed_begins_anew(place: Place) -> None:
+    worker, tally = place.worker(), Tally()
+    worker.every(3600, misfire="catch_up")(tallied(worker, tally))
+    beat = beating(worker)
+    await place.link.command("HSET", place.keys.fired, "note", f"{_an_hour(-40)}:0::{rule_id(Every(1800))}")
+    async with running(worker):
+        await beat.wait_for(1)
+    assert tally.runs == []
+    assert (await place.link.command("HGET", place.keys.fired, "note")).endswith(rule_id(Every(3600)).encode())  # type: ignore[union-attr]
+
+
+async def test_while_workers_of_the_old_rule_run_both_rules_fire_and_each_moment_once() -> None:
+    tally, clock = Tally(), StoppedClock(datetime(2030, 1, 1, tzinfo=UTC))
+    old, new = (Worker("memory://rolling", signing_secret=SECRET) for _ in range(2))
+    for worker, rule in ((old, "*/2 * * * *"), (new, "*/3 * * * *")):
+        worker.cron(rule)(tallied(worker, tally))
+    async with TestWorker(old, clock=clock) as before, TestWorker(new, clock=clock) as after:
+        await before.advance(timedelta(minutes=2))
+        assert len(tally.runs) == 1
+        for _ in range(10):
+            await after.advance(timedelta(minutes=1))
+            await before.drain()
+    minutes = [run[0].minute for run in tally.runs]
+    assert minutes == [2, 3, 4, 6, 8, 9, 10, 12]
+
+
+@pytest.mark.parametrize("place", ["memory"], indirect=True)
+async def test_what_is_declared_while_the_worker_runs_is_run(place: Place) -> None:
+    worker, tally, router = place.worker(), Tally(), Router()
+
+    async def note(what: str) -> None:
+        tally.note(what)
+
+    router.every(1, name="of a router", args=("router",))(note)
+    async with running(worker):
+        later = worker.task(name="later")(note)
+        await later.enqueue("task")
+        await tally.wait_for(1)
+        worker.every(1, schedule_id="late", args=("schedule",))(later)
+        worker.include(router)
+        squared = await worker.add("tests.worker.process_tasks.square", process=False).enqueue(3)
+        assert (await squared.result(timeout=PATIENCE)).result[0] == 9
+        with pytest.raises(ConfigurationError, match="cannot be imported"):
+            worker.add("tests.worker.no_such_module.task")
+        while len(set(tally.runs)) < 3:
+            await tally.wait_for(len(tally.runs) + 1)
+    assert set(tally.runs) == {"task", "schedule", "router"}
+
+
+@pytest.mark.parametrize("place", ["memory"], indirect=True)
+async def test_a_schedule_whose_arguments_cannot_be_sealed_stops_no_other(
+    place: Place, caplog: pytest.LogCaptureFixture
+) -> None:
+    worker, tally = place.worker(), Tally()
+    note = tallied(worker, tally)
+    worker.every(1, schedule_id="bad", args=(object(),))(note)
+    worker.every(1, schedule_id="good", args=("good",))(note)
+    async with running(worker):
+        await tally.wait_for(1)
+    assert tally.runs[0][1] == ("good",)
+    assert "the schedule bad cannot fire" in caplog.text
 
 
 def _an_hour(ahead: int) -> int:

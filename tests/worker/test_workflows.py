@@ -389,6 +389,33 @@ async def test_what_depends_on_an_aborted_task_is_aborted(flow: Flow) -> None:
     assert flow.ran == []
 
 
+@pytest.mark.parametrize("place", ["memory"], indirect=True)
+async def test_one_end_that_decides_is_enough_while_other_parents_go_on(flow: Flow) -> None:
+    async with flow.running():
+        later, gate = await flow.note.enqueue().start(delay=600), flow.gate("open")
+        after_failure = await flow.note.enqueue().start(after=[flow.fail.enqueue(), later])
+        after_abort = await flow.note.enqueue().start(after=[gate, later])
+        after_success = await flow.note.enqueue().start(after=[flow.double.enqueue(2), later], on="failure")
+        patient = await flow.note.enqueue().start(after=[flow.fail.enqueue(), later], on="end")
+        assert problem(await end(after_failure)) == "secure_queue.ParentFailed"
+        assert problem(await end(after_success)) == "secure_queue.NotNeeded"
+        await gate.abort()
+        assert problem(await end(after_abort)) == "secure_queue.ParentAborted"
+        assert await patient.status() is TaskStatus.SCHEDULED
+
+
+@pytest.mark.parametrize("place", ["memory"], indirect=True)
+async def test_what_depends_on_a_replaced_task_ends_at_once(flow: Flow) -> None:
+    index = flow.worker.task(name="index", debounce=600, unique_key="document")(_nothing)
+    async with flow.running():
+        first, later = await index.enqueue(5), await flow.note.enqueue().start(delay=600)
+        child = await flow.note.enqueue().start(after=[first, later])
+        second = await index.enqueue(5)
+        result = await end(child)
+        assert problem(result) == "secure_queue.ParentGone" and first.id in str(result.exception)
+        assert await second.status() is TaskStatus.SCHEDULED
+
+
 async def test_a_burst_goes_on_to_the_end_of_its_workflows(flow: Flow) -> None:
     async with flow.worker:
         chain = flow.double.enqueue(1)
@@ -427,6 +454,9 @@ async def test_dependents_are_told_in_whichever_partition_they_are(flow: Flow) -
             tasks[-1].id = generated_id(tasks[-1].jti, partition)
         await tasks[-1]
         assert await value(tasks[-1]) == 32
+
+
+async def _nothing(document: int) -> None: ...
 
 
 async def _true(flag: object) -> object:

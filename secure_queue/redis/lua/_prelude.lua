@@ -483,8 +483,10 @@ end
 local MAX_REPLACED, REPLACED_MS = 10000, 3600000       -- so many notes are kept, for so long
 
 -- Deletes a waiting task whose place another call has taken, and notes which one, for whoever asks what has become of it.
-local function drop_replaced(unique, replaced, bucket, id)
-  local other = redis.call('HGET', unique, REPLACED .. id)
+-- Those that depend on it are told that it is gone.
+local function drop_replaced(unique, replaced, outbox, bucket, id)
+  local other, children = redis.call('HGET', unique, REPLACED .. id), redis.call('HGET', bucket, CHILDREN .. id)
+  if children then leave(outbox, id, children, '') end
   redis.call('HDEL', bucket, id, RUN .. id, WAITERS .. id, CHILDREN .. id, LINE .. id)
   redis.call('HDEL', unique, REPLACED .. id)
   if redis.call('HLEN', replaced) >= MAX_REPLACED then redis.call('DEL', replaced) end

@@ -1,9 +1,9 @@
 -- claim: hands out ready tasks, highest priority first, under a lease; a repeated request gets the same tasks again.
--- KEYS  1 meta (hash)   2 leases (zset)   3 wake (zset)   4 last claim of this worker (list)   5..68 buckets (hash)   69.. ready (list), highest first   then: lines (zset), unique (hash), replaced (hash), results (zset), paused (hash)
+-- KEYS  1 meta (hash)   2 leases (zset)   3 wake (zset)   4 last claim of this worker (list)   5..68 buckets (hash)   69.. ready (list), highest first   then: lines (zset), unique (hash), replaced (hash), results (zset), paused (hash), outbox (hash)
 -- ARGV  1 how many   2 lease in ms   3 token of this claim   4 largest payload in bytes   5 ms for which a task rises by one priority (0: none does)   6.. names of the priorities, highest first
 -- Returns {1 if more is ready, then for each task: id, sealed task (or its size if too large, or false), tries, priority, hints: 1 there seems to be a result of it, 2 the try before has really begun}
 local meta, leases, wake, last = unpack(KEYS, 1, 4)
-local lines, unique, replaced, results, paused = unpack(KEYS, #KEYS - 4)
+local lines, unique, replaced, results, paused, outbox = unpack(KEYS, #KEYS - 5)
 local left, lease, token, limit, ageing = tonumber(ARGV[1]), tonumber(ARGV[2]), ARGV[3], tonumber(ARGV[4]), tonumber(ARGV[5])
 local FIRST = 6       -- name of a priority; its list is KEYS[63 + FIRST]
 allow_when_full(meta)
@@ -11,7 +11,7 @@ expect('zset', leases, wake, results)
 local keyed = redis.call('EXISTS', lines, unique) > 0       -- else no task has what those with a key have beside them
 if keyed then
   expect('zset', lines)
-  expect('hash', unique, replaced)
+  expect('hash', unique, replaced, outbox)
 end
 
 local reply, bytes = {0}, 0
@@ -107,11 +107,11 @@ for p = FIRST, #ARGV do
   if taken[p] > 0 then redis.call('LTRIM', KEYS[63 + p], taken[p], -1) end
 end
 for _, one in ipairs(out) do
-  leave_line(lines, wake, {unpack(KEYS, 69, #KEYS - 5)}, one[1], one[2])
+  leave_line(lines, wake, {unpack(KEYS, 69, #KEYS - 6)}, one[1], one[2])
   redis.call('HDEL', KEYS[5 + bucket_of(one[1])], LINE .. one[1])
 end
 for _, id in ipairs(dropped) do
-  drop_replaced(unique, replaced, KEYS[5 + bucket_of(id)], id)
+  drop_replaced(unique, replaced, outbox, KEYS[5 + bucket_of(id)], id)
 end
 for p = FIRST, #ARGV do
   local ready = KEYS[63 + p]

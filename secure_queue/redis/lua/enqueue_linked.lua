@@ -1,6 +1,6 @@
 -- enqueue_linked: stores new tasks of a workflow; those with parents wait among the due ones until they are told, or looked at.
 -- KEYS  1 meta (hash)   2 wake (zset)   3 ready (list)   4 due (zset)   5 finished (zset)   then for each task: bucket (hash), result (string), handed (hash)
--- ARGV  for each task: id, sealed task, time in ms (0 now, negative: that long from now, positive: that moment), number of parents, its dependents, ms that hand-overs are kept, ms until it is looked at
+-- ARGV  for each task: id, sealed task, time in ms (0 now, negative: that long from now, positive: that moment), number of parents and which of their ends may decide alone (letters as deliver has them), its dependents, ms that hand-overs are kept, ms until it is looked at
 -- Returns one character for each task: "1" stored (now, or by this very call before), "0" its id is known already
 local finished = KEYS[5]
 expect('zset', KEYS[2], KEYS[4], finished)
@@ -16,7 +16,7 @@ for i = 1, #ARGV / 7 do
   replies[i], is_new = store_new(finished, bucket, result, id, sealed)
   if is_new then
     if children ~= '' then redis.call('HSET', bucket, CHILDREN .. id, children) end
-    if tonumber(parents) > 0 then
+    if tonumber(string.match(parents, '^%d+')) > 0 then
       redis.call('HSET', handed, '', parents)
       redis.call('PEXPIRE', handed, keep)
       due[#due + 1], due[#due + 2] = now + look, id

@@ -21,10 +21,10 @@ local function is_stored(task_id)
 end
 
 if id == '' or (before ~= '' and is_stored(before)) then
-  local looked = string.match(mark, '^%d+')
-  local last, before_id = string.match(seen, '^%d+:(%d+):([%w_.:-]*)$')
+  local looked, rule = string.match(mark, '^(%d+):%d+:[^:]*(.*)$')
+  local last, before_id = string.match(seen, '^%d+:(%d+):([%w_.-]*)')
   if not last or #last > 15 or #before_id > 128 then last, before_id = '0', '' end   -- never kept: nobody could read it
-  redis.call('HSET', fired, name, looked .. ':' .. last .. ':' .. before_id)
+  redis.call('HSET', fired, name, looked .. ':' .. last .. ':' .. before_id .. rule)
   redis.call('PEXPIRE', fired, TIMETABLE_MS)
   return id == '' and 'noted' or 'overlap'
 end

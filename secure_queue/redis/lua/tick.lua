@@ -30,7 +30,7 @@ local function is_ready(id)
     local note = note_of(holder)
     if note and #id <= MAX_ID then dropped[#dropped + 1], dropped[#dropped + 2] = id, string.sub(note, 1, MAX_MARK) end
     leave_line(lines, wake, lists, id, text)
-    drop_replaced(unique, replaced, bucket, id)
+    drop_replaced(unique, replaced, outbox, bucket, id)
     return false
   end
   local line, place, priority = parse_line(text)
