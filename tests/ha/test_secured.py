@@ -36,6 +36,7 @@ def cluster(tmp_path_factory: pytest.TempPathFactory, no_server_left: None) -> I
         yield group
 
 
+@pytest.mark.crossed
 @pytest.mark.parametrize("kind", KINDS)
 async def test_tasks_run_and_survive_a_failover_over_tls_with_users(kind: str, request: pytest.FixtureRequest) -> None:
     """Row 33: rows 1 and 12 over TLS."""
@@ -120,12 +121,14 @@ async def test_another_authority_is_refused(kind: str, request: pytest.FixtureRe
     await refused(url, "the certificate of .* was refused.* check ssl_ca_certs and the host name")
 
 
+@pytest.mark.crossed
 @pytest.mark.parametrize("kind", KINDS)
 async def test_without_a_client_certificate_nothing_is_answered(kind: str, request: pytest.FixtureRequest) -> None:
     url = re.sub(r"&ssl_certfile=[^&]*&ssl_keyfile=[^&]*", "", request.getfixturevalue(kind).url)
     await unanswered(url, r"0 of \d (sentinels|cluster nodes) answer.* \(127.0.0.1:\d+: .*check addresses and TLS")
 
 
+@pytest.mark.crossed
 @pytest.mark.parametrize("kind", KINDS)
 async def test_speaking_in_the_clear_to_tls_gets_no_answer(kind: str, request: pytest.FixtureRequest) -> None:
     """It must not be let in, whatever it is told."""
@@ -139,6 +142,7 @@ async def test_a_wrong_master_name_is_told_with_the_right_one(sentinels: Sentine
     await refused(sentinels.url.replace(f"/{MASTER}?", "/orders?"), f"'orders', but: {MASTER}")
 
 
+@pytest.mark.crossed
 @pytest.mark.parametrize("kind", KINDS)
 async def test_seeds_that_cannot_be_reached_are_waited_for(kind: str, request: pytest.FixtureRequest) -> None:
     url = re.sub(r"@[^/?]*", f"@{LOOPBACK}:1,{LOOPBACK}:2", request.getfixturevalue(kind).url)

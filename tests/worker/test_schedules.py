@@ -57,6 +57,7 @@ def beating(worker: Worker[Any]) -> Tally:
     return tally
 
 
+@pytest.mark.crossed
 async def test_a_function_runs_whenever_its_schedule_fires(place: Place) -> None:
     worker, tally = place.worker(), Tally()
 
@@ -72,6 +73,7 @@ async def test_a_function_runs_whenever_its_schedule_fires(place: Place) -> None
     assert tally.runs[0][3] == firing_id(tick.fn_name, round(times[0].timestamp() * 1000))
 
 
+@pytest.mark.crossed
 async def test_each_firing_runs_once_however_many_workers(place: Place) -> None:
     tally = Tally()
 
@@ -85,6 +87,7 @@ async def test_each_firing_runs_once_however_many_workers(place: Place) -> None:
     assert len({run[0] for run in tally.runs}) == len(tally.runs)
 
 
+@pytest.mark.crossed
 async def test_one_await_stores_a_schedule_and_one_removes_it(place: Place) -> None:
     worker, tally = place.worker(), Tally()
     note = tallied(worker, tally)
@@ -100,6 +103,7 @@ async def test_one_await_stores_a_schedule_and_one_removes_it(place: Place) -> N
         assert await worker.schedules() == []
 
 
+@pytest.mark.crossed
 async def test_a_worker_that_found_none_at_first_learns_of_a_schedule(place: Place) -> None:
     worker, tally = place.worker(), Tally()
     note, beat = tallied(worker, tally), beating(worker)
@@ -109,6 +113,7 @@ async def test_a_worker_that_found_none_at_first_learns_of_a_schedule(place: Pla
         await tally.wait_for(1)
 
 
+@pytest.mark.crossed
 async def test_stored_schedules_outlive_the_workers_and_are_replaced_by_id(place: Place) -> None:
     producer, tally = place.worker(), Tally()
     async with producer:
@@ -130,6 +135,7 @@ async def test_stored_schedules_outlive_the_workers_and_are_replaced_by_id(place
         await eventually(is_listed)
 
 
+@pytest.mark.crossed
 async def test_a_run_that_goes_on_is_not_overlapped_unless_it_may(place: Place) -> None:
     worker, strict, loose = place.worker(), Tally(), Tally()
     proceed = anyio.Event()
@@ -156,6 +162,7 @@ async def _counted(worker: Worker[Any], what: str) -> bool:
     return bool(worker.counters[what])
 
 
+@pytest.mark.crossed
 @pytest.mark.parametrize("misfire", ["skip", "once", "catch_up"])
 async def test_firings_that_nobody_was_there_for_follow_the_policy(place: Place, misfire: str) -> None:
     worker, tally = place.worker(), Tally()
@@ -175,6 +182,7 @@ def _an_hour(ahead: int) -> int:
     return (int(time.time()) // 3600 + ahead) * 3_600_000
 
 
+@pytest.mark.crossed
 async def test_a_start_runs_what_should_run_at_a_start(place: Place) -> None:
     worker, tally = place.worker(), Tally()
     worker.cron("0 0 29 2 *", run_at_startup=True, max_schedule_drift=60)(tallied(worker, tally))
@@ -187,6 +195,7 @@ async def test_a_start_runs_what_should_run_at_a_start(place: Place) -> None:
     assert len(tally.runs) == 1, "two starts within the drift count as one"
 
 
+@pytest.mark.crossed
 async def test_forged_and_moved_records_never_fire_and_end_nothing(place: Place) -> None:
     worker, tally = place.worker(), Tally()
     note = tallied(worker, tally)
@@ -215,6 +224,7 @@ async def test_forged_and_moved_records_never_fire_and_end_nothing(place: Place)
     assert {run[1] for run in tally.runs} == {("genuine",)}
 
 
+@pytest.mark.crossed
 @pytest.mark.parametrize("mark", [b"99999999999999:0:", b"junk", b"\xff" * 10, b"-5:-5:x"])
 async def test_a_forged_mark_stops_no_schedule(place: Place, mark: bytes) -> None:
     worker, tally = place.worker(), Tally()
