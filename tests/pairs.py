@@ -22,5 +22,5 @@ def halved(items: list[pytest.Item]) -> tuple[list[pytest.Item], list[pytest.Ite
 def _is_kept(item: pytest.Item) -> bool:
     assert isinstance(item, pytest.Function)
     chosen = item.callspec.params
-    [place] = {chosen[name] for name in ("place", "link", "kind") if name in chosen}
+    [place] = {chosen[name] for name in ("place", "link", "kind", "topology") if name in chosen}
     return chosen["anyio_backend"] == CROSSED[place]
