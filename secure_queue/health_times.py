@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Awaitable, Callable
-from datetime import tzinfo
 from typing import Final
 
 from secure_queue.clock import now_ms
@@ -15,11 +14,6 @@ AGAIN_S: Final = 5.0
 """How long after a moment in which the server did not answer the next one is looked for."""
 
 _log = logging.getLogger("secure_queue.health")
-
-
-def health_rule(crontab: str | None, tz: str | tzinfo) -> Cron | None:
-    """The moments of a crontab expression; None, the default, is never. Raises ``ConfigurationError``."""
-    return None if crontab is None else Cron(crontab, tz)
 
 
 def log_health(worker_id: str, health: Health) -> None:

@@ -24,14 +24,13 @@ from secure_queue.client import Client
 from secure_queue.clock import monotonic
 from secure_queue.composition import Composition
 from secure_queue.control import Control, RunReport
-from secure_queue.cron import zone_name
+from secure_queue.cron import moments_of, zone_name
 from secure_queue.declare import AnyTask
 from secure_queue.durability import durability_policy
 from secure_queue.errors import SecureQueueError
 from secure_queue.execution.engine import Engine
 from secure_queue.execution.shutdown import received_signals, signals_to_end
 from secure_queue.frames import configured_without_frames
-from secure_queue.health_times import health_rule
 from secure_queue.keyring import auditor_of, codec_of, keys_for
 from secure_queue.lifespan import begun, made_by, no_lifespan
 from secure_queue.limits import Limit, limits_of
@@ -173,7 +172,7 @@ class Worker(Control, Steering, Access, Generic[C]):
         self._known_errors = {type_name(error): error for error in exception_classes("known_errors", known_errors)}
         self._lifespan = cast("Callable[[], AbstractAsyncContextManager[C]]", lifespan or no_lifespan)
         self._context: list[C] = []
-        self._host, self._health_rule = Host(self._topology), health_rule(health_crontab, self.tz)
+        self._host, self._health_rule = Host(self._topology), moments_of(health_crontab, self.tz)
         self._clients: dict[int, list[Client]] = {}
         self.anyio_backend, self.anyio_kwargs = anyio_backend, dict(anyio_kwargs or {})
         self.compose(routers, tasks)

@@ -29,7 +29,6 @@ async def put_aside(storage: RedisStorage, task_id: bytes) -> str:
     return entries[-1].entry.decode()
 
 
-@pytest.mark.crossed
 async def test_who_lives_is_known_until_its_time_is_over(storage: RedisStorage, link: Link) -> None:
     evidence = storage.evidence()
     await evidence.announce("a", b"record a", LONG)

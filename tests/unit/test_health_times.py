@@ -6,10 +6,10 @@ import logging
 
 import pytest
 
-from secure_queue.cron import Cron
+from secure_queue.cron import Cron, moments_of
 from secure_queue.errors import ConfigurationError
 from secure_queue.health import Health
-from secure_queue.health_times import HealthTimes, health_rule, log_health
+from secure_queue.health_times import HealthTimes, log_health
 
 pytestmark = pytest.mark.anyio
 
@@ -56,10 +56,10 @@ async def test_a_moment_in_which_the_server_is_away_is_not_told_again_and_again(
 
 
 def test_without_an_expression_nothing_is_told_and_a_bad_one_is_refused() -> None:
-    assert health_rule(None, "UTC") is None
-    assert health_rule("*/5 * * * *", "Europe/Berlin") == Cron("*/5 * * * *", "Europe/Berlin")
+    assert moments_of(None, "UTC") is None
+    assert moments_of("*/5 * * * *", "Europe/Berlin") == Cron("*/5 * * * *", "Europe/Berlin")
     with pytest.raises(ConfigurationError, match="crontab expression"):
-        health_rule("every now and then", "UTC")
+        moments_of("every now and then", "UTC")
 
 
 def test_one_line_says_how_it_is(caplog: pytest.LogCaptureFixture) -> None:
