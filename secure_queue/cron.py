@@ -130,6 +130,11 @@ def as_rule(given: object, tz: str | tzinfo) -> Rule:
             raise ConfigurationError("a schedule is a crontab expression, Cron(…), Every(…) or a timedelta")
 
 
+def moments_of(crontab: str | None, tz: str | tzinfo) -> Cron | None:
+    """The moments of a crontab expression; None is never. Raises ``ConfigurationError``."""
+    return None if crontab is None else Cron(crontab, tz)
+
+
 def firings_between(rule: Rule, after_ms: int, until_ms: int, most: int) -> list[int]:
     """The firings after one moment and until another, oldest first; of more than *most* the latest."""
     found: list[int] = []

@@ -70,7 +70,6 @@ OF_WORKERS: Final = {
         ("name", "queue", "queues"), "queue_name=; several queues are several Worker objects, for serve(a, b)"
     ),
     **dict.fromkeys(("poll_delay", "poll_interval"), "nothing: workers are woken"),
-    "health_crontab": "nothing: ask worker.health(), or give --health on the command line",
     "auto_declare": "nothing: a queue exists when something is in it",
     **dict.fromkeys(("timezone", "time_zone"), "tz="),
 }

@@ -19,11 +19,14 @@ from secure_queue.audit.reseal import RESEALED, Resealer
 from secure_queue.audit.scan import scan, scan_beside
 from secure_queue.client import Client
 from secure_queue.clock import now_ms
+from secure_queue.cron import Cron
 from secure_queue.doctor.examine import Patient, examine
 from secure_queue.doctor.report import DoctorReport
 from secure_queue.evidence import Evidence
 from secure_queue.execution.ticker import every
 from secure_queue.frames import opened_without_frames
+from secure_queue.health import Health
+from secure_queue.health_times import AGAIN_S, HealthTimes, log_health
 from secure_queue.keyring import LOOK_S, LiveKeys
 from secure_queue.payload.codec import Codec, Purpose, Sealed
 from secure_queue.payload.keys import KeyRing
@@ -45,6 +48,7 @@ class Oversight(ABC):
     _topology: Topology
     _host: Host
     _audit_key: str | None
+    _health_rule: Cron | None
     announces: bool
 
     @abstractmethod
@@ -61,6 +65,9 @@ class Oversight(ABC):
     @property
     @abstractmethod
     def processed(self) -> int: ...
+
+    @abstractmethod
+    def health(self) -> Health: ...
 
     async def audit(
         self, *, rate: float = 0, since_ms: int | None = None, on_finding: Callable[[Finding], object] | None = None
@@ -207,7 +214,16 @@ class Oversight(ABC):
         processed = (lambda: self.processed) if role == WORKER else int
         announcer = Announcer(evidence, self._codec, self._live_keys, self.id, role, tasks, processed)
         told = [partial(every, INTERVAL_S, announcer.tick)] if self.announces else []
+        if self._health_rule is not None and role == WORKER:
+            told.append(partial(every, AGAIN_S, self._health_times(self._health_rule, announcer).tick))
         return [*told, partial(every, LOOK_S, self._look_at_keys)]
+
+    def _health_times(self, rule: Cron, announcer: Announcer) -> HealthTimes:
+        async def tell() -> None:
+            log_health(self.id, self.health())
+            await announcer.tick()
+
+        return HealthTimes(rule, tell)
 
     async def _look_at_keys(self) -> None:
         self._live_keys.look()

@@ -24,7 +24,7 @@ from secure_queue.client import Client
 from secure_queue.clock import monotonic
 from secure_queue.composition import Composition
 from secure_queue.control import Control, RunReport
-from secure_queue.cron import zone_name
+from secure_queue.cron import moments_of, zone_name
 from secure_queue.declare import AnyTask
 from secure_queue.durability import durability_policy
 from secure_queue.errors import SecureQueueError
@@ -130,6 +130,7 @@ class Worker(Control, Steering, Access, Generic[C]):
         deadline: Duration = 20,
         limits: Limit | Sequence[Limit] = (),
         ageing: Duration | None = None,
+        health_crontab: str | None = None,
         **others: Never,
     ) -> None:
         if others:
@@ -172,7 +173,7 @@ class Worker(Control, Steering, Access, Generic[C]):
         self._known_errors = {type_name(error): error for error in exception_classes("known_errors", known_errors)}
         self._lifespan: Callable[[], AbstractAsyncContextManager[C]] = lifespan_of(lifespan)
         self._context: list[C] = []
-        self._host = Host(self._topology)
+        self._host, self._health_rule = Host(self._topology), moments_of(health_crontab, self.tz)
         self._clients: dict[int, list[Client]] = {}
         self.anyio_backend, self.anyio_kwargs = event_loop(anyio_backend, anyio_kwargs)
         self.compose(routers, tasks)

@@ -11,7 +11,7 @@ import pytest
 ENTRIES = range(1, 67)
 
 
-def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+def number_reports(items: list[pytest.Item]) -> None:
     """Write the numbers into the report of each test: it is all that comes back from another process."""
     for item in items:
         for mark in item.iter_markers("attack"):

@@ -13,10 +13,18 @@ from secure_queue.local.groups import ClusterGroup, SentinelGroup
 from secure_queue.redis.connect import open_link
 from secure_queue.redis.link import Link
 from secure_queue.redis.topology import Memory, Topology
-from tests.attack_list import pytest_collection_modifyitems, pytest_terminal_summary
+from tests.attack_list import number_reports, pytest_terminal_summary
+from tests.pairs import halved
 from tests.servers import Server, server_binary, started, wait_until
 
-__all__ = ["pytest_collection_modifyitems", "pytest_terminal_summary"]
+__all__ = ["pytest_terminal_summary"]
+
+
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    """Leave out what ``tests.pairs`` leaves out, and number the tests of the acceptance list of attacks."""
+    left_out, items[:] = halved(items)
+    config.hook.pytest_deselected(items=left_out)
+    number_reports(items)
 
 
 @pytest.hookimpl(tryfirst=True)

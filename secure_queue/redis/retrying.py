@@ -199,7 +199,7 @@ async def repeat(
                 _complain(server, error)
             wait = pause(failures, random.random())  # noqa: S311 - spreads callers, hides nothing
             if monotonic() + wait >= end:
-                missing = "confirmation" if isinstance(error, NotConfirmed) else "answer"
+                missing = "confirmation" if isinstance(told, NotConfirmed) else "answer"
                 raise Unavailable(
                     f"no {missing} from {server} within {deadline:g} s ({root_cause(told)}); doing the same again is safe"
                 ) from error

@@ -14,6 +14,9 @@ from tests.servers import server_binary
 BUSY = 3
 """The suite shares its machine with itself, so times and repetitions are bounded more loosely than in ``make chaos``."""
 
+MOST, EARLY = 800, 0.2
+"""The load goes on after the fault has struck for as long as in ``make chaos``, and begins less long before it."""
+
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(180)]
 
 
@@ -27,7 +30,8 @@ def is_kept(row: int, topology: str) -> None:
         run_gap_s=BUSY * promise.run_gap_s,
         duplicates=BUSY * promise.duplicates,
     )
-    outcome = anyio.run(play, replace(case, promise=patient))
+    load = replace(case.load, count=MOST)
+    outcome = anyio.run(play, replace(case, promise=patient, load=load, strike_at=EARLY))
     assert outcome.broken == [], f"{outcome.verdict}; logs: {outcome.folder}"
 
 

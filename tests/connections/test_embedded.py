@@ -24,6 +24,8 @@ from secure_queue.redis.topology import Embedded, Standalone
 from tests.servers import PATIENCE, bundled_binary, server_binary, wait_until
 
 REPOSITORY = Path(__file__).parents[2]
+ON_ONE_LOOP = pytest.mark.parametrize("anyio_backend", ["asyncio"])
+"""What ends, or shares, is another process, whose loop is the same in both cases."""
 
 
 def pid_of(home: Path) -> int:
@@ -207,6 +209,7 @@ class TestInAFolder:
                     group.start_soon(use)
         assert len(pids) == 1
 
+    @ON_ONE_LOOP
     async def test_two_processes_share_one_server(self, tmp_path: Path) -> None:
         with another_process(tmp_path):
             pid = pid_of(tmp_path)
@@ -215,6 +218,7 @@ class TestInAFolder:
                 assert pid_of(tmp_path) == pid
         assert not psutil.pid_exists(pid)
 
+    @ON_ONE_LOOP
     async def test_a_joined_server_goes_on_when_its_first_user_is_killed(self, tmp_path: Path) -> None:
         with another_process(tmp_path) as child:
             pid = pid_of(tmp_path)
@@ -225,6 +229,7 @@ class TestInAFolder:
                 assert pid_of(tmp_path) == pid
         await anyio.to_thread.run_sync(wait_until, lambda: not psutil.pid_exists(pid))
 
+    @ON_ONE_LOOP
     async def test_a_killed_user_leaves_no_server_behind(self, tmp_path: Path) -> None:
         with another_process(tmp_path) as child:
             pid = pid_of(tmp_path)
@@ -234,6 +239,7 @@ class TestInAFolder:
         async with serve(private_at(tmp_path)) as socket:
             assert await ask(socket, "GET", "from-child") == b"value"
 
+    @ON_ONE_LOOP
     async def test_a_killed_user_of_a_private_server_leaves_neither_server_nor_folder(self) -> None:
         with another_process(None) as child:
             assert child.stdout is not None
@@ -279,6 +285,7 @@ class TestInAFolder:
             async with serve(private_at(tmp_path / "file")):
                 pytest.fail("it is a file")
 
+    @ON_ONE_LOOP
     async def test_the_output_of_the_process_that_started_the_server_ends_with_that_process(
         self, tmp_path: Path
     ) -> None:

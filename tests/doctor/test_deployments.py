@@ -31,6 +31,9 @@ from tests.tour.blocks import ROOT
 
 pytestmark = pytest.mark.anyio
 
+ON_ONE_LOOP = pytest.mark.parametrize("anyio_backend", ["asyncio"])
+"""For what is slow to build: what is found there is decided without I/O, and others ask all topologies on both loops."""
+
 SECRET = "Zx4kQ9vT1bLw7RmY2cNd8HsJ5gPf0aUe3oXiVqB6KtE"
 PASSWORD = "a-password-that-nobody-may-read"
 QUEUE = "shop"
@@ -173,6 +176,7 @@ def careless() -> Iterator[Server]:
         yield server
 
 
+@ON_ONE_LOOP
 async def test_a_careless_configuration_is_found_piece_by_piece(careless: Server) -> None:
     report = await examined(f"redis://127.0.0.1:{careless.port}")
     failed = {finding.check for finding in report.findings if finding.level is Level.FAIL}
@@ -271,6 +275,7 @@ async def test_a_private_server_is_examined_and_memory_is_not(tmp_path: Path) ->
         await Worker("memory://").doctor()
 
 
+@ON_ONE_LOOP
 async def test_certificates_are_looked_at(real_server: Server, tmp_path: Path) -> None:
     authority = Authority.create(tmp_path / "ca")
     async with tls_in_front_of(real_server, authority.issue("127.0.0.1")) as port:  # for one day
@@ -287,6 +292,7 @@ def documented_words(beginning: str) -> list[str]:
     return found[1].split()
 
 
+@ON_ONE_LOOP
 async def test_the_rights_that_the_page_gives_are_enough_in_a_cluster_and_at_sentinels(
     real_cluster: ClusterGroup, real_sentinels: SentinelGroup
 ) -> None:
@@ -329,6 +335,7 @@ async def test_a_whole_sentinel_group_is_asked_from_one_sentinel(real_sentinels:
     assert not await primary.command("KEYS", "*doctor*")
 
 
+@ON_ONE_LOOP
 async def test_sentinels_and_replicas_that_are_missing_are_found() -> None:
     with started(SentinelGroup(server_binary())) as group:
         group.sentinels[2].kill()
@@ -372,6 +379,7 @@ async def test_a_cluster_node_behind_a_plain_url_is_named(real_cluster: ClusterG
     assert level(report, "topology") is Level.FAIL
 
 
+@ON_ONE_LOOP
 async def test_slots_without_owner_and_slots_between_two_nodes_are_found() -> None:
     with started(ClusterGroup(server_binary())) as group:
         far = (slot_of(f"{QUEUE}/0".encode()) + SLOTS // 2) % SLOTS  # not the slot of the queue, which goes on

@@ -68,10 +68,12 @@ async def test_all_shards_work_on_one_queue(real_cluster: ClusterGroup) -> None:
         assert (counts.results, counts.workers) == (len(tasks) + 20, 1)
 
 
-async def test_workers_wait_with_a_bounded_number_of_connections(real_cluster: ClusterGroup) -> None:
+async def test_workers_wait_with_a_bounded_number_of_connections(
+    real_cluster: ClusterGroup, anyio_backend: str
+) -> None:
     async with AsyncExitStack() as stack:
         for _ in range(4):
-            worker, _ = make_worker(real_cluster.url, "bounded", partitions=4)
+            worker, _ = make_worker(real_cluster.url, f"bounded-{anyio_backend}", partitions=4)
             await stack.enter_async_context(running(worker))
         # ceil(2 * 4 / 4) for each of four; at first each of them believed to be alone
         await eventually(lambda: _blocked_are(real_cluster, 8))

@@ -235,6 +235,7 @@ IGNORES_THE_TYPE = {
 }
 
 
+@pytest.mark.crossed
 @pytest.mark.parametrize("verb", VERBS)
 async def test_every_verb_works_whichever_of_its_keys_is_a_misfit(storage: RedisStorage, link: Link, verb: str) -> None:
     prepare, act = VERBS[verb]
@@ -253,6 +254,7 @@ async def test_every_verb_works_whichever_of_its_keys_is_a_misfit(storage: Redis
         await link.command("FLUSHALL")
 
 
+@pytest.mark.crossed
 @pytest.mark.parametrize("verb", VERBS)
 async def test_no_misfit_loses_a_task(storage: RedisStorage, link: Link, verb: str) -> None:
     """A misfit under a key that held nothing of the tasks changes nothing at all of what a verb does."""

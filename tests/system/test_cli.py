@@ -78,8 +78,7 @@ def test_concurrency_of_the_command_line_counts(shell: Shell) -> None:
     assert shell.ask(lambda worker: worker.result_by_id(task_id, 5)).result == 7
 
 
-@pytest.mark.parametrize("processes", [1, 2])
-@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+@pytest.mark.parametrize(("number", "processes"), [(signal.SIGTERM, 2), (signal.SIGINT, 1)])
 def test_a_signal_ends_it_in_peace_with_exit_code_0(shell: Shell, processes: int, number: signal.Signals) -> None:
     shell.enqueue("note", *((number, 0.5) for number in range(40)))  # one process alone would need 20 s for them
     process = shell.start("run", TARGET, "--processes", str(processes), "--concurrency", "1")

@@ -1,4 +1,4 @@
-"""Every Python block of the guide and its neighbours is run as it is printed, on ``memory://`` and on a real server.
+"""Every Python block of the guide and its neighbours is run as it is printed on a real server, the guide's in memory too.
 
 A block is a whole program that takes its server from the environment, as the page tells its reader to do. Each line that
 ends in ``# prints: …`` must have printed exactly that, in the order of the page, and nothing else may be printed.
@@ -25,18 +25,19 @@ NEIGHBOURS = [
 ]
 PAGES = [GUIDE, *(ROOT / "docs" / f"{page}.md" for page in NEIGHBOURS)]
 PROGRAMS = [block for page in PAGES for block in blocks_of(page) if block.language == "python"]
+OF_THE_GUIDE = [block for block in blocks_of(GUIDE) if block.language == "python"]
 
 
 def name(block: Block) -> str:
     return f"{block.heading}:{block.line}".replace(" ", "-").replace("`", "")
 
 
-@pytest.fixture(params=["memory", "server"])
-def place(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.fixture
+def place(where: str, request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
     """Let the environment say where the queue is."""
     for variable in (URL_VARIABLE, KEYS_VARIABLE, KEYS_FILE_VARIABLE):
         monkeypatch.delenv(variable, raising=False)
-    if request.param == "memory":
+    if where == "memory":
         monkeypatch.setenv(URL_VARIABLE, "memory://")
         return
     server: Server = request.getfixturevalue("real_server")
@@ -46,8 +47,16 @@ def place(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> No
 
 
 @pytest.mark.usefixtures("place")
-@pytest.mark.parametrize("block", PROGRAMS, ids=name)
-def test_a_program_prints_what_the_guide_says(block: Block, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+@pytest.mark.parametrize(
+    ("block", "where"),
+    [
+        *(pytest.param(block, "memory", id=f"{name(block)}-memory") for block in OF_THE_GUIDE),
+        *(pytest.param(block, "server", id=f"{name(block)}-server") for block in PROGRAMS),
+    ],
+)
+def test_a_program_prints_what_the_guide_says(
+    block: Block, where: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     program = tmp_path / "example.py"
     program.write_text("\n" * (block.line - 1) + block.text, "utf-8")  # line numbers in a traceback are the page's
     runpy.run_path(str(program), run_name="__main__")

@@ -37,6 +37,7 @@ async def test_waiting_tasks_are_aborted_at_once(place: Place) -> None:
     assert await place.quarantine() == {}
 
 
+@pytest.mark.crossed
 @pytest.mark.parametrize("ttl", [60, 0])
 async def test_a_running_task_is_cancelled(place: Place, ttl: int) -> None:
     worker = place.worker()
@@ -98,6 +99,7 @@ async def test_finished_and_unknown_tasks_cannot_be_aborted(place: Place) -> Non
             await worker.abort_by_id("not an id")
 
 
+@pytest.mark.crossed
 async def test_an_abort_from_another_worker_object_reaches_the_task(place: Place) -> None:
     worker, other = place.worker(), place.worker()
     started = anyio.Event()
@@ -132,6 +134,7 @@ async def test_who_waits_for_an_aborted_task_is_told(place: Place) -> None:
     assert outcomes == [TaskStatus.ABORTED]
 
 
+@pytest.mark.crossed
 async def test_a_task_that_was_claimed_ahead_is_aborted_before_it_starts(place: Place) -> None:
     worker = place.worker(concurrency=1, prefetch=5)
     started = anyio.Event()

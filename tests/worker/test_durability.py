@@ -37,6 +37,7 @@ def test_a_worker_that_could_not_keep_its_level_is_not_made(url: str) -> None:
         Worker(url, durability="replicated", signing_secret=SECRET)
 
 
+@pytest.mark.crossed
 async def test_a_worker_says_that_the_data_of_its_queue_was_replaced(
     place: Place, caplog: pytest.LogCaptureFixture
 ) -> None:

@@ -29,6 +29,7 @@ async def test_a_delayed_task_runs_after_its_delay(place: Place) -> None:
         assert (await task.result(timeout=PATIENCE)).result - started >= 0.3
 
 
+@pytest.mark.crossed
 async def test_a_scheduled_task_runs_at_its_time(place: Place) -> None:
     worker = place.worker()
 

@@ -79,6 +79,7 @@ ACTS: dict[str, tuple[Callable[[], Any], str]] = {
 IN_A_THREAD = {"StopIteration": "StopIteration"}  # a coroutine cannot raise it
 
 
+@pytest.mark.crossed
 @pytest.mark.parametrize("way", ["async", "thread"])
 @pytest.mark.parametrize("name", ACTS)
 async def test_only_that_task_fails(place: Place, name: str, way: str) -> None:

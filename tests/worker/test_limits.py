@@ -95,6 +95,7 @@ async def test_a_key_has_a_limit_of_its_own_and_none_has_none(place: Place) -> N
     assert two_without.is_set() and crowd.most["None"] <= 4
 
 
+@pytest.mark.crossed
 async def test_no_more_start_in_a_time_than_a_limit_says_and_not_much_fewer(place: Place) -> None:
     crowd, per_s = Crowd(), 0.3
 
@@ -132,6 +133,7 @@ async def test_tasks_that_wait_for_a_limit_keep_nobody_from_a_seat(place: Place)
         assert worker.counters["parked"] >= 18
 
 
+@pytest.mark.crossed
 @pytest.mark.parametrize("way", ["returns", "fails", "is retried", "takes too long", "is aborted", "is a thread"])
 async def test_however_a_run_ends_its_permit_comes_back(place: Place, way: str) -> None:
     worker = place.worker(concurrency=4)
@@ -204,6 +206,7 @@ async def test_what_waits_for_a_second_limit_does_not_keep_the_first(place: Plac
         assert all([(await task.result(timeout=PATIENCE)).success for task in tasks])
 
 
+@pytest.mark.crossed
 async def test_a_task_that_is_throttled_holds_up_all_of_its_limit_and_loses_no_try(place: Place) -> None:
     worker = place.worker(concurrency=1)
     begun = list[tuple[str, int, float]]()
@@ -326,6 +329,7 @@ async def in_lines_of_limits(place: Place) -> set[str]:
     return {name.decode().removeprefix("0 ") for names in found for name in names}
 
 
+@pytest.mark.crossed
 async def test_one_that_is_replaced_or_aborted_frees_its_place_in_the_line_of_a_rate(place: Place) -> None:
     worker = place.worker()
 
@@ -424,6 +428,7 @@ async def test_limits_hold_over_several_partitions(place: Place) -> None:
     assert len(crowd.starts) == 36 and set(crowd.most.values()) <= {1, 2}
 
 
+@pytest.mark.crossed
 async def test_a_start_that_cannot_be_used_is_given_back(place: Place) -> None:
     """Of one rate while the other refuses, and while there is no thread; so all of the longer one are used in the end."""
     worker = place.worker(concurrency=8, sync_concurrency=1)

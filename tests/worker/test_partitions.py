@@ -148,6 +148,7 @@ async def test_pages_go_from_partition_to_partition(place: Place) -> None:
         assert await worker.get_tasks_by_status(TaskStatus.QUEUED, limit=9, offset=40) == []
 
 
+@pytest.mark.crossed
 async def test_dead_letters_and_aborts_are_found_in_every_partition(place: Place) -> None:
     worker = place.worker(partitions=4)
 

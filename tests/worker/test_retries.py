@@ -93,6 +93,7 @@ async def test_without_a_limit_a_task_is_tried_until_it_succeeds(place: Place) -
         assert (await (await stubborn.enqueue()).result(timeout=PATIENCE)).result == 12
 
 
+@pytest.mark.crossed
 async def test_a_task_can_ask_for_another_run(place: Place) -> None:
     worker = place.worker()
 

@@ -165,6 +165,7 @@ async def test_two_lives_of_one_worker_id_never_share_a_lease(place: Place) -> N
     assert holders[0] != holders[1]
 
 
+@pytest.mark.crossed
 async def test_a_task_of_a_worker_that_vanished_runs_again_and_the_late_result_is_refused(place: Place) -> None:
     worker = place.worker()
 
@@ -180,6 +181,7 @@ async def test_a_task_of_a_worker_that_vanished_runs_again_and_the_late_result_i
     assert await place.storage.complete([End(claim.untrusted_id, claim.token, 60_000, b"late")]) == [False]
 
 
+@pytest.mark.crossed
 async def test_the_last_permitted_try_of_a_worker_that_vanished_is_a_failure(place: Place) -> None:
     worker = place.worker()
 
@@ -195,6 +197,7 @@ async def test_the_last_permitted_try_of_a_worker_that_vanished_is_a_failure(pla
         assert "WorkerLost" in str((await task.result(timeout=PATIENCE)).exception)
 
 
+@pytest.mark.crossed
 async def test_a_try_that_a_vanished_worker_had_not_begun_does_not_count(place: Place) -> None:
     worker = place.worker()
 
@@ -209,6 +212,7 @@ async def test_a_try_that_a_vanished_worker_had_not_begun_does_not_count(place: 
         assert (await task.result(timeout=PATIENCE)).result == 1
 
 
+@pytest.mark.crossed
 async def test_a_blocked_worker_leaves_what_it_has_not_begun_to_others(place: Place) -> None:
     blocked, other, producer = place.worker(idle_timeout=1, concurrency=1, prefetch=9), place.worker(), place.worker()
     proceed, started = threading.Event(), threading.Event()
@@ -266,6 +270,7 @@ async def test_a_run_whose_lease_is_lost_is_cancelled_and_not_settled(place: Pla
         await eventually(lambda: _counted(worker, "lost"))
 
 
+@pytest.mark.crossed
 async def test_a_lost_task_that_comes_back_to_the_same_worker_runs_once_more_and_the_old_run_ends(place: Place) -> None:
     worker = place.worker(idle_timeout=1)
     cancelled = anyio.Event()

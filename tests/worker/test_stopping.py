@@ -18,6 +18,7 @@ from tests.worker.places import Place
 pytestmark = pytest.mark.anyio
 
 
+@pytest.mark.crossed
 async def test_workers_of_one_process_share_its_signals_and_the_host_gets_its_handlers_back(place: Place) -> None:
     heard: list[int] = []
     before = signal.signal(signal.SIGTERM, lambda number, _: heard.append(number))
@@ -49,6 +50,7 @@ async def test_a_worker_that_leaves_signals_alone_leaves_them_alone(place: Place
         signal.signal(signal.SIGTERM, before)
 
 
+@pytest.mark.crossed
 @pytest.mark.parametrize("how", ["drain", "stop"])
 async def test_a_run_can_be_ended_from_another_thread(place: Place, how: str) -> None:
     worker = place.worker()

@@ -40,6 +40,7 @@ class Gate:
         self._open.set()
 
 
+@pytest.mark.crossed
 async def test_waiting_for_a_thread_does_not_count_for_the_timeout(place: Place) -> None:
     worker, gate = place.worker(concurrency=2, sync_concurrency=1), Gate()
 
@@ -63,6 +64,7 @@ async def test_waiting_for_a_thread_does_not_count_for_the_timeout(place: Place)
         assert (await slow.result(timeout=PATIENCE)).success
 
 
+@pytest.mark.crossed
 async def test_a_function_that_outlives_its_timeout_keeps_its_place_and_others_run_elsewhere(place: Place) -> None:
     stuck, other, gate = place.worker(sync_concurrency=1, id="stuck"), place.worker(id="other"), Gate()
 
@@ -91,6 +93,7 @@ async def test_a_function_that_outlives_its_timeout_keeps_its_place_and_others_r
     assert stuck.left_behind == 0
 
 
+@pytest.mark.crossed
 async def test_a_task_that_waits_for_a_thread_can_be_aborted(place: Place) -> None:
     worker, gate = place.worker(concurrency=2, sync_concurrency=1), Gate()
 
@@ -148,6 +151,7 @@ async def test_a_function_that_never_ends_does_not_hold_the_worker(place: Place)
         gate.open()
 
 
+@pytest.mark.crossed
 async def test_no_more_tasks_wait_for_threads_than_there_are_and_the_others_run_elsewhere(place: Place) -> None:
     workers, gate = [place.worker(concurrency=8, sync_concurrency=1, id=name) for name in "ab"], Gate()
 
@@ -170,6 +174,7 @@ async def test_no_more_tasks_wait_for_threads_than_there_are_and_the_others_run_
     assert set(who) == {"a", "b"}
 
 
+@pytest.mark.crossed
 async def test_a_task_that_expires_while_it_waits_for_a_thread_is_not_run(place: Place) -> None:
     worker, gate = place.worker(concurrency=2, sync_concurrency=1), Gate()
 

@@ -114,6 +114,7 @@ async def test_a_task_runs_after_its_parents(flow: Flow) -> None:
     assert sorted(flow.ran[:2]) == ["first", "second"] and flow.ran[2:] == ["note"]
 
 
+@pytest.mark.crossed
 async def test_parents_that_have_ended_are_decided_when_the_child_comes(flow: Flow) -> None:
     async with flow.running():
         done, failed = await flow.double.enqueue(1), await flow.fail.enqueue()
@@ -128,6 +129,7 @@ async def test_parents_that_have_ended_are_decided_when_the_child_comes(flow: Fl
     assert sorted(map(str, flow.ran)) == ["1", "cleanup", "note"]
 
 
+@pytest.mark.crossed
 async def test_a_parent_that_is_long_gone_fails_the_child_or_lets_it_run(flow: Flow) -> None:
     async with flow.running():
         gone = await flow.unkept.enqueue(1)
@@ -175,6 +177,7 @@ async def test_many_chains_in_one_call_are_as_many_workflows(flow: Flow) -> None
         assert len((await flow.worker.workflow(chains[3].id)).tasks) == 2
 
 
+@pytest.mark.crossed
 async def test_a_delay_counts_for_a_task_with_parents_too(flow: Flow) -> None:
     async with flow.running():
         child = await flow.double.enqueue(1).then(flow.double).start(delay=1.0)
@@ -262,6 +265,7 @@ async def test_what_is_there_for_a_failure_is_not_needed_after_a_success(flow: F
         assert await flow.worker.dead_letters() == []
 
 
+@pytest.mark.crossed
 async def test_dead_letters_of_a_workflow_are_run_again_from_the_parent_on(flow: Flow, place: Place) -> None:
     broken = [True]
 

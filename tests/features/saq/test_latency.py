@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
+from statistics import median
 from typing import Any
 
 import pytest
 
 from secure_queue import Worker
-from tests.servers import PATIENCE, Server
+from tests.servers import PATIENCE, Server, eventually
 from tests.worker.places import SECRET, running
 
 pytestmark = pytest.mark.anyio
+
+IN_A_ROW = 20
+"""So many that a worker which polls, be it every ten milliseconds, is not in time for the half of them by chance."""
 
 
 async def test_a_job_begins_within_five_milliseconds(real_server: Server) -> None:
@@ -20,11 +24,12 @@ async def test_a_job_begins_within_five_milliseconds(real_server: Server) -> Non
     @worker.task
     async def noop() -> None: ...
 
-    waits: list[int] = []
+    async def wait_of_one() -> int:
+        outcome = await (await noop.enqueue()).result(timeout=PATIENCE)
+        return outcome.start_time - outcome.enqueue_time
+
+    async def half_of_them_are_in_time() -> bool:
+        return median([await wait_of_one() for _ in range(IN_A_ROW)]) < 5
+
     async with running(worker):
-        while (
-            len(waits) < 40 or min(waits) >= 5
-        ):  # at the latest after the patience of the test, which is for busy machines
-            outcome = await (await noop.enqueue()).result(timeout=PATIENCE)
-            waits.append(outcome.start_time - outcome.enqueue_time)
-    assert sorted(waits)[len(waits) // 2] < 250, "the mean of a worker that polls every half second"
+        await eventually(half_of_them_are_in_time, patience=1.5 * PATIENCE)  # a busy machine is given more rows

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import signal
 import threading
 
 import anyio
@@ -12,11 +13,13 @@ from tests.worker.places import Place
 
 pytestmark = pytest.mark.anyio
 
+ENDING = (signal.SIGINT, signal.SIGTERM)
+
 
 async def test_it_shares_the_loop_and_ends_with_the_application(place: Place) -> None:
     worker = place.worker(handle_signals=False)
     here, ran_in = threading.get_ident(), list[int]()
-    heard: list[str] = []
+    heard, before = list[str](), [signal.getsignal(number) for number in ENDING]
 
     @worker.task
     async def note() -> None:
@@ -25,6 +28,7 @@ async def test_it_shares_the_loop_and_ends_with_the_application(place: Place) ->
     async def application() -> None:
         async with anyio.create_task_group() as group:
             await group.start(worker.run_async)
+            assert [signal.getsignal(number) for number in ENDING] == before
             task = await note.enqueue()
             await task.result(timeout=PATIENCE)
             heard.append("request answered")

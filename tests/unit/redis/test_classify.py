@@ -9,9 +9,9 @@ import pytest
 from coredis import exceptions
 from coredis.parser import Parser
 
-from secure_queue.errors import Backpressure, ConfigurationError, SecureQueueError, ServerError
-from secure_queue.redis.link import WrongType
-from secure_queue.redis.retrying import FIRST_PAUSE, LONGEST_PAUSE, Fault, classify, pause, translate
+from secure_queue.errors import Backpressure, ConfigurationError, SecureQueueError, ServerError, Unavailable
+from secure_queue.redis.link import NotConfirmed, WrongType
+from secure_queue.redis.retrying import FIRST_PAUSE, LONGEST_PAUSE, Fault, classify, pause, repeat, translate
 
 WRAPPED = "ERR Error running script (call to f_0123456789abcdef): @user_script:7: "
 
@@ -134,3 +134,15 @@ def test_pauses_double_up_to_a_limit_and_spread() -> None:
     assert pause(2, 1.0) == 2 * FIRST_PAUSE
     assert pause(1, 0.0) == FIRST_PAUSE / 2
     assert pause(1000, 1.0) == LONGEST_PAUSE
+
+
+@pytest.mark.parametrize("last", [NotConfirmed("1 of 2 replicas have confirmed"), TimeoutError()])
+@pytest.mark.anyio
+async def test_at_the_deadline_it_is_told_what_is_missing_although_the_last_reply_was_overdue(last: Exception) -> None:
+    errors = iter([NotConfirmed("1 of 2 replicas have confirmed")])
+
+    async def attempt(end: float) -> None:
+        raise next(errors, last)
+
+    with pytest.raises(Unavailable, match=r"no confirmation from here within .* 1 of 2 replicas"):
+        await repeat(attempt, deadline=0.1, server="here")
