@@ -6,6 +6,7 @@ from collections.abc import AsyncIterator, Iterable
 from datetime import timedelta
 from typing import Any, TypeVar
 
+from secure_queue import names
 from secure_queue.cron import Cron, Every, as_rule
 from secure_queue.dead_letters import DeadLetter, DeadLetters
 from secure_queue.enqueueing import Enqueueing
