@@ -250,7 +250,7 @@ class Executor:
                 return await self._processes.call(run, reference_of(fn), args, kwargs, start)
             return await self._in_thread(run, partial(fn, *args, **kwargs))
         except Raised as raised:
-            raise raised.problem from None
+            raise raised.for_the_event_loop() from None
         except (NoThread, _TooLate) as reason:
             raise _NotCalled(reason) from None
 

@@ -62,6 +62,7 @@ async def test_what_crosses_and_that_nothing_which_goes_wrong_there_costs_more_t
         assert str(local.exception) == "tests.worker.process_tasks.fail.<locals>.Local: words"
         assert local.tries == 2, "it is tried again as any LookupError"
         assert str((await outcome_of(worker, "fail", "SystemExit")).exception) == "SystemExit: 3"
+        assert "KeyboardInterrupt" in str((await outcome_of(worker, "fail", "interrupt")).exception)
         lost = await outcome_of(worker, "fail", "a value that cannot be sent")
         assert lost.exception.remote_type == "secure_queue.errors.CannotCross"
         assert lost.tries == 1  # it would be no better another time
