@@ -104,6 +104,15 @@ async def test_a_timeout_an_abort_and_the_end_of_the_worker_end_the_process(plac
     assert has_ended(third)
 
 
+@pytest.mark.parametrize("anyio_backend", ["asyncio"])
+async def test_a_burst_waits_for_its_few_processes(place: Place) -> None:
+    worker = with_tasks(place, concurrency=8)
+    worker.burst = True
+    async with worker:
+        await worker.enqueue_many([worker.enqueue_by_name("square", number) for number in range(6)])
+        assert (await worker.run_async()).processed == 6
+
+
 def has_ended(mark: Path) -> bool:
     return not psutil.pid_exists(int(mark.read_text()))
 
