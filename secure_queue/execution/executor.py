@@ -243,10 +243,10 @@ class Executor:
     ) -> Any:
         if task.is_async:
             return await fn(*args, **kwargs)
+        run.stop_time()  # until there is a thread, or a process, which takes long to start
         try:
             if task.settings.process:
                 start = partial(self._start_clock, run)
-                run.stop_time()  # until it has a process: to start one takes long
                 return await self._processes.call(run, reference_of(fn), args, kwargs, start)
             return await self._in_thread(run, partial(fn, *args, **kwargs))
         except Raised as raised:

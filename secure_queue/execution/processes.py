@@ -117,8 +117,7 @@ class Processes:
         Raises ``Raised`` with what it raises, ``CannotCross``, ``ProcessDied``, and ``NoThread`` if there is no place soon.
         *on_start* is called when there is a place; what it raises is raised, and the function is not called.
         """
-        settings = run.settings
-        limits = settings.timeout_s, settings.soft_timeout_s, settings.max_timeout_s
+        limits = (None, None, None) if run.limits is None else run.limits.rest()
         message = job_message(Job(reference, list(args), kwargs, run.context(), *limits))
         await self._take_a_place()
         try:
