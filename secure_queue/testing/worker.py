@@ -15,7 +15,7 @@ from secure_queue.redis.urls import parse_url
 from secure_queue.storage import Storages
 from secure_queue.tasks import RegisteredTask, Task, current_run
 from secure_queue.testing.driving import Driver
-from secure_queue.testing.enqueued import Enqueued, Log, matches
+from secure_queue.testing.enqueued import Enqueued, Log
 from secure_queue.testing.faults import Faults
 from secure_queue.testing.links import BreakableMemoryLink, BreakableServerLink
 from secure_queue.testing.seams import (
@@ -176,11 +176,10 @@ class TestWorker:
     def assert_enqueued(self, task: Task[Any], *, times: int | None = None) -> Enqueued:
         """Fail unless this call was enqueued: ``assert_enqueued(send.enqueue(7).start(delay=60))``; return the first.
 
-        Function and arguments must be the same, and delay, moment, priority and id as far as the handle says them; so many
-        *times* exactly, if that is given. The handle itself is not enqueued.
+        Function and arguments must be the same, and delay, moment, priority, id, headers, ``max_tries``, ``timeout`` and
+        ``ttl`` as far as the handle says them; so many *times* exactly, if that is given. The handle itself is not enqueued.
         """
-        function = self._function_of(task.fn_name)
-        found = [entry for entry in self._log.entries if matches(entry, task, function)]
+        found = self._log.like(task, self._function_of(task.fn_name))
         if not found or times not in (None, len(found)):
             wanted = "" if times is None else f", and not {times} times"
             raise AssertionError(
