@@ -106,7 +106,7 @@ class Declarations(SurroundingDeclarations, Home):
         """Take a task into the registry, here and wherever this is included; *override* lets it replace another."""
         self._must_fit(task, override)
         self.must_agree_about_limits(task)
-        task.plan = plan_of(task, self.dependency_overrides)
+        task.plan = plan_of(task)
         self.elsewhere.pop(task.fn_name, None)
         self.registry[task.fn_name] = task
         for includer in self.includers:
@@ -117,7 +117,7 @@ class Declarations(SurroundingDeclarations, Home):
     def plan_all(self) -> None:
         """Put around every task what surrounds it now; to be called before tasks are run."""
         for task in self.registry.values():
-            task.plan = plan_of(task, self.dependency_overrides)
+            task.plan = plan_of(task)
 
     def adopt_elsewhere(self, task: AnyTask, *, override: bool = False) -> AnyTask:
         """The same for a task whose code is not here."""

@@ -65,6 +65,8 @@ class Surroundings:
     before: list[BeforeHook] = field(default_factory=list)
     after: list[AfterHook] = field(default_factory=list)
     carried: dict[str, Carried] = field(default_factory=dict)
+    overrides: dict[Callable[..., Any], Callable[..., Any]] = field(default_factory=dict)
+    """What is called in the place of providers of dependencies."""
 
     @property
     def is_empty(self) -> bool:
