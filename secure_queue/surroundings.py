@@ -84,6 +84,13 @@ class Surroundings:
         return _carrying(call_next, self.carried) if self.carried else call_next
 
 
+def carry(carried: dict[str, Carried], header: str, one: Carried) -> None:
+    """Carry one more; raises ``ConfigurationError`` for two under one name."""
+    if header in carried and carried[header].variable is not one.variable:
+        raise ConfigurationError(f"another context variable is carried as {header!r} already; pass carry(…, name=…)")
+    carried[header] = one
+
+
 def functions(given: object) -> list[Any]:
     """One function or several, as a list; raises ``ConfigurationError`` for anything else."""
     listed = [given] if callable(given) else list(given) if isinstance(given, Iterable) else [given]
