@@ -141,6 +141,9 @@ class TestWorker:
         """
         worker, driver = self.worker, self._driving()
         plain = worker.enqueue_many
+        if "enqueue_many" in vars(worker):  # it is inline already
+            yield
+            return
 
         async def enqueue_many(tasks: Any) -> None:
             await plain(tasks)
