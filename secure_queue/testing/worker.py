@@ -182,6 +182,10 @@ class TestWorker:
         Function and arguments must be the same, and delay, moment, priority, id, headers, ``max_tries``, ``timeout`` and
         ``ttl`` as far as the handle says them; so many *times* exactly, if that is given. The handle itself is not enqueued.
         """
+        if not isinstance(task, Task):
+            raise ConfigurationError(
+                "assert_enqueued takes a call as the application makes it, for example send.enqueue(7)"
+            )
         found = self._log.like(task, self._function_of(task.fn_name))
         if not found or times not in (None, len(found)):
             wanted = "" if times is None else f", and not {times} times"
@@ -192,6 +196,8 @@ class TestWorker:
 
     def assert_not_enqueued(self, task: RegisteredTask[..., Any, Any]) -> None:
         """Fail if *task* was enqueued, with whatever arguments."""
+        if not isinstance(task, RegisteredTask):
+            raise ConfigurationError("assert_not_enqueued takes a task, for example send; it looks at no arguments")
         if any(entry.fn_name == task.fn_name for entry in self._log.entries):
             raise AssertionError(f"{task.fn_name} was not to be enqueued; {self._all()}")
 

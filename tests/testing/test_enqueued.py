@@ -108,6 +108,14 @@ async def test_an_id_and_the_number_of_times_are_compared_if_they_are_given(shop
             queue.assert_enqueued(shop.send.enqueue(1), times=3)
 
 
+async def test_a_task_and_a_call_of_it_are_not_the_same(shop: Shop) -> None:
+    async with TestWorker(shop.worker) as queue:
+        with pytest.raises(ConfigurationError, match=r"for example send.enqueue\(7\)"):
+            queue.assert_enqueued(shop.send)  # type: ignore[arg-type]
+        with pytest.raises(ConfigurationError, match="looks at no arguments"):
+            queue.assert_not_enqueued(shop.send.enqueue(7))  # type: ignore[arg-type]
+
+
 async def test_what_was_not_to_be_enqueued_is_told(shop: Shop) -> None:
     async with TestWorker(shop.worker) as queue:
         queue.assert_nothing_enqueued()
