@@ -9,6 +9,7 @@ from typing import Any, NoReturn, ParamSpec, Protocol, TypeAlias, TypeVar, Unpac
 from secure_queue.errors import ConfigurationError, SecureQueueError
 from secure_queue.key_options import for_function
 from secure_queue.limits import Limit, must_agree
+from secure_queue.other_names import OF_CALLS_BY_NAME, unknown
 from secure_queue.surround import SurroundingDeclarations, own_surroundings, plan_of
 from secure_queue.task_options import TaskOptions, task_settings
 from secure_queue.tasks import Home, RegisteredTask, Task, running_worker
@@ -106,7 +107,7 @@ class Declarations(SurroundingDeclarations, Home):
         """Take a task into the registry, here and wherever this is included; *override* lets it replace another."""
         self._must_fit(task, override)
         self.must_agree_about_limits(task)
-        task.plan = plan_of(task, self.dependency_overrides)
+        task.plan = plan_of(task)
         self.elsewhere.pop(task.fn_name, None)
         self.registry[task.fn_name] = task
         for includer in self.includers:
@@ -117,7 +118,7 @@ class Declarations(SurroundingDeclarations, Home):
     def plan_all(self) -> None:
         """Put around every task what surrounds it now; to be called before tasks are run."""
         for task in self.registry.values():
-            task.plan = plan_of(task, self.dependency_overrides)
+            task.plan = plan_of(task)
 
     def adopt_elsewhere(self, task: AnyTask, *, override: bool = False) -> AnyTask:
         """The same for a task whose code is not here."""
@@ -152,10 +153,13 @@ class Declarations(SurroundingDeclarations, Home):
         """A handle of one run of the task *fn_name*, whether its code is known here or not; await it to enqueue it.
 
         The worker that runs it has its options. What the sender decides (``expire``, ``encrypt``) is as declared here, in
-        ``task`` or ``stub``, if it is; else as the worker object does, or as ``.start(...)`` says.
+        ``task`` or ``stub``, if it is; else as the worker object does, or as ``.start(...)`` says. Raises ``TypeError`` for
+        what ARQ takes among the arguments (``_job_id``): the function would be given it.
         """
         if not isinstance(fn_name, str):
             raise ConfigurationError("enqueue_by_name takes the name of a task, for example 'app.tasks.send_email'")
+        if options := kwargs.keys() & OF_CALLS_BY_NAME.keys():
+            raise unknown("call", options, OF_CALLS_BY_NAME)
         task = self.registry.get(fn_name) or self.elsewhere.get(fn_name)
         if self.includers:
             queue = None if task is None else task.settings.queue

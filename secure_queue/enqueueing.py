@@ -17,7 +17,7 @@ from secure_queue.keying import NO_KEYS
 from secure_queue.linking import Linking, family
 from secure_queue.plans import Plan
 from secure_queue.scheduling import Scheduling
-from secure_queue.surroundings import Carried, called, carried_headers, functions
+from secure_queue.surroundings import Carried, called, carried_headers, carry, functions
 from secure_queue.tasks import Task
 
 H = TypeVar("H", bound=Callable[..., Any])
@@ -55,7 +55,8 @@ class Enqueueing(Composition):
 
         It travels as the text that *dump* makes of it and *load* reads, in the header *name* (else that of the variable).
         """
-        self.surroundings.carried[names.header_name(name or variable.name)] = Carried(variable, dump, load)
+        one = Carried(variable, dump, load)
+        carry(self.surroundings.carried, names.header_name(name or variable.name), one)
 
     def before_enqueue(self, hook: H) -> H:
         """Call *hook*, async or not, with every handle before it is enqueued here; if it raises, nothing is enqueued.

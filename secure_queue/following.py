@@ -9,14 +9,14 @@ from typing import Any, Final, cast
 from secure_queue import names
 from secure_queue.client import Client
 from secure_queue.clock import now_ms
-from secure_queue.errors import Rejected, StreamBroken, TaskNotFound
+from secure_queue.errors import ConfigurationError, Rejected, StreamBroken, TaskNotFound
 from secure_queue.frames import opened_without_frames
 from secure_queue.inbox import Inbox, Waiter
 from secure_queue.outcomes import read_part
 from secure_queue.payload.envelope import Purpose
 from secure_queue.routing import Route
-from secure_queue.storage import UNKNOWN
-from secure_queue.tasks import Task
+from secure_queue.storage import UNKNOWN, Storage
+from secure_queue.tasks import Task, TaskResult
 
 PAGE: Final = 100
 
@@ -58,12 +58,14 @@ class Following:
         with self._attending(await self._client.routes.of(self._task_id)) as attention:
             while ended is None:
                 ended = await attention.look()
+                if not seen and ended is not None and await self._is_empty(ended):
+                    return
                 while found := (await storage.partial(self._task_id.encode(), seen, PAGE))[1]:
                     for untrusted in found:
                         yield await self._part(untrusted, seen)
                         seen += 1
                 await attention.news(ended)
-        if await self._count(ended) != seen:
+        if await self._count(ended) != seen or not await self._ends_with(storage, seen - 1):
             raise StreamBroken("parts of this result are gone, or those of another run; begin again")
 
     async def _part(self, untrusted: bytes, number: int) -> Any:
@@ -74,17 +76,38 @@ class Following:
             raise StreamBroken("another try of the task has begun; begin again at its first part")
         return value
 
+    async def _is_empty(self, ended: bytes | object) -> bool:
+        """Whether the last try has yielded nothing, whatever is left of one before it."""
+        if ended is UNKNOWN:
+            return False
+        result = await self._result(ended)
+        return result.success and type(result.result) is int and not result.result
+
+    async def _result(self, ended: bytes | object) -> TaskResult[Any]:
+        untrusted = cast("bytes", ended)
+        return await self._client.read(self._task_id, untrusted, function=self._function, ref=self._ref)
+
+    async def _ends_with(self, storage: Storage, last: int) -> bool:
+        """Whether the stored part number *last* is the one that was seen; another try may have sent as many."""
+        if last < 0:
+            return True
+        found = (await storage.partial(self._task_id.encode(), last, 1))[1]
+        return bool(found) and (await self._open(found[0]))[0] == (self._run, last)
+
     async def _open(self, untrusted: bytes) -> Any:
         return await read_part(self._client.codec, untrusted, self._task_id, self._function, self._ref)
 
     async def _count(self, ended: bytes | object) -> Any:
-        """How many parts the task says that there are; raises what it failed with."""
+        """How many parts the task says that there are; raises what it failed with, ``ConfigurationError`` if it does not."""
         if ended is UNKNOWN:
             raise TaskNotFound("no such task is stored; it was never enqueued, or what it said has expired")
-        untrusted = cast("bytes", ended)
-        result = await self._client.read(self._task_id, untrusted, function=self._function, ref=self._ref)
+        result = await self._result(ended)
         if not result.success:
             raise result.exception
+        if type(result.result) is not int:
+            raise ConfigurationError(
+                f"the task {self._function} does not yield its result in parts; ask for it with result()"
+            )
         return result.result
 
     @contextmanager

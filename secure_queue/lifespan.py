@@ -17,9 +17,10 @@ def lifespan_of(given: object) -> Callable[[], AbstractAsyncContextManager[Any]]
     """What ``lifespan=`` says; raises ``ConfigurationError`` for what cannot be called."""
     if given is None:
         return no_lifespan
-    if not callable(given):
+    if not callable(given) or hasattr(given, "__aenter__"):
         raise ConfigurationError(
-            "lifespan= is a function that returns an async context manager; decorate it with @asynccontextmanager"
+            "lifespan= is a function that returns an async context manager; decorate it with @asynccontextmanager, and pass "
+            "it without calling it"
         )
     return given
 

@@ -38,16 +38,31 @@ OF_TASKS: Final = _OF_BOTH | {
     "priority": ".start(priority=…) of the call",
     "heartbeat": "idle_timeout= of the Worker, which prolongs leases by itself",
 }
-OF_CALLS: Final = _OF_BOTH | {
-    **dict.fromkeys(("defer_by", "deferred_by", "countdown", "process_in"), "delay="),
-    **dict.fromkeys(("defer_until", "deferred_until", "scheduled", "eta", "run_after", "process_at"), "schedule="),
-    **dict.fromkeys(("cron", "crontab"), "schedule='0 3 * * *'"),
-    **dict.fromkeys(("id_", "uuid"), "id="),
-    **dict.fromkeys(("meta", "labels", "metadata"), "headers="),
-    **dict.fromkeys(("depends_on", "parents"), "after="),
-    **dict.fromkeys(("retry_delay", "retry_backoff", "retry_policy"), "retry_policy= of the task"),
-    "soft_timeout": "soft_timeout= of the task",
+OF_CALLS_BY_NAME: Final = {
+    "_job_id": ".start(id=…)",
+    "_defer_by": ".start(delay=…)",
+    "_defer_until": ".start(schedule=…)",
+    "_expires": ".start(expire=…)",
+    "_job_try": ".start(max_tries=…)",
+    "_queue_name": "the Worker object of that queue",
 }
+"""What ARQ takes among the arguments of the function."""
+OF_CALLS: Final = (
+    _OF_BOTH
+    | OF_CALLS_BY_NAME
+    | {
+        **dict.fromkeys(("defer_by", "deferred_by", "countdown", "process_in"), "delay="),
+        **dict.fromkeys(("defer_until", "deferred_until", "scheduled", "eta", "run_after", "process_at"), "schedule="),
+        **dict.fromkeys(("cron", "crontab"), "schedule='0 3 * * *'"),
+        **dict.fromkeys(("id_", "uuid"), "id="),
+        **dict.fromkeys(("meta", "labels", "metadata"), "headers="),
+        **dict.fromkeys(("depends_on", "parents"), "after="),
+        **dict.fromkeys(("retry_delay", "retry_backoff", "retry_policy"), "retry_policy= of the task"),
+        "soft_timeout": "soft_timeout= of the task",
+        "run_in_process": "process= of the task",
+        "heartbeat": "idle_timeout= of the Worker, which prolongs leases by itself",
+    }
+)
 OF_WORKERS: Final = {
     **dict.fromkeys(("max_jobs", "tasks_limit", "max_tasks", "workers", "worker_concurrency"), "concurrency="),
     **dict.fromkeys(("graceful_shutdown_time", "shutdown_grace_period_s", "shutdown_timeout"), "grace_period="),
@@ -70,6 +85,9 @@ OF_WORKERS: Final = {
         ("name", "queue", "queues"), "queue_name=; several queues are several Worker objects, for serve(a, b)"
     ),
     **dict.fromkeys(("poll_delay", "poll_interval"), "nothing: workers are woken"),
+    "allow_abort_jobs": "nothing: every task can be aborted",
+    "health_check_interval": "nothing: secure-queue check sees who lives",
+    "ctx": "worker.state, which startup= may fill",
     "auto_declare": "nothing: a queue exists when something is in it",
     **dict.fromkeys(("timezone", "time_zone"), "tz="),
 }
@@ -97,6 +115,7 @@ OF_WORKER_OBJECTS: Final = {
     **dict.fromkeys(("on_event", "before_startup"), "the decorators @worker.on_startup and @worker.on_shutdown"),
     **dict.fromkeys(("magic", "connect", "close", "disconnect", "declare"), "nothing: async with worker: opens it"),
     "add_middlewares": "the decorator @worker.middleware",
+    "register_before_enqueue": "the decorator @worker.before_enqueue",
 }
 
 

@@ -50,7 +50,7 @@ async def serve(
 def _shared_seats(
     workers: Sequence[Worker[Any]], weights: Sequence[int] | None, concurrency: int | None
 ) -> SharedSeats:
-    if not workers or len(set(map(id, workers))) != len(workers):
+    if not workers or len(set(map(id, workers))) != len(workers) or not all(isinstance(one, Worker) for one in workers):
         raise ConfigurationError("serve() takes different Worker objects, one for each queue, highest first")
     if any(one.has_queue_of(other) for one, other in combinations(workers, 2)):
         raise ConfigurationError(

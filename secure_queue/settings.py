@@ -187,14 +187,20 @@ def worker_settings(
     return WorkerSettings(
         worker_id=names.worker_id(worker_id) if worker_id else os.urandom(6).hex(),
         concurrency=whole_number("concurrency", concurrency, MOST_SEATS),
-        sync_concurrency=whole_number("sync_concurrency", sync_concurrency or concurrency, MOST_SEATS),
+        sync_concurrency=whole_number(
+            "sync_concurrency", concurrency if sync_concurrency is None else sync_concurrency, MOST_SEATS
+        ),
         prefetch=prefetch,
         idle_timeout_s=idle,
         grace_period_s=positive_seconds("grace_period", grace_period, zero=True),
         handle_signals=handle_signals,
         redact_failures=redact_failures,
         limits=limits,
-        process_concurrency=whole_number("process_concurrency", process_concurrency or os.cpu_count() or 1, MOST_SEATS),
+        process_concurrency=whole_number(
+            "process_concurrency",
+            process_concurrency if process_concurrency is not None else os.cpu_count() or 1,
+            MOST_SEATS,
+        ),
     )
 
 

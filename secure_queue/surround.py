@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections import ChainMap
+from collections.abc import Callable, Mapping
 from contextlib import nullcontext
 from typing import Any, TypeVar
 
@@ -29,11 +30,23 @@ class SurroundingDeclarations:
 
     def __init__(self) -> None:
         self.surroundings = Surroundings()
-        self.dependency_overrides: dict[Callable[..., Any], Callable[..., Any]] = {}
-        """What is called in the place of a provider, in tests above all; counts from the next run of a task on."""
         self.startup: list[Callable[..., object]] = []
         self.shutdown: list[Callable[..., object]] = []
         self._state: dict[str, Any] = {}
+
+    @property
+    def dependency_overrides(self) -> dict[Callable[..., Any], Callable[..., Any]]:
+        """What is called in the place of a provider, in tests above all; counts from the next run of a task on.
+
+        Those of a worker object come before those of a router, or of another worker object, that it includes.
+        """
+        return self.surroundings.overrides
+
+    @dependency_overrides.setter
+    def dependency_overrides(self, overrides: Mapping[Callable[..., Any], Callable[..., Any]]) -> None:
+        replaced = dict(overrides)
+        self.surroundings.overrides.clear()
+        self.surroundings.overrides.update(replaced)
 
     def surround(self, before_process: object, after_process: object, startup: object, shutdown: object) -> None:
         """Take hooks in, each a function or several."""
@@ -87,9 +100,7 @@ def own_surroundings(options: TaskOptions) -> tuple[Surroundings, ...]:
     return () if made.is_empty else (made,)
 
 
-def plan_of(
-    task: RegisteredTask[..., Any, Any], overrides: dict[Callable[..., Any], Callable[..., Any]]
-) -> CallNext | None:
+def plan_of(task: RegisteredTask[..., Any, Any]) -> CallNext | None:
     """*task* with its dependencies and all that surrounds it; None if there is nothing of that kind."""
     layers = [layer for layer in task.layers if not layer.is_empty]
     injection = injection_of(task.fn)
@@ -102,7 +113,8 @@ def plan_of(
     if is_told:
         call_next = _told(call_next)
     if injection is not NOTHING:
-        call_next = injecting(call_next, injection, overrides)
+        overrides = [layer.overrides for layer in task.layers]
+        call_next = injecting(call_next, injection, ChainMap(*overrides))
     for layer in reversed(layers):
         call_next = layer.around(call_next)
     return call_next

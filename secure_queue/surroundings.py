@@ -65,6 +65,8 @@ class Surroundings:
     before: list[BeforeHook] = field(default_factory=list)
     after: list[AfterHook] = field(default_factory=list)
     carried: dict[str, Carried] = field(default_factory=dict)
+    overrides: dict[Callable[..., Any], Callable[..., Any]] = field(default_factory=dict)
+    """What is called in the place of providers of dependencies."""
 
     @property
     def is_empty(self) -> bool:
@@ -80,6 +82,13 @@ class Surroundings:
         if self.before or self.after:
             call_next = _between(call_next, self.before, self.after)
         return _carrying(call_next, self.carried) if self.carried else call_next
+
+
+def carry(carried: dict[str, Carried], header: str, one: Carried) -> None:
+    """Carry one more; raises ``ConfigurationError`` for two under one name."""
+    if header in carried and carried[header].variable is not one.variable:
+        raise ConfigurationError(f"another context variable is carried as {header!r} already; pass carry(…, name=…)")
+    carried[header] = one
 
 
 def functions(given: object) -> list[Any]:

@@ -28,6 +28,7 @@ class TimeLimits:
         self.hard_at = math.inf if timeout_s is None else now + timeout_s
         self.soft_at = math.inf if soft_s is None else now + soft_s
         self._latest = now + (MOST_TIMES * first if longest_s is None else longest_s)
+        self._stopped_at: float | None = None
         self._told = False
         self._blocks: dict[anyio.CancelScope, bool] = {}
 
@@ -38,15 +39,43 @@ class TimeLimits:
 
     def left(self) -> float:
         """The seconds until then; endless without limits."""
-        return max(0.0, self.next_at - monotonic())
+        return max(0.0, self.next_at - self._now())
 
     def soft_left(self) -> float:
         """The seconds until the soft limit; endless without one."""
-        return max(0.0, self.soft_at - monotonic())
+        return max(0.0, self.soft_at - self._now())
+
+    def hard_left(self) -> float:
+        """The seconds until the hard limit; endless without one."""
+        return max(0.0, self.hard_at - self._now())
+
+    def rest(self) -> tuple[float | None, float | None, float]:
+        """What is left until the hard limit, until the soft one, and as far as they can be put off."""
+        now = self._now()
+        hard, soft = (None if at == math.inf else max(0.0, at - now) for at in (self.hard_at, self.soft_at))
+        return hard, soft, self._latest - now
+
+    def stop(self) -> None:
+        """Let no time pass until ``go_on``."""
+        if self._stopped_at is None:
+            self._stopped_at = monotonic()
+            self._arm()
+
+    def go_on(self) -> None:
+        """Let time pass again."""
+        if self._stopped_at is not None:
+            passed, self._stopped_at = monotonic() - self._stopped_at, None
+            self.hard_at, self.soft_at, self._latest = (
+                at + passed for at in (self.hard_at, self.soft_at, self._latest)
+            )
+            self._arm()
+
+    def _now(self) -> float:
+        return monotonic() if self._stopped_at is None else self._stopped_at
 
     def check(self) -> None:
         """Raise ``SoftTimeout`` once that moment has passed."""
-        if monotonic() >= self.next_at:
+        if self._now() >= self.next_at:
             raise SoftTimeout
 
     def extend(self, by_s: float) -> float:
@@ -81,5 +110,6 @@ class TimeLimits:
         others = not all(self._blocks.values())
         for scope, outermost in self._blocks.items():
             gives_way = outermost and (others or self._told)
-            left_s = math.inf if gives_way else self.soft_at - monotonic()
+            is_off = gives_way or self._stopped_at is not None
+            left_s = math.inf if is_off else self.soft_at - monotonic()
             scope.deadline = anyio.current_time() + left_s

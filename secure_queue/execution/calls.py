@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from secure_queue.errors import TaskFailed
+from secure_queue.payload.failures import describe
+
 
 class NoThread(Exception):
     """No thread or process will be free soon: enough calls wait, the worker stops, or the system has no more."""
@@ -13,3 +16,10 @@ class Raised(Exception):
     def __init__(self, problem: BaseException) -> None:
         super().__init__()
         self.problem = problem
+
+    def for_the_event_loop(self) -> BaseException:
+        """What its middleware is told: the same, unless that would end the event loop, and the worker with it."""
+        if not issubclass(type(self.problem), KeyboardInterrupt):
+            return self.problem
+        failure = describe(self.problem)
+        return TaskFailed(failure.type_name, failure.message)

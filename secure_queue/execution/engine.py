@@ -93,7 +93,7 @@ class Engine:
         self._settling = Settling(codec, self.desk, outboxes, settings.worker_id, redact=settings.redact_failures)
         self.reporting = Reporting(codec, outboxes)
         self._journal = journal
-        self._threads = Threads(settings.sync_concurrency)
+        self._threads = Threads(settings.sync_concurrency, patient=burst)
         refusals = Refusals(outboxes, self.desk, journal)
         finished = Finished()
         new_outbox = partial(Outbox, self.desk, queue.priorities, finished, refusals.remember)
@@ -101,7 +101,7 @@ class Engine:
         self._dependents = Dependents(storages, codec, self.desk, outboxes, self._settling)
         self._gates = gates = Gates(storages, outboxes, self.desk, self._settling, settings)
         self._admission = Admission(storages, outboxes, gates, self.desk, self._settling, queue, settings)
-        self._processes = Processes(settings.process_concurrency, _environment_of_processes)
+        self._processes = Processes(settings.process_concurrency, _environment_of_processes, patient=burst)
         decide = self._dependents, self._admission, Alone(storages, self._gates, self._settling, queue, settings)
         parts = self._settling, refusals, replays, self._threads, self._processes, self.reporting, *decide
         self._executor = Executor(codec, registry, settings, self.desk, *parts)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Mapping, Sequence
-from contextlib import aclosing
 from dataclasses import replace
 from functools import partial
 from inspect import isawaitable
@@ -231,7 +230,7 @@ class Executor:
 
     async def _call_surrounded(self, run: Run, task: AnyTask, args: list[Any], kwargs: dict[str, Any]) -> Any:
         """Call a function with all that surrounds it; the time of that counts too, but for the wait for a thread."""
-        run.call = partial(self._stream if task.streams else self._call_inside, run, task)
+        run.call = partial(self._reporting.stream, run) if task.streams else partial(self._call_inside, run, task)
         self._start_clock(run)
         try:
             return await task.plan(*args, **kwargs)  # type: ignore[misc]  # there is one
@@ -243,27 +242,16 @@ class Executor:
     ) -> Any:
         if task.is_async:
             return await fn(*args, **kwargs)
+        run.stop_time()  # until there is a thread, or a process, which takes long to start
         try:
             if task.settings.process:
                 start = partial(self._start_clock, run)
-                run.stop_time()  # until it has a process: to start one takes long
                 return await self._processes.call(run, reference_of(fn), args, kwargs, start)
             return await self._in_thread(run, partial(fn, *args, **kwargs))
         except Raised as raised:
-            raise raised.problem from None
+            raise raised.for_the_event_loop() from None
         except (NoThread, _TooLate) as reason:
             raise _NotCalled(reason) from None
-
-    async def _stream(
-        self, run: Run, _: AnyTask, fn: Callable[..., Any], args: tuple[Any, ...], kwargs: dict[str, Any]
-    ) -> int:
-        """Send what an async generator yields, part by part; the result of the task is how many there were."""
-        count = 0
-        async with aclosing(fn(*args, **kwargs)) as parts:
-            async for value in parts:
-                await self._reporting.report(run, value, count)
-                count += 1
-        return count
 
     async def _succeed(self, run: Run, opened: Opened, value: Any) -> None:
         """Settle a returned value; one that cannot be serialized fails the task, which is not run again for that."""

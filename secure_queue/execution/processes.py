@@ -1,12 +1,14 @@
 """Runs sync functions in processes, never more than so many at once; each process is used again for the next call.
 
 A process that is given up, by a timeout or an abort, is killed. One that dies fails the call that it was busy with. As many
-calls as there are places may wait for one; further ones are turned away, so that other workers can run them.
+calls as there are places may wait for one; further ones are turned away, so that other workers can run them, unless the
+worker is *patient*: it shall leave nothing.
 """
 
 from __future__ import annotations
 
 import logging
+import math
 import os
 import subprocess
 import sys
@@ -76,8 +78,8 @@ class _Child:
 class Processes:
     """At most *limit* calls at once; a context manager, at whose end every process has ended."""
 
-    def __init__(self, limit: int, environment: Callable[[], Mapping[str, str]]) -> None:
-        self._limit = limit
+    def __init__(self, limit: int, environment: Callable[[], Mapping[str, str]], *, patient: bool = False) -> None:
+        self._most_waiting = math.inf if patient else limit
         self._environment = environment
         self._places = anyio.Semaphore(limit)
         self._waiting: set[anyio.CancelScope] = set()
@@ -115,8 +117,7 @@ class Processes:
         Raises ``Raised`` with what it raises, ``CannotCross``, ``ProcessDied``, and ``NoThread`` if there is no place soon.
         *on_start* is called when there is a place; what it raises is raised, and the function is not called.
         """
-        settings = run.settings
-        limits = settings.timeout_s, settings.soft_timeout_s, settings.max_timeout_s
+        limits = (None, None, None) if run.limits is None else run.limits.rest()
         message = job_message(Job(reference, list(args), kwargs, run.context(), *limits))
         await self._take_a_place()
         try:
@@ -129,7 +130,7 @@ class Processes:
             self._places.release()
 
     async def _take_a_place(self) -> None:
-        if self.closed or len(self._waiting) >= self._limit:
+        if self.closed or len(self._waiting) >= self._most_waiting:
             raise NoThread
         with anyio.CancelScope() as patience:
             self._waiting.add(patience)

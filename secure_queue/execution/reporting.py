@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import os
+from collections.abc import AsyncGenerator, Callable, Mapping, Sequence
+from contextlib import aclosing
 from hashlib import sha256
 from typing import Any, Final
 
@@ -29,7 +31,28 @@ class Reporting:
         self._codec = codec
         self._outboxes = outboxes
 
-    async def report(self, run: Run, value: Any, part: int | None = None) -> None:
+    async def stream(
+        self, run: Run, fn: Callable[..., AsyncGenerator[Any, None]], args: Sequence[Any], kwargs: dict[str, Any]
+    ) -> int:
+        """Send what an async generator yields, part by part; the result of the task is how many there were.
+
+        Called once more, by a middleware, it begins another stream.
+        """
+        which, count = os.urandom(8), 0
+        async with aclosing(fn(*args, **kwargs)) as parts:
+            async for value in parts:
+                await self._say(run, value, PartHead(which, count))
+                count += 1
+        return count
+
+    async def report(self, run: Run, value: Any) -> None:
+        """Keep *value* as the progress of *run*.
+
+        Raises ``UnserializableValue``, ``Unavailable`` and ``Backpressure``.
+        """
+        await self._say(run, value, PartHead(sha256(run.claim.token + run.claim.untrusted_id).digest()[:8], None))
+
+    async def _say(self, run: Run, value: Any, head: PartHead) -> None:
         """Keep *value* as the progress of *run*, or as a part of its result.
 
         Raises ``UnserializableValue``, ``PayloadError`` when that is too much for one task, ``Unavailable`` and
@@ -38,10 +61,9 @@ class Reporting:
         claim = run.claim
         serialized = self._codec.serializer.dumps(value)
         body = serialized if isinstance(serialized, bytes) else await serialized
-        head = PartHead(sha256(claim.token + claim.untrusted_id).digest()[:8], part)
         sealed = seal_part(self._codec, run.genuine, head, body, run.settings)
         ttl_ms = LONGEST_MS if run.ttl_ms < 0 else min(max(run.ttl_ms, SHORTEST_MS), LONGEST_MS)
-        report = Report(claim.untrusted_id, claim.token, part, sealed, ttl_ms)
+        report = Report(claim.untrusted_id, claim.token, head.part, sealed, ttl_ms)
         answer = await self._outboxes[run.partition].report.ask(report)
         if answer is Reported.TOO_MUCH:
             raise PayloadError(

@@ -96,17 +96,22 @@ class Run:
                 self.scope.cancel()
 
     def limit_time(self) -> None:
-        """The time of this try begins now."""
+        """The time of this try begins now, or goes on."""
         settings = self.settings
-        self.limits = TimeLimits(settings.timeout_s, settings.soft_timeout_s, settings.max_timeout_s)
-        if settings.timeout_s is not None:
-            self.give_up_at = monotonic() + settings.timeout_s + STUCK_AFTER_S
+        if self.limits is None:
+            self.limits = TimeLimits(settings.timeout_s, settings.soft_timeout_s, settings.max_timeout_s)
+        self.limits.go_on()
+        left_s = self.limits.hard_left()
+        if left_s < math.inf:
+            self.give_up_at = monotonic() + left_s + STUCK_AFTER_S
             if self.scope is not None:
-                self.scope.deadline = anyio.current_time() + settings.timeout_s
+                self.scope.deadline = anyio.current_time() + left_s
 
     def stop_time(self) -> None:
-        """No limit counts until the time begins again."""
-        self.limits, self.give_up_at = None, None
+        """No limit counts until the time goes on: the function waits for its thread or process."""
+        if self.limits is not None:
+            self.limits.stop()
+        self.give_up_at = None
         if self.scope is not None:
             self.scope.deadline = math.inf
 

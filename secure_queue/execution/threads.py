@@ -2,12 +2,14 @@
 
 Python cannot stop a thread. A function that outlives its timeout goes on, and keeps its place until it ends: a limit of one
 means that the function never runs twice at once. As many calls as there are places may wait for one; further ones are
-turned away, so that other workers can run them, and so are all when every place is taken by functions that do not end.
+turned away, so that other workers can run them, unless the worker is *patient*: it shall leave nothing. All are turned away
+when every place is taken by functions that do not end.
 """
 
 from __future__ import annotations
 
 import logging
+import math
 from collections.abc import Callable
 from typing import Any
 
@@ -46,8 +48,9 @@ class _Job:
 class Threads:
     """At most *limit* calls at once; they live in the task group that ``serve`` was given."""
 
-    def __init__(self, limit: int) -> None:
+    def __init__(self, limit: int, *, patient: bool = False) -> None:
         self._limit = limit
+        self._most = math.inf if patient else 2 * limit
         self._places = anyio.CapacityLimiter(limit)
         self._unlimited = anyio.CapacityLimiter(_UNLIMITED)
         self._waiting: set[_Job] = set()
@@ -86,7 +89,7 @@ class Threads:
         return job.value
 
     async def _start(self, job: _Job) -> None:
-        full = self.left_behind >= self._limit or self._inside >= 2 * self._limit
+        full = self.left_behind >= self._limit or self._inside >= self._most
         if self._group is None or self.closed or full:
             raise NoThread
         self._inside += 1

@@ -89,14 +89,16 @@ def scheduler_of(worker: Worker[Any], storages: Storages) -> Scheduler:
 @contextmanager
 def one_life(worker: Worker[Any]) -> Iterator[None]:
     """Let a run end when nothing is ready, and fire nothing because it starts: it goes on with the test's own run."""
-    burst, declared = worker.burst, worker.declared_schedules
+    burst, declared, limits = worker.burst, worker.declared_schedules, (worker.messages_limit, worker.memory_limit)
     worker.burst, worker.declared_schedules = True, _not_at_startup(declared)
+    worker.messages_limit, worker.memory_limit = None, None  # not for the process of tests
     try:
         yield
     finally:
         later = worker.declared_schedules
         declared.update({name: one for name, one in later.items() if name not in declared})
         worker.burst, worker.declared_schedules = burst, declared
+        worker.messages_limit, worker.memory_limit = limits
 
 
 def _not_at_startup(declared: Mapping[str, Declared]) -> dict[str, Declared]:

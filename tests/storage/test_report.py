@@ -55,6 +55,14 @@ async def test_what_another_run_says_takes_the_place_of_it(storage: RedisStorage
     assert await storage.partial(b"a", 0, 9) == (None, [b"again"])
 
 
+async def test_another_first_part_of_the_same_run_begins_another_stream(storage: RedisStorage) -> None:
+    await put_and_take(storage, b"a")
+    await storage.report([said(b"p0", 0), said(b"p1", 1), said(b"p0", 0)])
+    assert await storage.partial(b"a", 0, 9) == (None, [b"p0", b"p1"]), "the same one is a retry after a lost reply"
+    await storage.report([said(b"q0", 0)])
+    assert await storage.partial(b"a", 0, 9) == (None, [b"q0"])
+
+
 async def test_there_is_a_limit_on_parts_and_bytes(storage: RedisStorage, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("secure_queue.redis.reporting.MOST_PARTS", 2)
     monkeypatch.setattr("secure_queue.redis.reporting.MOST_PART_BYTES", 10)

@@ -97,6 +97,10 @@ async def test_inline_a_task_has_run_when_its_enqueue_returns_and_was_sealed_and
             assert await task.status() is TaskStatus.DONE
             await shop.worker.enqueue_many([shop.send.enqueue(8)])
             assert shop.did[2:] == [(8, "hello")]
+            with queue.inline():
+                pass
+            await shop.send.enqueue(10)
+            assert shop.did.pop() == (10, "hello"), "the end of an inner one is not that of the outer one"
         await shop.send.enqueue(9)
         assert shop.did[3:] == []
 
@@ -110,6 +114,21 @@ async def test_a_payload_that_is_not_genuine_is_put_aside_as_in_production(shop:
         assert await queue.drain() == {"quarantined": 1}
         assert shop.did == []
         assert (await shop.worker.counts()).quarantined == 1
+
+
+async def test_limits_for_a_process_do_not_end_that_of_the_tests(shop: Shop) -> None:
+    shop.worker.messages_limit, shop.worker.memory_limit = 1, 1
+
+    @shop.worker.task
+    async def waits() -> str:
+        outcome = await (await shop.send.enqueue(7)).result(timeout=PATIENCE)
+        return outcome.result
+
+    async with TestWorker(shop.worker) as queue:
+        task = await waits.enqueue()
+        assert await queue.drain() == {"completed": 2}
+        assert (await task.result()).result == "hello 7"
+    assert (shop.worker.messages_limit, shop.worker.memory_limit) == (1, 1)
 
 
 async def test_inline_many_at_once_each_return_when_their_own_task_has_run(shop: Shop) -> None:

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from datetime import timedelta
+from unittest.mock import ANY
 from uuid import UUID
 
 import pytest
 
-from secure_queue import Worker
+from secure_queue import ConfigurationError, TaskContext, Worker
 from secure_queue.testing import TestWorker
 from tests.testing.conftest import NOWHERE, START, Shop
 from tests.worker.places import SECRET
@@ -63,6 +64,36 @@ async def test_another_call_is_told_from_it_and_the_message_says_what_there_was(
             queue.assert_enqueued(wrong(shop))  # type: ignore[operator]
 
 
+async def test_what_the_call_says_of_itself_is_compared_as_far_as_the_handle_says_it(shop: Shop) -> None:
+    async with TestWorker(shop.worker) as queue:
+        await shop.send.enqueue(7).start(headers={"tenant": "acme", "by": "me"}, max_tries=2, timeout=5, ttl=9)
+        entry = queue.assert_enqueued(shop.send.enqueue(7))
+        assert str(entry) == "send(7), headers={'tenant': 'acme', 'by': 'me'}, max_tries=2, timeout=5.0, ttl=9.0"
+        queue.assert_enqueued(shop.send.enqueue(7).start(headers={"tenant": "acme"}, max_tries=2))
+        queue.assert_enqueued(shop.send.enqueue(7).start(timeout=5, ttl=9))
+        for wrong in ({"headers": {"tenant": "other"}}, {"max_tries": 3}, {"timeout": 6}, {"ttl": 0}):
+            with pytest.raises(AssertionError, match="0 times"):
+                queue.assert_enqueued(shop.send.enqueue(7).start(**wrong))  # type: ignore[arg-type]
+        with pytest.raises(ConfigurationError, match=r"a schedule and no task; look at `await worker.schedules\(\)`"):
+            queue.assert_enqueued(shop.send.enqueue(7).start(schedule="* * * * *"))
+
+
+async def test_arguments_are_compared_as_they_are_passed_and_read_and_what_is_injected_is_none_of_them() -> None:
+    worker = Worker(NOWHERE, signing_secret=SECRET, serializer="json")
+
+    @worker.task
+    async def greet(context: TaskContext, user: int, place: tuple[int, int] = (0, 0)) -> None: ...
+
+    async with TestWorker(worker) as queue:
+        await greet.enqueue(7)  # type: ignore[call-arg,arg-type]  # the context is injected
+        await greet.enqueue(8, (1, 2))  # type: ignore[arg-type]
+        queue.assert_enqueued(greet.enqueue(user=7, place=(0, 0)), times=1)  # type: ignore[call-arg]
+        queue.assert_enqueued(greet.enqueue(8, place=(1, 2)))  # type: ignore[call-arg,arg-type]
+        queue.assert_enqueued(greet.enqueue(ANY), times=1)  # type: ignore[arg-type,call-arg]
+        with pytest.raises(AssertionError, match=r"greet\(8, \[1, 2\]\)"):
+            queue.assert_enqueued(greet.enqueue(8, (1, 3)))  # type: ignore[arg-type]
+
+
 async def test_an_id_and_the_number_of_times_are_compared_if_they_are_given(shop: Shop) -> None:
     async with TestWorker(shop.worker) as queue:
         for task_id in ("a", "b"):
@@ -75,6 +106,14 @@ async def test_an_id_and_the_number_of_times_are_compared_if_they_are_given(shop
         queue.assert_enqueued(shop.send.enqueue(1), times=2)
         with pytest.raises(AssertionError, match="was enqueued 2 times, and not 3 times"):
             queue.assert_enqueued(shop.send.enqueue(1), times=3)
+
+
+async def test_a_task_and_a_call_of_it_are_not_the_same(shop: Shop) -> None:
+    async with TestWorker(shop.worker) as queue:
+        with pytest.raises(ConfigurationError, match=r"for example send.enqueue\(7\)"):
+            queue.assert_enqueued(shop.send)  # type: ignore[arg-type]
+        with pytest.raises(ConfigurationError, match="looks at no arguments"):
+            queue.assert_not_enqueued(shop.send.enqueue(7))  # type: ignore[arg-type]
 
 
 async def test_what_was_not_to_be_enqueued_is_told(shop: Shop) -> None:

@@ -33,6 +33,13 @@ def test_an_option_of_a_call_that_is_called_otherwise_here_is_told(name: str) ->
     assert str(raised.value) == f"no such option of a call: {name} (here it is {other_names.OF_CALLS[name]})"
 
 
+@pytest.mark.parametrize("name", other_names.OF_CALLS_BY_NAME)
+def test_what_arq_takes_among_the_arguments_is_no_argument_of_the_function(name: str) -> None:
+    with pytest.raises(TypeError) as raised:
+        worker.enqueue_by_name("fetch", "a", **{name: 5})
+    assert str(raised.value) == f"no such option of a call: {name} (here it is {other_names.OF_CALLS_BY_NAME[name]})"
+
+
 @pytest.mark.parametrize("name", other_names.OF_WORKERS)
 def test_an_argument_of_a_worker_that_is_called_otherwise_here_is_told(name: str) -> None:
     with pytest.raises(TypeError) as raised:

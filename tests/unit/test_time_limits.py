@@ -36,6 +36,18 @@ def test_both_limits_are_put_off_together_and_no_further_than_is_allowed() -> No
     assert limits.hard_at - limits.soft_at == pytest.approx(between)
 
 
+def test_no_time_passes_while_it_is_stopped_and_then_it_goes_on_with_what_was_left() -> None:
+    limits = TimeLimits(100, 50, 130)
+    limits.stop()
+    stopped = limits.left(), limits.hard_left(), limits.rest()
+    assert stopped == (limits.left(), limits.hard_left(), limits.rest())
+    assert stopped[2] == (pytest.approx(100, abs=1), pytest.approx(50, abs=1), pytest.approx(130, abs=1))
+    limits.go_on()
+    assert stopped[0] - 1 < limits.left() <= stopped[0]
+    assert limits.extend(1000) == pytest.approx(30), "the end was put off with the limits"
+    assert TimeLimits(None, None, None).rest() == (None, None, math.inf)
+
+
 @pytest.mark.parametrize(("hard", "soft", "most"), [(10, None, 90), (None, 10, 90), (10, 5, 90), (None, None, 0)])
 def test_by_itself_a_limit_can_be_put_off_to_ten_times_its_length(
     hard: float | None, soft: float | None, most: float

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from contextvars import ContextVar
 from typing import Any
 
 import pytest
@@ -34,6 +37,11 @@ def test_of_a_task(options: dict[str, Any], told: str) -> None:
         worker.task(name="wrong", **options)(print)
 
 
+@asynccontextmanager
+async def lifespan() -> AsyncIterator[None]:
+    yield
+
+
 @pytest.mark.parametrize(
     ("options", "told"),
     [
@@ -47,6 +55,10 @@ def test_of_a_task(options: dict[str, Any], told: str) -> None:
         ({"priorities": 3}, "lowest first"),
         ({"routers": 7}, "routers= is a list"),
         ({"tasks": "app.tasks.send"}, "tasks= is a list"),
+        ({"priorities": "low"}, r"for example \['low', 'high'\]"),
+        ({"sync_concurrency": 0}, "sync_concurrency must be a whole number from 1"),
+        ({"process_concurrency": 0}, "process_concurrency must be a whole number from 1"),
+        ({"lifespan": lifespan()}, "pass it without calling it"),
     ],
     ids=lambda value: "-".join(value) if isinstance(value, dict) else None,
 )
@@ -134,9 +146,13 @@ def test_of_a_call(first: dict[str, Any], then: dict[str, Any], told: str) -> No
         call.start(**then)
 
 
-def test_of_a_worker() -> None:
-    with pytest.raises(ConfigurationError, match=r"for example \['low', 'high'\]"):
-        Worker("memory://", priorities="low")
+def test_two_context_variables_of_one_name_are_not_carried_as_one() -> None:
+    one, other = ContextVar[str]("the same"), ContextVar[str]("the same")
+    carrier: Worker[Any] = Worker("memory://")
+    carrier.carry(one, name="trace")
+    carrier.carry(one, name="trace", dump=str.upper)
+    with pytest.raises(ConfigurationError, match=r"'trace' already; pass carry\(…, name=…\)"):
+        carrier.carry(other, name="trace")
 
 
 @pytest.mark.anyio

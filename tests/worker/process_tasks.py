@@ -45,6 +45,8 @@ def fail(how: str) -> Any:
         raise Local("words")
     if how == "SystemExit":
         raise SystemExit(3)
+    if how == "interrupt":
+        raise KeyboardInterrupt
     return lambda: None
 
 

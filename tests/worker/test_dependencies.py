@@ -147,6 +147,27 @@ async def test_providers_are_replaced_in_tests(place: Place) -> None:
     assert told == []
 
 
+async def test_a_router_has_replacements_of_its_own_and_those_of_the_worker_come_first(place: Place) -> None:
+    worker, router = place.worker(), Router()
+
+    def other() -> str:
+        return "the real one"
+
+    @router.task(name="job")
+    async def job(db: str = Depends(connection), more: str = Depends(other)) -> str:
+        return f"{db}, {more}"
+
+    worker.include(router)
+    router.dependency_overrides = {connection: lambda: "of the router", other: lambda: "of the router"}
+    worker.dependency_overrides[other] = lambda: "of the worker"
+    async with running(worker):
+        outcome = await (await job.enqueue()).result(timeout=PATIENCE)
+        assert outcome.result == "of the router, of the worker"
+        router.dependency_overrides = worker.dependency_overrides = {connection: lambda: "replaced at once"}
+        outcome = await (await job.enqueue()).result(timeout=PATIENCE)
+        assert outcome.result == "replaced at once, the real one"
+
+
 async def test_a_cache_can_be_refused(place: Place) -> None:
     worker = place.worker()
     numbers = iter(range(10))

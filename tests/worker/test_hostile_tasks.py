@@ -110,6 +110,19 @@ async def test_only_that_task_fails(place: Place, name: str, way: str) -> None:
         assert (await (await good.enqueue()).result(timeout=PATIENCE)).result == 1
 
 
+async def test_an_interrupt_that_a_sync_task_made_up_is_its_failure_also_inside_of_middleware(place: Place) -> None:
+    worker = place.worker(concurrency=1)
+
+    @worker.task(retry_policy=AT_ONCE, max_tries=2, middleware=lambda call_next: call_next)
+    def hostile() -> NoReturn:
+        raise KeyboardInterrupt("no Ctrl-C")
+
+    async with running(worker):
+        outcome = await (await hostile.enqueue()).result(timeout=PATIENCE)
+    assert outcome.tries == 2
+    assert "KeyboardInterrupt: no Ctrl-C" in str(outcome.exception)
+
+
 @pytest.mark.parametrize("policy", [lambda tries: 1 / 0, lambda tries: float("nan"), lambda tries: "soon", lambda: 0])
 async def test_a_retry_policy_that_makes_no_sense_fails_the_task(place: Place, policy: Any) -> None:
     worker = place.worker(concurrency=1)

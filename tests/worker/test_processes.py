@@ -62,6 +62,7 @@ async def test_what_crosses_and_that_nothing_which_goes_wrong_there_costs_more_t
         assert str(local.exception) == "tests.worker.process_tasks.fail.<locals>.Local: words"
         assert local.tries == 2, "it is tried again as any LookupError"
         assert str((await outcome_of(worker, "fail", "SystemExit")).exception) == "SystemExit: 3"
+        assert "KeyboardInterrupt" in str((await outcome_of(worker, "fail", "interrupt")).exception)
         lost = await outcome_of(worker, "fail", "a value that cannot be sent")
         assert lost.exception.remote_type == "secure_queue.errors.CannotCross"
         assert lost.tries == 1  # it would be no better another time
@@ -101,6 +102,15 @@ async def test_a_timeout_an_abort_and_the_end_of_the_worker_end_the_process(plac
         infos = [await task.info() for task in tasks]
         assert [(info.status, info.tries) for info in infos if info] == [("queued", 0)] * 2
     assert has_ended(third)
+
+
+@pytest.mark.parametrize("anyio_backend", ["asyncio"])
+async def test_a_burst_waits_for_its_few_processes(place: Place) -> None:
+    worker = with_tasks(place, concurrency=8)
+    worker.burst = True
+    async with worker:
+        await worker.enqueue_many([worker.enqueue_by_name("square", number) for number in range(6)])
+        assert (await worker.run_async()).processed == 6
 
 
 def has_ended(mark: Path) -> bool:

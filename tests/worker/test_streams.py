@@ -9,6 +9,7 @@ import anyio
 import pytest
 
 from secure_queue import ConfigurationError, Depends, Router, SecureQueueError, StreamBroken, TaskFailed
+from secure_queue.tasks import CallNext
 from tests.features.conftest import place as place
 from tests.servers import PATIENCE, eventually
 from tests.worker.places import AT_ONCE, Place, running
@@ -100,6 +101,75 @@ async def test_another_try_is_another_stream(place: Place) -> None:
             async for _ in task.stream():
                 seen.set()
         assert [part async for part in task.stream()] == ["2.0", "2.1"]
+
+
+@pytest.mark.parametrize("again", ["by another try", "by a middleware"])
+async def test_as_many_parts_of_another_stream_are_not_taken_for_those_that_came(place: Place, again: str) -> None:
+    worker, seen, streams = place.worker(), anyio.Event(), list[int]()
+
+    def once_more(call_next: CallNext) -> CallNext:
+        async def call() -> Any:
+            try:
+                return await call_next()
+            except LookupError:
+                return await call_next()
+
+        return call
+
+    @worker.task(retry_policy=AT_ONCE, middleware=once_more if again == "by a middleware" else ())
+    async def three() -> AsyncIterator[str]:
+        streams.append(number := len(streams))
+        for part in range(3):
+            yield f"{number}.{part}"
+            if number == 0 and part == 1:
+                await seen.wait()
+                raise LookupError
+
+    async with running(worker):
+        task = await three.enqueue()
+        parts = task.stream()
+        assert [await anext(parts), await anext(parts)] == ["0.0", "0.1"]
+        seen.set()
+        await task.result(timeout=PATIENCE)
+        with pytest.raises(StreamBroken):
+            await anext(parts)
+        assert [part async for part in task.stream()] == ["1.0", "1.1", "1.2"]
+
+
+async def test_the_number_of_parts_alone_says_nothing(place: Place) -> None:
+    worker, seen = place.worker(), anyio.Event()
+
+    @worker.task(retry_policy=AT_ONCE)
+    async def resume(rest: int) -> AsyncIterator[int]:
+        tries = resume.context.tries
+        for _ in range(2 if tries == 1 else rest):
+            yield tries
+        if tries == 1:
+            await seen.wait()
+            raise LookupError
+
+    async with running(worker):
+        for rest in (2, 0):
+            task, seen = await resume.enqueue(rest), anyio.Event()
+            parts = task.stream()
+            assert [await anext(parts), await anext(parts)] == [1, 1]
+            seen.set()
+            await task.result(timeout=PATIENCE)
+            with pytest.raises(StreamBroken):
+                await anext(parts)
+            assert [part async for part in task.stream()] == [2] * rest
+
+
+async def test_the_result_of_a_task_that_does_not_yield_is_no_stream(place: Place) -> None:
+    worker = place.worker()
+
+    @worker.task
+    async def plain() -> str:
+        return "a result"
+
+    async with running(worker):
+        with pytest.raises(ConfigurationError, match=r"does not yield its result in parts; ask for it with result\(\)"):
+            assert [part async for part in (await plain.enqueue()).stream()]
 
 
 async def test_parts_that_are_gone_are_missed(place: Place) -> None:

@@ -274,3 +274,17 @@ async def _is_true(value: object) -> bool:
 
 async def _is(ask: Callable[[], Awaitable[object]], expected: object) -> bool:
     return await ask() == expected
+
+
+async def test_a_burst_leaves_no_sync_task_behind_however_few_threads_there_are(place: Place) -> None:
+    worker, ran = place.worker(concurrency=8, sync_concurrency=1), list[int]()
+    worker.burst = True
+
+    @worker.task
+    def note(number: int) -> None:
+        ran.append(number)
+
+    async with worker:
+        await worker.enqueue_many([note.enqueue(number) for number in range(20)])
+        assert (await worker.run_async()).processed == 20
+    assert sorted(ran) == list(range(20))

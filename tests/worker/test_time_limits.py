@@ -10,7 +10,8 @@ import anyio.lowlevel
 import pytest
 
 from secure_queue import SecureQueueError, SoftTimeout, TaskFailed
-from tests.servers import PATIENCE
+from secure_queue.tasks import CallNext
+from tests.servers import PATIENCE, happens
 from tests.worker.places import AT_ONCE, Place, open_place, running
 
 pytestmark = pytest.mark.anyio
@@ -114,6 +115,49 @@ async def test_a_task_asks_for_more_time_and_gets_no_more_than_is_allowed(place:
         assert 19 < first <= 20.2
         assert 28 < second <= 30
         assert (await (await unlimited.enqueue()).result(timeout=PATIENCE)).result == float("inf")
+
+
+async def test_waiting_for_a_thread_inside_of_middleware_does_not_count_either(place: Place) -> None:
+    worker, inside, go_on = place.worker(concurrency=2, sync_concurrency=1), threading.Event(), threading.Event()
+
+    @worker.task
+    def first() -> None:
+        inside.set()
+        go_on.wait(PATIENCE)
+
+    @worker.task(timeout=0.2, middleware=lambda call_next: call_next)
+    def second() -> int:
+        return 2
+
+    async with running(worker):
+        await first.enqueue()
+        await happens(inside.is_set)
+        quick = await second.enqueue()
+        with pytest.raises(TimeoutError):
+            await quick.result(timeout=0.5)  # more than twice its timeout
+        go_on.set()
+        assert (await quick.result(timeout=PATIENCE)).result == 2
+
+
+async def test_all_calls_of_a_middleware_share_one_timeout(place: Place) -> None:
+    worker, left = place.worker(), list[float]()
+
+    @worker.middleware
+    def twice(call_next: CallNext) -> CallNext:
+        async def call() -> None:
+            await call_next()
+            await anyio.sleep(SOFT)
+            await call_next()
+
+        return call
+
+    @worker.task(timeout=LONG)
+    def look() -> None:
+        left.append(look.time_left())
+
+    async with running(worker):
+        await (await look.enqueue()).result(timeout=PATIENCE)
+    assert LONG - PATIENCE < left[1] <= left[0] - SOFT
 
 
 async def test_more_time_after_the_soft_limit_makes_it_count_again(place: Place) -> None:

@@ -6,9 +6,10 @@ local most, most_bytes = tonumber(ARGV[1]), tonumber(ARGV[2])
 expect_buckets(2, 1)
 queue_time(KEYS[1])
 
--- What an earlier run said is dropped: its parts and those of this one are not one stream.
-local function begin(partial, token)
-  if redis.call('HGET', partial, 'run') ~= token then
+-- What an earlier run said is dropped, and what came before another first part: the parts of both are not one stream.
+local function begin(partial, token, field, sealed)
+  local first = field == '0' and redis.call('HGET', partial, '0')
+  if redis.call('HGET', partial, 'run') ~= token or (first and first ~= sealed) then
     redis.call('DEL', partial)
     redis.call('HSET', partial, 'run', token, 'bytes', 0)
   end
@@ -23,7 +24,7 @@ for i = 1, (#ARGV - 2) / 5 do
   local _, _, holder = parse_run(stored[1])
   replies[i] = '0'
   if holder == token then
-    begin(partial, token)
+    begin(partial, token, field, sealed)
     local fresh = redis.call('HEXISTS', partial, field) == 0
     local bytes = tonumber(redis.call('HGET', partial, 'bytes') or 0) or 0
     replies[i] = '2'
