@@ -43,12 +43,14 @@ def test_tasks_of_a_killed_worker_run_again_within_idle_timeout(server: Server, 
     fleet.wait_for_start(60)
     doomed.kill()
     killed = time.monotonic()
-    held = {number for event, number, pid, _ in fleet.lines() if event == "start" and pid == doomed.pid}
-    held -= {number for event, number, pid, _ in fleet.lines() if event == "end" and pid == doomed.pid}
+    begun = {number for event, number, pid, _ in fleet.lines() if event == "start" and pid == doomed.pid}
+    held = begun - {number for event, number, pid, _ in fleet.lines() if event == "end" and pid == doomed.pid}
     fleet.wait_for(held)
     assert time.monotonic() - killed < 2 + 3
     fleet.wait_for(set(range(400)))
-    assert fleet.ended().total() - 400 <= len(held)
+    twice = {number for number, times in fleet.ended().items() if times > 1}
+    assert twice <= begun - held  # an end that was not confirmed before the kill; the others ended once
+    assert len(twice) <= 2 * 8 and max(fleet.ended().values()) <= 2
 
 
 def test_the_permit_of_a_killed_worker_comes_back_and_the_line_goes_on(server: Server, fleet: Fleet) -> None:

@@ -160,7 +160,7 @@ def test_what_cannot_be_started_says_what_to_do(tmp_path: Path, refusal: Refusal
 
 def test_tls_with_a_server_that_has_none_is_refused(refusal: Refusals) -> None:
     assert not speaks_tls(bundled_binary())
-    said = refusal("cluster", "--tls", binary=bundled_binary())
+    said = refusal("cluster", "--tls", "--port", ports(6), binary=bundled_binary())
     assert "was built without TLS" in said and "--binary" in said
 
 
