@@ -29,8 +29,9 @@ LONGEST_S = 100 * 365.25 * 86_400
 """No duration is longer than a hundred years: more does not fit the envelope."""
 LONGEST_TTL_S = 100 * 365 * 86_400
 MOST_SEATS = 10_000
-LONGEST_LEASE_S = 86_400  # LONGEST_LEASE_MS in redis/lua/_prelude.lua
 """For more, run more processes: one Python process is busy long before."""
+LONGEST_LEASE_S = 86_400  # LONGEST_LEASE_MS in redis/lua/_prelude.lua
+MOST_TRIES = 9_999  # MAX_TRIES there: a count that stood still below the maximum would let a task fail for ever
 
 
 @dataclass(frozen=True, slots=True)
@@ -241,9 +242,12 @@ def exception_classes(name: str, given: object) -> tuple[type[Exception], ...]:
 
 def tries(maximum: int | None) -> int | None:
     """*maximum* itself; raises ``ConfigurationError`` if it is no number of tries."""
-    if maximum is not None and (isinstance(maximum, bool) or not isinstance(maximum, int) or maximum < 1):
+    if maximum is None:
+        return None
+    if isinstance(maximum, bool) or not isinstance(maximum, int) or not 1 <= maximum <= MOST_TRIES:
         raise ConfigurationError(
-            f"max_tries counts all tries, so it is a whole number from 1 on, not {maximum!r}; None means no limit"
+            f"max_tries counts all tries, so it is a whole number from 1 on, up to {MOST_TRIES:,}, not {maximum!r}; "
+            "None means no limit"
         )
     return maximum
 

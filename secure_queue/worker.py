@@ -148,8 +148,7 @@ class Worker(Control, Steering, Access, Generic[C]):
             redis_pool=redis_pool,
             default_url=found.url or DEFAULT_URL,
         )
-        if require_tls:
-            refuse_clear_text(self._topology)
+        refuse_clear_text(self._topology, require_tls)
         self._queue = queue_settings(queue_name, priorities, partitions, ageing, default_priority)
         sizes = concurrency, sync_concurrency, prefetch, idle_timeout, grace_period, process_concurrency
         to_end = signals_to_end(handle_signals)

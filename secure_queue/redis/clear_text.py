@@ -8,17 +8,19 @@ from contextlib import suppress
 
 from secure_queue.errors import TopologyError
 from secure_queue.redis.topology import Cluster, Sentinel, Standalone, Topology
+from secure_queue.settings import flags
 
 _log = logging.getLogger("secure_queue.redis")
 
 
-def refuse_clear_text(topology: Topology) -> None:
-    """Raise ``TopologyError`` if a network would see *topology* spoken to without TLS.
+def refuse_clear_text(topology: Topology, require_tls: bool) -> None:
+    """Raise ``TopologyError`` if a network would see *topology* spoken to without TLS, and that is required.
 
     One server on this very machine is not over a network. Where those of a group are, they say themselves.
     """
+    flags(require_tls=require_tls)
     alone_and_here = isinstance(topology, Standalone) and stays_here(topology)
-    if in_clear_text(topology) and not alone_and_here:
+    if require_tls and in_clear_text(topology) and not alone_and_here:
         raise TopologyError(f"require_tls=True, and {topology} is spoken to without TLS; {_CURE}")
 
 

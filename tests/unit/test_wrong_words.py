@@ -25,6 +25,7 @@ async def work() -> None: ...
         ({"max_tries": "3"}, "whole number from 1 on"),
         ({"max_tries": True}, "whole number from 1 on"),
         ({"max_tries": 2.5}, "whole number from 1 on"),
+        ({"max_tries": 10_000}, "up to 9,999"),
         ({"retry_policy": 7}, "a function from the number of tries"),
         ({"retry_policy": "exponential"}, "a function from the number of tries"),
         ({"encrypt": "no"}, "encrypt= is True or False"),
@@ -51,6 +52,7 @@ async def lifespan() -> AsyncIterator[None]:
         ({"redis_kwargs": "password"}, "redis_kwargs= is a mapping"),
         ({"require_encryption": "no"}, "require_encryption= is True or False"),
         ({"redact_failures": 0}, "redact_failures= is True or False"),
+        ({"require_tls": "no"}, "require_tls= is True or False"),
         ({"prefetch": "all"}, "prefetch must be 0"),
         ({"priorities": 3}, "lowest first"),
         ({"routers": 7}, "routers= is a list"),
@@ -129,6 +131,7 @@ def test_no_retry_policy_is_the_usual_one() -> None:
     ("first", "then", "told"),
     [
         ({}, {"max_tries": "3"}, "whole number from 1 on"),
+        ({}, {"max_tries": 2**64}, "up to 9,999"),
         ({}, {"headers": "trace"}, "a mapping from text to text"),
         ({}, {"headers": [("a", "b")]}, "a mapping from text to text"),
         ({}, {"after": 7}, "the id of a task"),
