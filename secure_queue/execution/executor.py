@@ -116,7 +116,7 @@ class Executor:
             run.opened = opened
             run.arguments = args, kwargs
             run.head = head
-            may_be_finished = claim.may_be_answered or opened.jti in self._finished.known
+            may_be_finished = claim.may_be_answered or self._finished.knows(opened.jti)
             replayed = may_be_finished and await self._replays.settle(run, opened)
             task = None if replayed else self._ready_task(run, opened, head)
             if task is not None:

@@ -82,7 +82,7 @@ class Replays:
             self._settling.repeat(run, end, dead=True)
 
     def _was_finished_here(self, run: Run, opened: Opened) -> bool:
-        if opened.jti not in self.finished.known:
+        if not self.finished.knows(opened.jti):
             return False
         end = self.finished.end_of(opened.jti)
         if end is None:
