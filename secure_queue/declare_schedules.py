@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import inspect
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from datetime import timedelta, tzinfo
@@ -12,7 +11,7 @@ from secure_queue import names
 from secure_queue.cron import Cron, Every, Rule
 from secure_queue.declare import AnyTask
 from secure_queue.declare_paths import PathDeclarations
-from secure_queue.dependencies import injection_of
+from secure_queue.dependencies import callers_signature
 from secure_queue.errors import ConfigurationError
 from secure_queue.plans import Plan, plan
 from secure_queue.schedule_records import Repeated
@@ -147,14 +146,11 @@ def _must_fit(task: AnyTask, args: tuple[Any, ...], kwargs: Mapping[str, Any]) -
     """Raise ``ConfigurationError`` if the function cannot be called so, unless something around it may change that."""
     if any(not layer.is_empty for layer in task.layers):
         return
-    try:
-        signature = inspect.signature(task.fn)
-    except (TypeError, ValueError):  # a builtin that does not tell
+    signature = callers_signature(task.fn)
+    if signature is None:
         return
-    injected = injection_of(task.fn).injected
-    own = [parameter for name, parameter in signature.parameters.items() if name not in injected]
     try:
-        signature.replace(parameters=own).bind(*args, **kwargs)
+        signature.bind(*args, **kwargs)
     except TypeError as error:
         raise ConfigurationError(f"{task.fn_name!r} cannot be called so: {error}; say args= and kwargs=") from None
 

@@ -88,6 +88,16 @@ def injection_of(function: Callable[..., Any], above: tuple[object, ...] = ()) -
     return Injection(tuple(places), by_name, frozenset(found))
 
 
+def callers_signature(function: Callable[..., Any]) -> inspect.Signature | None:
+    """What a caller passes: the signature without what is injected; None for a builtin that does not tell."""
+    try:
+        signature = inspect.signature(function)
+    except (TypeError, ValueError):
+        return None
+    injected = injection_of(function).injected
+    return signature.replace(parameters=[one for name, one in signature.parameters.items() if name not in injected])
+
+
 def _mark_of(parameter: inspect.Parameter, annotation: Any) -> Dependency | None:
     """The mark of a parameter, with its provider; None if it is not injected."""
     plain, *notes = typing.get_args(annotation) if typing.get_origin(annotation) is typing.Annotated else (annotation,)

@@ -78,7 +78,7 @@ class Rota:
 
     def next_id(self, jti: bytes, now_s: float, in_trouble: Callable[[int], bool] | None) -> str:
         """The id of a new task; *in_trouble* is None where nobody knows how the partitions are."""
-        return generated_id(jti, self.next(now_s, in_trouble or _never) if self._partitions > 1 else 0)
+        return generated_id(jti, self.next(now_s, in_trouble or _never))
 
     def next(self, now_s: float, in_trouble: Callable[[int], bool]) -> int:
         """The partition of the next id at the monotonic second *now_s*."""

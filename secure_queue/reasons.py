@@ -219,14 +219,11 @@ def _parents(facts: Facts) -> Reason | None:
     gone = [task_id for task_id, status in facts.parents if status is TaskStatus.NOT_FOUND and not facts.tries]
     if not awaited and not gone:
         return None
-    told = (
-        [f"it waits for {', '.join(f'{task_id} ({status})' for task_id, status in awaited.items())}"] if awaited else []
-    )
-    told += (
-        [f"{', '.join(gone)}, which it depends on, is not stored any more, and it is decided without it"]
-        if gone
-        else []
-    )
+    told: list[str] = []
+    if awaited:
+        told.append(f"it waits for {', '.join(f'{task_id} ({status})' for task_id, status in awaited.items())}")
+    if gone:
+        told.append(f"{', '.join(gone)}, which it depends on, is not stored any more, and it is decided without it")
     return Reason(Why.PARENTS, "; ".join(told), {"parents": awaited | dict.fromkeys(gone, "not_found")})
 
 

@@ -175,7 +175,7 @@ class Routes:
     async def for_new(self, task_id: str) -> int:
         """The partition of a new task; raises ``ConfigurationError`` if its id names one that nobody serves."""
         named = named_partition(task_id)
-        if self._partitions == 1 and named == 0:
+        if self.is_single and named == 0:
             return 0
         known = await self._register_once()  # workers serve the partitions that they have heard of
         if named is None:
@@ -188,8 +188,7 @@ class Routes:
         """The places of new tasks in *task_ids*, by partition; raises like ``for_new``."""
         groups: dict[int, list[int]] = {}
         for place, task_id in enumerate(task_ids):
-            alone = self._partitions == 1 and named_partition(task_id) == 0
-            groups.setdefault(0 if alone else await self.for_new(task_id), []).append(place)
+            groups.setdefault(await self.for_new(task_id), []).append(place)
         return groups
 
     def level(self, wanted: Durability | None) -> Durability:

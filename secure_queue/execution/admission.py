@@ -127,9 +127,8 @@ class Admission:
         scopes = [(limit, f"{place}/{function}") for place, limit in enumerate(own)]
         scopes += [(limit, f"{place} {QUEUE}") for place, limit in enumerate(self._limits)]
         arguments = cast("tuple[list[Any], dict[str, Any]]", run.arguments)
-        turn = (
-            b"" if self._ageing_ms else turn_of(run.settings.keying, self._queue_name, arguments)
-        )  # else by age alone
+        by_age_alone = self._ageing_ms > 0
+        turn = b"" if by_age_alone else turn_of(run.settings.keying, self._queue_name, arguments)
         found: dict[bytes, Want] = {}
         for limit, scope in scopes:
             key = _key_of(limit, arguments)

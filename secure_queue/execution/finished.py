@@ -20,8 +20,8 @@ class Finished:
 
     def __init__(self, most_ids: int = MOST_IDS, most_bytes: int = MOST_BYTES) -> None:
         self._half_ids, self._half_bytes = most_ids // 2, most_bytes // 2
-        self.younger: set[bytes] = set()
-        self.older: set[bytes] = set()
+        self._younger: set[bytes] = set()
+        self._older: set[bytes] = set()
         """The ids of the messages that this worker has finished, in two halves: every task is looked up there."""
         self._ends: dict[bytes, End] = {}
         self._older_ends: dict[bytes, End] = {}
@@ -30,17 +30,17 @@ class Finished:
     def note(self, ended: Iterable[tuple[bytes, End]]) -> None:
         """Remember tasks whose results were written."""
         for jti, end in ended:
-            if len(self.younger) >= self._half_ids:
-                self.older, self.younger = self.younger, set()
+            if len(self._younger) >= self._half_ids:
+                self._older, self._younger = self._younger, set()
             if self._bytes >= self._half_bytes:
                 self._older_ends, self._ends, self._bytes = self._ends, {}, 0
-            self.younger.add(jti)
+            self._younger.add(jti)
             self._ends[jti] = end
             self._bytes += len(end.sealed) + (len(end.keep) if type(end.keep) is bytes else 0)
 
     def knows(self, jti: bytes) -> bool:
         """Whether this worker has finished that very message."""
-        return jti in self.younger or jti in self.older
+        return jti in self._younger or jti in self._older
 
     def end_of(self, jti: bytes) -> End | None:
         """How it ended, if that is still remembered."""

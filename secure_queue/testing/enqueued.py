@@ -14,7 +14,7 @@ from inspect import isawaitable
 from typing import Any, cast
 
 from secure_queue.clock import now_ms
-from secure_queue.dependencies import injection_of
+from secure_queue.dependencies import callers_signature
 from secure_queue.errors import ConfigurationError, Rejected
 from secure_queue.payload.codec import Codec, Purpose
 from secure_queue.payload.layout import parse_envelope
@@ -91,7 +91,7 @@ class Log:
         """
         if wanted.plan is not None:
             raise ConfigurationError("this handle is a schedule and no task; look at `await worker.schedules()` for it")
-        signature = None if function is None else _signature(function)
+        signature = None if function is None else callers_signature(function)
         calls = [(wanted.args, wanted.kwargs), *_as_read(self._codec.serializer, wanted)]
         bound = [_bound(signature, *call) for call in calls]
         return [
@@ -144,15 +144,6 @@ def _as_read(serializer: Serializer, wanted: Task[Any]) -> list[tuple[Sequence[A
         args, kwargs = serializer.loads(cast("bytes", serializer.dumps([list(wanted.args), wanted.kwargs])))
         return [(args, kwargs)]
     return []
-
-
-def _signature(function: Callable[..., Any]) -> inspect.Signature | None:
-    """What a caller passes: without what is injected."""
-    try:
-        signature, injected = inspect.signature(function), injection_of(function).injected
-    except (TypeError, ValueError):
-        return None
-    return signature.replace(parameters=[one for name, one in signature.parameters.items() if name not in injected])
 
 
 def _bound(signature: inspect.Signature | None, args: Sequence[Any], kwargs: dict[str, Any]) -> object:

@@ -30,7 +30,7 @@ def test_the_latest_half_is_always_known_and_never_more_than_all() -> None:
         finished.note([(jti(number), end(number))])
         latest = range(max(0, number - 49), number + 1)
         assert all(finished.knows(jti(each)) for each in latest)
-        assert len(finished.younger) + len(finished.older) <= 100
+        assert len(finished._younger) + len(finished._older) <= 100
     assert not finished.knows(jti(0))
 
 
@@ -47,9 +47,9 @@ def test_a_hundred_thousand_tasks_take_little_memory() -> None:
     finished = Finished()
     for number in range(100_000):
         finished.note([(jti(number), end(number, 150))])
-    held = [*finished.younger, *finished.older]
+    held = [*finished._younger, *finished._older]
     kept = {**finished._ends, **finished._older_ends}
-    bytes_of_ids = sum(map(sys.getsizeof, (*held, finished.younger, finished.older)))
+    bytes_of_ids = sum(map(sys.getsizeof, (*held, finished._younger, finished._older)))
     assert len(held) == 100_000
     assert bytes_of_ids < 12 << 20
     assert sum(len(each.sealed) for each in kept.values()) <= MOST_BYTES
