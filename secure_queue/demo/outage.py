@@ -15,9 +15,12 @@ from secure_queue.clock import monotonic
 from secure_queue.demo.job import Advance, enqueue, gather
 from secure_queue.demo.tasks import FileFacts, Tasks
 from secure_queue.local.groups import ClusterGroup, SentinelGroup, until_copied
+from secure_queue.local.layout import MASTER
 from secure_queue.local.node import Node
 from secure_queue.redis.slots import slot_of
 from secure_queue.tasks import Task, TaskResult
+
+CALM_MS = "60000"
 
 
 class Topology(Enum):
@@ -57,6 +60,16 @@ class Outage:
         primary = await self.primary()
         copies = len(self._group.servers) - 1 if isinstance(self._group, SentinelGroup) else 1
         await until_copied(primary, copies)
+
+    async def is_over(self, victim: Node) -> None:
+        """Let nobody take a slow server for a dead one any more: what follows is not about failovers."""
+        if isinstance(self._group, SentinelGroup):
+            for sentinel in self._group.sentinels:
+                await sentinel.command("SENTINEL", "SET", MASTER, "down-after-milliseconds", CALM_MS)
+            return
+        for node in self._group.nodes:
+            if node is not victim:
+                await node.command("CONFIG", "SET", "cluster-node-timeout", CALM_MS)
 
 
 @asynccontextmanager
@@ -113,6 +126,7 @@ async def _strike(outage: Outage, tasks: Tasks, late: Sequence[Path], done: int)
     outage_s = monotonic() - began
     others, _ = await enqueue(tasks, late[1:], _uncounted)
     successor = await outage.primary()
+    await outage.is_over(victim)
     return Loss(str(victim.server), str(successor.server), done, len(late), outage_s), first + others
 
 

@@ -108,7 +108,7 @@ class Show:
             good = all(reason == forgery.reason for reason in found)
             table.add_row(forgery.name, _ids(forgery), Text("\n".join(found)), _mark(good, "refused"))
         self.put(table)
-        left = ", ".join(sorted(outcome.forged_traces)) or "none; no forged task has run"
+        left = ", ".join(outcome.forged_traces) or "none; no forged task has run"
         self.line(f"files made by forged tasks: {left}", style=_mood(not outcome.forged_traces))
         fared = "all ran, and so did one enqueued afterwards" if outcome.genuine_well else "NOT all ran"
         self.line(f"genuine tasks beside them ({neighbours}): {fared}", style=_mood(outcome.genuine_well))

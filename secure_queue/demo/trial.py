@@ -22,6 +22,9 @@ POLL_S = 0.05
 VICTIMS = ("flipped", "swapped-1", "swapped-2")
 CONTROL = "control"
 
+Traces = dict[str, str]
+"""The files that canaries and forgeries have made, each with the id of the task that says in it to have made it."""
+
 
 @dataclass(frozen=True, slots=True)
 class LineUp:
@@ -32,6 +35,11 @@ class LineUp:
     neighbours: tuple[Task[Any], ...]
     files: tuple[Path, ...]
     traps: Path
+
+    @property
+    def genuine(self) -> Traces:
+        """What the canaries leave if they run as they were enqueued."""
+        return {name: task.id for name, task in zip((*VICTIMS, CONTROL), (*self.victims, self.control), strict=True)}
 
 
 async def line_up(tasks: Tasks, traps: Path, files: Sequence[Path]) -> LineUp:
@@ -91,14 +99,18 @@ class Outcome:
     """What could be seen after the workers had gone through the queue."""
 
     reasons: dict[str, str]
-    traces: frozenset[str]
+    traces: Traces
+    genuine: Traces
     neighbours_well: bool
     still_working: bool
 
     @property
-    def forged_traces(self) -> frozenset[str]:
-        """The traces that no genuine task has left."""
-        return self.traces - {CONTROL}
+    def forged_traces(self) -> list[str]:
+        """The traces that no genuine task has left.
+
+        A victim may run as it was enqueued: after a failover its producer puts it back in place of what was forged.
+        """
+        return sorted(name for name, task_id in self.traces.items() if self.genuine.get(name) != task_id)
 
     @property
     def genuine_well(self) -> bool:
@@ -111,12 +123,12 @@ async def watch(link: Link, keys: QueueKeys, tasks: Tasks, line: LineUp) -> Outc
     well = await neighbours_went_well(line)
     await until_settled(tasks)
     working = await still_works(tasks, line.files[0])
-    return Outcome(await quarantined(link, keys), traces_in(line.traps), well, working)
+    return Outcome(await quarantined(link, keys), traces_in(line.traps), line.genuine, well, working)
 
 
-def traces_in(traps: Path) -> frozenset[str]:
-    """The names of the files that canaries and forgeries have made."""
-    return frozenset(trace.name for trace in traps.iterdir())
+def traces_in(traps: Path) -> Traces:
+    """What has been left in *traps* by now."""
+    return {trace.name: trace.read_text("utf-8", "replace") for trace in traps.iterdir()}
 
 
 def problems_of(forgeries: Sequence[Forgery], outcome: Outcome) -> list[str]:

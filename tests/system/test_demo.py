@@ -39,7 +39,8 @@ FORGERIES = (
     Forgery("flipped bit", "", ("one",), "bad-signature"),
     Forgery("swapped payload", "", ("two",), "wrong-task"),
 )
-GOOD = Outcome(REASONS, frozenset({CONTROL}), neighbours_well=True, still_working=True)
+GENUINE = {"flipped": "one", CONTROL: "three"}
+GOOD = Outcome(REASONS, {CONTROL: "three"}, GENUINE, neighbours_well=True, still_working=True)
 
 
 @pytest.fixture
@@ -273,13 +274,18 @@ def test_nothing_speaks_against_a_good_outcome() -> None:
     assert problems_of(FORGERIES, GOOD) == []
 
 
+def test_a_victim_that_a_failover_brought_back_as_it_was_is_no_forgery() -> None:
+    assert problems_of(FORGERIES, replace(GOOD, traces=GENUINE)) == []
+
+
 @pytest.mark.parametrize(
     "outcome",
     [
         replace(GOOD, reasons=REASONS | {"one": "wrong-task"}),
         replace(GOOD, reasons={"one": "bad-signature"}),
-        replace(GOOD, traces=frozenset({CONTROL, "pickle"})),
-        replace(GOOD, traces=frozenset()),
+        replace(GOOD, traces={CONTROL: "three", "pickle": ""}),
+        replace(GOOD, traces={CONTROL: "three", "flipped": "two"}),
+        replace(GOOD, traces={}),
         replace(GOOD, neighbours_well=False),
         replace(GOOD, still_working=False),
     ],
