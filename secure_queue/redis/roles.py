@@ -14,7 +14,7 @@ from functools import cache
 from typing import Final
 
 from secure_queue.redis.keys import QueueKeys
-from secure_queue.redis.scripts import load, prelude
+from secure_queue.redis.scripts import load, without_comments
 
 PASSWORD: Final = "#SHA256-OF-THE-PASSWORD-IN-HEX"  # noqa: S105 - a blank to be filled in
 """Stands where the digest of a password belongs; a server refuses it, so that it cannot be forgotten."""
@@ -28,10 +28,7 @@ _CLUSTER: Final = ("cluster|info", "cluster|slots")
 _OPTIONS: Final = frozenset({"COUNT", "LIMIT", "NX", "PX", "WITHSCORES", "KEEPTTL", "BYSCORE", "REV", "RANK", "MAXLEN"})
 """Upper-case words in the scripts that are arguments and no commands."""
 
-_COMMENT: Final = re.compile(r"--[^\n]*")
 _QUOTED: Final = re.compile(r"'([A-Z]{2,})'")
-_NAME: Final = re.compile(r"\b[A-Za-z_]\w*\b")
-_DEFINITION: Final = re.compile(r"^local (?:function )?(\w+(?:, \w+)*)", re.MULTILINE)
 
 
 class Dialect(StrEnum):
@@ -186,26 +183,4 @@ def commands_of(scripts: Iterable[str]) -> frozenset[str]:
 
 @cache
 def _commands(script: str) -> frozenset[str]:
-    code = _COMMENT.sub("", load(script).source.removeprefix(prelude()))
-    used, waiting = {code}, set(_NAME.findall(code))
-    chunks = _prelude_chunks()
-    while waiting:
-        name = waiting.pop()
-        if name in chunks and chunks[name] not in used:
-            used.add(chunks[name])
-            waiting.update(_NAME.findall(chunks[name]))
-    return frozenset(word for text in used for word in _QUOTED.findall(text)) - _OPTIONS
-
-
-@cache
-def _prelude_chunks() -> dict[str, str]:
-    """The top-level definitions of the prelude by name."""
-    text = _COMMENT.sub("", prelude())
-    starts = [found.start() for found in _DEFINITION.finditer(text)]
-    chunks = [text[start:end] for start, end in zip(starts, [*starts[1:], len(text)], strict=True)]
-    return {name: chunk for chunk in chunks for name in _names(chunk)}
-
-
-def _names(chunk: str) -> list[str]:
-    found = _DEFINITION.match(chunk)
-    return found[1].split(", ") if found else []
+    return frozenset(_QUOTED.findall(without_comments(load(script).source))) - _OPTIONS

@@ -13,7 +13,7 @@ local function queue_time(meta)
   local mark = tonumber(redis.call('HGET', meta, 'clock') or 0) or 0
   if mark > now and mark - now < MAX_SKEW_MS then now = mark end
   redis.call('HSET', meta, 'clock', now)
-  redis.call('PEXPIRE', meta, META_TTL_MS)
+  if math.floor(mark / 60000) ~= math.floor(now / 60000) then redis.call('PEXPIRE', meta, META_TTL_MS) end
   return now
 end
 
@@ -70,10 +70,13 @@ local function gave_back(holder, token)
 end
 
 -- Fails with WRONGTYPE if a key holds another type than its structure. Called before the first write of what depends on
--- it: the storage moves the misfit aside and runs the script again, which must then find everything as it was.
+-- it: the storage moves the misfit aside and runs the script again, which must then find everything as it was. Returns the
+-- size of the last of them.
 local SIZE_OF = {hash = 'HLEN', list = 'LLEN', zset = 'ZCARD', stream = 'XLEN'}
 local function expect(kind, ...)
-  for _, key in ipairs({...}) do redis.call(SIZE_OF[kind], key) end
+  local size = 0
+  for _, key in ipairs({...}) do size = redis.call(SIZE_OF[kind], key) end
+  return size
 end
 
 local function expect_buckets(first, step, last)
@@ -146,6 +149,7 @@ end
 
 -- Takes the marker away that there is something to claim, and whatever else is no word of a due task.
 local function nothing_is_ready(wake)
+  if redis.call('EXISTS', wake) == 0 then return end       -- as it is when a worker was woken by the last word there
   local soon = redis.call('ZSCORE', wake, 'soon')
   redis.call('DEL', wake)
   if soon then redis.call('ZADD', wake, 1, 'soon') end

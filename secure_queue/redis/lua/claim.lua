@@ -8,7 +8,8 @@ local left, lease, token, limit, ageing = tonumber(ARGV[1]), tonumber(ARGV[2]), 
 local FIRST = 6       -- name of a priority; its list is KEYS[63 + FIRST]
 allow_when_full(meta)
 expect('zset', leases, wake, results)
-local keyed = redis.call('EXISTS', lines, unique) > 0       -- else no task has what those with a key have beside them
+local special = redis.call('EXISTS', lines, unique, paused) > 0
+local keyed = special and redis.call('EXISTS', lines, unique) > 0       -- else no task has what those with a key have beside them
 if keyed then
   expect('zset', lines)
   expect('hash', unique, replaced, outbox)
@@ -19,18 +20,14 @@ if tell_again(reply, limit, results, last, token, 5) then return reply end
 
 -- All tasks are read before anything but the clock is written: an error in a read then loses nothing.
 local now = queue_time(meta)
-local is_open, over = {}, {}
-local function open_lists()
-  local pauses
-  pauses, over = pauses_of(paused, now)
-  for p = FIRST, #ARGV do is_open[p] = not (pauses['*'] or pauses['p:' .. ARGV[p]]) end
-end
-open_lists()
+local is_open, pauses, over = {}, {}, {}
+if special then pauses, over = pauses_of(paused, now) end
+for p = FIRST, #ARGV do is_open[p] = not (pauses['*'] or pauses['p:' .. ARGV[p]]) end
 
 -- How many to take from each list if waiting lets tasks rise: those first that are oldest, where a priority is worth some
 -- age. A list is taken from in its own order whatever stands there. The age counts from when a task was due at first, which
 -- stands in clear in its seal: a hint, for this order alone.
-local function portions()
+local portions = ageing > 0 and left > 0 and function()
   local lists, counts = {}, {}
   local function age_of_next(p)
     local id = lists[p][counts[p] + 1]
@@ -56,13 +53,13 @@ local function portions()
   end
   return counts
 end
-local portion = ageing > 0 and left > 0 and portions()
+local portion = portions and portions()
 
-local taken, seen, runs, held, ghosts, out, dropped = {}, {}, {}, {}, {}, {}, {}
+local taken, emptied, seen, runs, held, ghosts, out, dropped = {}, {}, {}, {}, {}, {}, {}, {}
 
 -- What a task with a key has beside it: its line, of which one that gives every key its turn is left now, and whether
 -- another call has taken its place.
-local function look_at_key(id)
+local look_at_key = keyed and function(id)
   local line = redis.call('HGET', KEYS[5 + bucket_of(id)], LINE .. id)
   local other = redis.call('HGET', unique, REPLACED .. id)
   if line and (other or string.sub(line, 1, 1) == 'f') then out[#out + 1] = {id, line} end
@@ -98,6 +95,7 @@ for p = FIRST, #ARGV do
       end
     end
   end
+  emptied[p] = not taken[p] and #ids < most
   taken[p] = taken[p] or #ids
   left = math.max(0, left - #ids)
 end
@@ -115,7 +113,8 @@ for _, id in ipairs(dropped) do
 end
 for p = FIRST, #ARGV do
   local ready = KEYS[63 + p]
-  if reply[1] == 0 and is_open[p] and redis.call('EXISTS', ready) == 1 then reply[1] = 1 end
+  local may_have_more = is_open[p] and not (emptied[p] and #out == 0)       -- who leaves a line lets another one in
+  if reply[1] == 0 and may_have_more and redis.call('EXISTS', ready) == 1 then reply[1] = 1 end
 end
 local deadlines, remembered = {}, {token}
 for index, run in ipairs(runs) do

@@ -6,17 +6,11 @@ local leases, results, finished, outbox, lines, wake = KEYS[2], KEYS[3], KEYS[5]
 local first_list = 9 + #ARGV / 2
 allow_when_full(KEYS[1])
 expect('zset', leases, results, finished)
-expect('hash', KEYS[4], outbox)
+local any_aborts = expect('hash', outbox, KEYS[4]) > 0
 expect_buckets(9, 2, first_list - 1)
-local any_lines = redis.call('EXISTS', lines) == 1
+local any_lines = expect('zset', lines) > 0
 if any_lines then expect_lines(lines, wake, first_list) end
 local now = queue_time(KEYS[1])
-
--- A result that is kept for a shorter time than an enqueue may be repeated leaves the digest of its task behind.
-local function remember(sealed)
-  redis.call('ZREMRANGEBYSCORE', finished, '-inf', now)
-  note_finished(finished, now, sealed)
-end
 
 local ended, index, longest, replies = {}, {}, 0, {}
 for i = 1, #ARGV / 4 do
@@ -26,7 +20,10 @@ for i = 1, #ARGV / 4 do
   local stored = redis.call('HMGET', bucket, RUN .. id, WAITERS .. id, CHILDREN .. id)
   local _, _, holder = parse_run(stored[1])
   if holder == token then
-    if ttl and ttl > 0 and ttl < MARK_MS then remember(redis.call('HGET', bucket, id) or '') end
+    if ttl and ttl > 0 and ttl < MARK_MS then       -- an enqueue may be repeated when the result is gone
+      redis.call('ZREMRANGEBYSCORE', finished, '-inf', now)
+      note_finished(finished, now, redis.call('HGET', bucket, id) or '')
+    end
     store_result(result, sealed, ttl, keep)
     redis.call('HDEL', bucket, id, RUN .. id, WAITERS .. id, GHOST .. id)
     push_result(KEYS[1], stored[2], id, sealed)
@@ -45,6 +42,6 @@ for i = 1, #ARGV / 4 do
   end
 end
 call_in_chunks('ZREM', leases, ended)
-call_in_chunks('HDEL', KEYS[4], ended)
+if any_aborts then call_in_chunks('HDEL', KEYS[4], ended) end
 if #index > 0 then add_to_index(results, index, longest) end
 return table.concat(replies)

@@ -2,11 +2,10 @@
 -- KEYS  1 meta (hash)   2 wake (zset)   3 ready (list)   4 due (zset)   5 finished (zset)   then for each task: bucket (hash), result (string)
 -- ARGV  for each task: id, sealed task, time in ms (0 now, negative: that long from now, positive: that moment)
 -- Returns one character for each task: "1" stored (now, or by this very call before), "0" its id is known already
-expect('zset', KEYS[2], KEYS[4], KEYS[5])
+local finished = expect('zset', KEYS[2], KEYS[4], KEYS[5]) > 0 and KEYS[5]
 expect('list', KEYS[3])
 expect_buckets(6, 2)
 local now = queue_time(KEYS[1])
-local finished = redis.call('EXISTS', KEYS[5]) == 1 and KEYS[5]
 local ready, due, replies, is_new = {}, {}, {}, false
 for i = 1, #ARGV / 3 do
   local id, sealed, at = ARGV[3 * i - 2], ARGV[3 * i - 1], tonumber(ARGV[3 * i])
