@@ -8,6 +8,7 @@ import random
 from collections.abc import Callable
 
 import anyio
+from anyio.lowlevel import checkpoint
 
 from secure_queue.clock import monotonic
 from secure_queue.errors import ConfigurationError, SecureQueueError
@@ -21,6 +22,8 @@ from secure_queue.storage import Claim, Storage
 WAKE_S = 2.0
 SWEEP_S = 1.5
 PAUSE_S = 0.5
+TURNS = 5
+"""Of the event loop, from a claim to the call that settles a short task: seat, tray, writer and what wakes them."""
 LAST_CLAIM_S = 2.0
 MOST_UNSETTLED = 2 * LARGEST_CLAIM
 """With more runs ended and not settled, no more are claimed: a crash would run them all again."""
@@ -119,10 +122,16 @@ class Fetcher:
 
     async def _wait_or_look_in(self) -> bool:
         if self.waiters:
+            await self._let_others_go_first()
             count = self._appetite.after_a_rest(await self._appetite.portion(self, reserve=False), self.waiters)
             return await self._claim_when_woken(count)
         await anyio.sleep(SWEEP_S * random.uniform(0.7, 1.3))  # noqa: S311 - spreads load
         return True
+
+    async def _let_others_go_first(self) -> None:
+        """Ask for more only when what was claimed has run and is on its way, if that is a matter of a moment."""
+        for _ in range(TURNS):
+            await checkpoint()
 
     async def _claim_when_woken(self, count: int) -> bool:
         """Wait for a wake-up and claim; whatever goes wrong, the next claim asks plainly."""

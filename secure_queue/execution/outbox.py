@@ -49,7 +49,7 @@ class Tray(Generic[Item]):
         self._items: list[Item] = []
         self._under_way = 0
         self._filled = anyio.Event()
-        self._one_at_a_time = anyio.Lock()
+        self._one_at_a_time = anyio.Lock(fast_acquire=True)
 
     def add(self, item: Item) -> None:
         """Put *item* in; it is on its way as soon as the call in flight is done."""
