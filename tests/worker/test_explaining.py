@@ -82,7 +82,7 @@ async def test_which_parent_is_gone(place: Place) -> None:
         child = await note.enqueue().start(after=parent)
         await index.enqueue(5)
         await place.storage.tick("w", gone_after_ms=1, keep_dead_ms=1, keep_dead=1)
-        [reason, _] = (await child.explain()).reasons
+        reason = (await child.explain()).reasons[0]
         assert (reason.why, reason.facts) == (Why.PARENTS, {"parents": {parent.id: "not_found"}})
         assert parent.id in reason.text
 
