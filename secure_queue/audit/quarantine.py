@@ -19,13 +19,13 @@ from secure_queue.payload.codec import Purpose, Sealed, split_body
 from secure_queue.payload.compression import FLAG_ZLIB, decompress
 from secure_queue.payload.envelope import parse_envelope
 from secure_queue.payload.keys import KeyState
-from secure_queue.storage import NewTask
+from secure_queue.sealing import Renewed
 
 _SIZE_DIGITS: Final = 15
 
-Reseal = Callable[[str, bytes], NewTask]
+Reseal = Callable[[str, bytes], Renewed]
 """Verify a task as of the moment when it was in time, and put it under a fresh seal; raises ``Rejected``."""
-Attest = Callable[[Sealed], NewTask]
+Attest = Callable[[Sealed], Renewed]
 """Put a message that somebody vouches for under a fresh seal."""
 
 
@@ -144,10 +144,12 @@ class Quarantine:
             *split_body(body),
         )
 
-    async def _readmit(self, entry: str, task: NewTask) -> str:
+    async def _readmit(self, entry: str, task: Renewed) -> str:
         task_id = task.task_id.decode()
-        name, sealed, priority = self._stored_name(entry), task.sealed, task.priority
-        match await self._evidence.readmit(name, task.task_id, sealed=sealed, priority=priority):
+        answer = await self._evidence.readmit(
+            self._stored_name(entry), task.task_id, sealed=task.sealed, priority=task.priority, line=task.line
+        )
+        match answer:
             case "released":
                 return task_id
             case "known":

@@ -87,10 +87,11 @@ class RedisEvidence:
         found = PutAside(*reply[1:]) if len(reply) > 1 else None
         return found if found is not None and found.entry == entry.encode() else None
 
-    async def readmit(self, entry: str, task_id: bytes, *, sealed: bytes, priority: str) -> str:
+    async def readmit(self, entry: str, task_id: bytes, *, sealed: bytes, priority: str, line: bytes = b"") -> str:
         own = self._keys
-        keys = [own.meta, own.quarantine, own.wake, own.ready[priority], own.bucket(task_id), own.result(task_id)]
-        reply = await self._run("readmit", keys, [entry, task_id, sealed], DEADLINE_S)
+        places = [own.ready[priority], own.bucket(task_id), own.result(task_id), own.lines]
+        keys = [own.meta, own.quarantine, own.wake, *places]
+        reply = await self._run("readmit", keys, [entry, task_id, sealed, line], DEADLINE_S)
         return cast("bytes", reply).decode()
 
     async def destroy(self, entry: str) -> bool:
