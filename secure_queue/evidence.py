@@ -195,9 +195,19 @@ class Evidence(Protocol):
         """One entry of the quarantine."""
         ...
 
-    async def readmit(self, entry: str, task_id: bytes, *, sealed: bytes, priority: str, line: bytes = b"") -> str:
+    async def readmit(
+        self,
+        entry: str,
+        task_id: bytes,
+        *,
+        sealed: bytes,
+        priority: str,
+        unique: bytes = b"",
+        scope: str = "",
+        line: bytes = b"",
+    ) -> str | bytes:
         """Move an entry of the quarantine back into the queue as a task, at the end of its *line* if it has one: released,
-        known, unknown.
+        known, unknown, or the (untrusted) id of another task of its *unique* key that counts.
         """
         ...
 

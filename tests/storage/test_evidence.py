@@ -111,6 +111,22 @@ async def test_an_entry_comes_back_to_the_end_of_its_line(storage: RedisStorage,
     assert ran == [*(b"%d" % number for number in range(8)), b"a"]
 
 
+async def test_an_entry_stays_where_another_of_its_key_counts(storage: RedisStorage) -> None:
+    entry, key = await put_aside(storage, b"a"), {"unique": b"1" * 32, "scope": "unfinished"}
+
+    async def readmit() -> str | bytes:
+        return await storage.evidence().readmit(entry, b"a", sealed=FRESH, priority="low", **key)  # type: ignore[arg-type]
+
+    await keep(storage, b"b", **key)
+    assert await readmit() == b"b"
+    assert (await storage.counts()).quarantined == 1
+    assert await standing(storage, b"a") is Standing.NOT_FOUND
+    [claim] = await take(storage, token=b"w.2")
+    await storage.complete([end(b"b", b"w.2")])
+    assert [claim.untrusted_id, await readmit(), await readmit()] == [b"b", "released", "released"]
+    assert [kept.untrusted_other for kept in await keep(storage, b"c", **key)] == [b"a"]
+
+
 async def test_an_entry_stays_where_a_task_of_its_id_is_known(storage: RedisStorage) -> None:
     entry = await put_aside(storage, b"a")
     await put(storage, b"a")

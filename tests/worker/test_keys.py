@@ -20,6 +20,7 @@ from secure_queue import (
     TaskStatus,
     Worker,
 )
+from secure_queue.cli.quarantine import _release_all
 from secure_queue.errors import DuplicateTask
 from secure_queue.partitions import generated_id, named_partition
 from secure_queue.payload.keys import format_key, generate_key
@@ -301,25 +302,49 @@ async def test_dead_letters_of_a_fair_key_take_turns_when_they_are_put_back(plac
 
 
 async def test_what_was_put_aside_and_is_released_stands_in_its_line_again(place: Place) -> None:
-    worker, stranger = place.worker(), place.worker(signing_secret=format_key(generate_key("another")))
-    ran = list[int]()
+    worker, ran = place.worker(), list[int]()
 
     @worker.task(order_by="account")
     async def book(account: str, number: int) -> None:
         ran.append(number)
 
     async with worker:
-        await book.enqueue("a", 1)
-        async with running(stranger):
-            await eventually(lambda: _is_put_aside(place))
+        await put_aside(place, book.enqueue("a", 1))
         await worker.enqueue_many([book.enqueue("a", 2), book.enqueue("a", 3)])
-        [kept] = [kept async for kept in worker.quarantined()]
-        await worker.release(kept.entry)
+        assert await _release_all(worker) == (1, 0)
         counts = await worker.counts()
         assert (counts.ready, counts.in_lines) == ({PRIORITY: 1}, {PRIORITY: 2})
     async with running(worker):
         await eventually(lambda: _is_true(len(ran) == 3))
     assert ran == [2, 3, 1]
+
+
+async def test_what_was_put_aside_is_not_released_while_another_of_its_key_counts(place: Place) -> None:
+    worker = place.worker()
+
+    @worker.task(unique_key="account")
+    async def book(account: str) -> None: ...
+
+    async with worker:
+        first = book.enqueue("a")
+        await put_aside(place, first)
+        second = await book.enqueue("a")
+        assert second.duplicate_of is None
+        [kept] = [kept async for kept in worker.quarantined()]
+        with pytest.raises(DuplicateTask, match=second.id):
+            await worker.release(kept.entry)
+        assert await _release_all(worker) == (0, 1)
+    async with running(worker):
+        assert (await second.result(PATIENCE)).success
+        assert await _release_all(worker) == (1, 0)
+        assert (await worker.result_by_id(first.id, PATIENCE)).success
+
+
+async def put_aside(place: Place, task: Task[Any]) -> None:
+    """Enqueue a task, and have it met by a worker that does not hold its key."""
+    await task
+    async with running(place.worker(signing_secret=format_key(generate_key("another")))):
+        await eventually(lambda: _is_put_aside(place))
 
 
 async def _is_put_aside(place: Place) -> bool:

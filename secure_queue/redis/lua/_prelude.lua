@@ -493,6 +493,14 @@ local function stands_in_the_way(holder, scope, now)
   return holder.till > now or (scope == 'queued' and holder.waits) or (scope == 'unfinished' and holder.alive)
 end
 
+-- Has a task that is put back hold its unique key again; the id of another one that counts, and then nothing is done.
+local function take_key(unique, first, now, id, digest, scope)
+  local holder = holder_of_key(unique, first, digest)
+  if holder and holder.id == id then return nil end
+  if holder and stands_in_the_way(holder, scope, now) then return holder.id end
+  redis.call('HSET', unique, digest, string.format('0:%.0f:', now) .. id)
+end
+
 local MAX_REPLACED, REPLACED_MS = 10000, 3600000       -- so many notes are kept, for so long
 
 -- Deletes a waiting task whose place another call has taken, and notes which one, for whoever asks what has become of it.

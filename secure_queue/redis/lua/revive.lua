@@ -11,14 +11,8 @@ expect('list', KEYS[4])
 if not redis.call('ZSCORE', KEYS[2], id) then
   return redis.call('HGET', bucket, id) == sealed and 'revived' or 'unknown'       -- a retry after a lost reply
 end
-if digest ~= '' then
-  local holder = holder_of_key(KEYS[9], 10, digest)
-  if holder and holder.id ~= id then
-    if stands_in_the_way(holder, scope, now) then return '=' .. holder.id end
-    holder = nil
-  end
-  if not holder then redis.call('HSET', KEYS[9], digest, string.format('0:%.0f:', now) .. id) end
-end
+local other = digest ~= '' and take_key(KEYS[9], 10, now, id, digest, scope)
+if other then return '=' .. other end
 redis.call('HSET', bucket, id, sealed)
 redis.call('HDEL', bucket, RUN .. id, DEATH .. id, LINE .. id)
 redis.call('DEL', KEYS[6], KEYS[7])       -- its parents are looked at again: they may have been revived too
