@@ -18,7 +18,7 @@ from secure_queue.storage import Standing
 from tests.conftest import lasting_keys
 from tests.servers import eventually
 from tests.storage.conftest import KEYS
-from tests.storage.verbs import LONG, TOKEN, ids_of, put, put_and_take, standing, take, tick_until
+from tests.storage.verbs import LONG, TOKEN, ids_of, put, put_and_take, standing, take, take_marker, tick_until
 
 pytestmark = pytest.mark.anyio
 
@@ -312,6 +312,7 @@ async def test_a_turn_that_comes_while_the_task_is_being_parked_is_not_missed(
     assert await storage.hurry([b"a"]) == [True]
     assert await link.command("PTTL", storage.keys.called) > 0  # type: ignore[operator]
     assert await storage.park("low", [Parked(b"a", TOKEN, LONG, "")]) == [True]
+    assert await take_marker(storage) is True
     assert ids_of(await take(storage, token=b"w.2")) == [b"a"]
     assert await storage.park("low", [Parked(b"a", b"w.2", LONG, "")]) == [True]  # its turn counts once
     assert await standing(storage, b"a") is Standing.SCHEDULED

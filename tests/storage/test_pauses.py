@@ -94,7 +94,8 @@ async def test_what_is_laid_aside_comes_back_in_order_with_the_end_of_its_pause(
     assert await shelve(storage, b"other", token=b"w.2", what="t:sms") == [Shelved.ASIDE]
     record = await storage.look_up(b"d")
     assert (record.standing, record.tries) == (Standing.QUEUED, 0)
-    assert (await storage.counts()).shelved == {"high": 0, "low": 6}
+    counts = await storage.counts()
+    assert (counts.shelved, counts.running) == ({"high": 0, "low": 6}, 0)
     listed = [await storage.list_ids(Standing.QUEUED, priority="low", offset=n, limit=4) for n in (0, 4)]
     assert sorted(listed[0] + listed[1]) == sorted([*ids, b"other", b"later"]) and listed[0][0] == b"later"
     assert (await tick(storage)).promoted == 0
@@ -111,6 +112,7 @@ async def test_a_task_whose_pause_has_ended_meanwhile_stays_with_its_holder(stor
     await put_and_take(storage, b"a")
     assert await shelve(storage, b"a") == [Shelved.OVER]
     assert await standing(storage, b"a") is Standing.RUNNING
+    assert await shelve(storage, b"a", token=b"stale") == [Shelved.LOST]
 
 
 async def test_aborting_what_was_laid_aside_leaves_nothing_of_it(storage: RedisStorage, link: Link) -> None:
