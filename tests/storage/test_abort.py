@@ -45,6 +45,7 @@ async def test_the_entry_of_one_that_lies_deep_in_a_long_list_is_dropped_when_it
     assert (await storage.counts()).ready["low"] == before + 20_000 + left
     await link.command("LTRIM", ready, before, before)
     assert ids_of(await take(storage)) == [b"other"] * (1 - left)
+    assert await link.command("HLEN", storage.keys.bucket(b"a")) == 0
 
 
 @pytest.mark.parametrize("priority", ["high", "low"])
@@ -110,4 +111,12 @@ async def test_an_aborted_id_can_be_used_again_when_its_result_is_gone(storage: 
     )
     await link.command("DEL", storage.keys.result(b"a"))
     assert await created(storage, [NewTask(b"a", b"new", 0, "low")]) == [True]
+    assert ids_of(await take(storage)) == [b"a"]
+
+
+async def test_the_entry_that_was_left_behind_does_not_stand_for_a_new_task_of_its_id(
+    storage: RedisStorage, link: Link
+) -> None:
+    await link.command("HSET", storage.keys.bucket(b"a"), b"!ga", b"1")
+    await put(storage, b"a")
     assert ids_of(await take(storage)) == [b"a"]

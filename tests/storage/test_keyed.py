@@ -6,6 +6,7 @@ from typing import Any
 
 import pytest
 
+from secure_queue.limiting import Parked
 from secure_queue.redis.link import Link
 from secure_queue.redis.storage import RedisStorage
 from secure_queue.storage import Standing
@@ -206,6 +207,25 @@ async def test_of_a_line_one_is_let_go_when_the_one_before_has_ended(storage: Re
     assert await link.command("EXISTS", storage.keys.lines, storage.keys.unique) == 0
     left = [name for key in storage.keys.buckets for name in await link.command("HKEYS", key)]  # type: ignore[union-attr]
     assert sorted(left) == [b"!db", b"!rb", b"b"]
+
+
+async def test_one_that_is_replaced_at_the_front_of_its_line_lets_the_next_one_go(storage: RedisStorage) -> None:
+    options = {"scope": "queued", "replaces": True, "line": LINE}
+    assert await others(storage, b"a", **options) == [None]
+    assert await others(storage, b"b", **options) == [None]
+    assert await claimed(storage, TOKEN) == [], "the one that has been replaced was met"
+    assert await claimed(storage, OTHER) == [b"b"]
+
+
+async def test_one_that_is_replaced_while_it_is_parked_is_told_of_and_leaves_its_line(storage: RedisStorage) -> None:
+    options = {"scope": "queued", "replaces": True, "line": LINE}
+    assert await others(storage, b"a", **options) == [None]
+    assert await claimed(storage, TOKEN) == [b"a"]
+    await storage.park("low", [Parked(b"a", TOKEN, LONG, "permit 0 x")])
+    assert (await tick(storage)).untrusted_left == {}
+    assert await others(storage, b"b", **options) == [None]
+    assert (await tick(storage)).untrusted_left == {b"a": b"permit 0 x"}
+    assert await claimed(storage, OTHER) == [b"b"]
 
 
 async def test_a_line_stays_closed_while_the_lease_of_a_dead_worker_lasts(storage: RedisStorage) -> None:

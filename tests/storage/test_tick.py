@@ -42,6 +42,9 @@ async def test_the_next_due_time_is_told(storage: RedisStorage) -> None:
     await put(storage, b"b", at_ms=-LONG // 2, priority="high")
     found = await tick(storage)
     assert found.next_due_ms is not None and 0 < found.next_due_ms <= LONG // 2
+    await put(storage, b"c", at_ms=-LONG // 4)
+    found = await tick(storage)
+    assert found.next_due_ms is not None and 0 < found.next_due_ms <= LONG // 4
 
 
 async def test_a_tick_twice_promotes_once(storage: RedisStorage) -> None:
