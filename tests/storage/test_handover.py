@@ -220,6 +220,7 @@ async def test_a_task_is_looked_at_when_nobody_tells_it_anything(storage: RedisS
     for _ in range(2):  # the second as after a lost reply
         assert await storage.sleep(CHILD, TOKEN, "low", look_ms=LONG, seen=1, drop=[])
     assert await standing(storage, CHILD) is Standing.SCHEDULED
+    assert (await storage.counts()).running == 0
     assert not await storage.sleep(CHILD, b"stale", "low", look_ms=LONG, seen=1, drop=[])
     await storage.deliver([Handover(CHILD, PARENT, RESULT)], PATIENCE)
     assert [claim.tries for claim in await take(storage, token=b"w.2")] == [1]  # looking was no try
@@ -241,6 +242,7 @@ async def test_junk_is_dropped_and_does_not_stand_for_a_parent(storage: RedisSto
     await storage.deliver([Handover(CHILD, OTHER, b"junk")], PATIENCE)
     await take(storage)
     assert await storage.sleep(CHILD, TOKEN, "low", look_ms=LONG, seen=2, drop=[OTHER])
+    assert await storage.handed([Question(CHILD, (OTHER,))]) == [(1, {})]
     assert await take(storage, token=b"w.2") == []
     await storage.deliver([Handover(CHILD, PARENT, RESULT)], PATIENCE)
     assert ids_of(await take(storage, token=b"w.3")) == [CHILD]
