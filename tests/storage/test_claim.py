@@ -73,7 +73,8 @@ async def test_a_repeated_claim_gets_the_same_tasks_and_no_more(storage: RedisSt
     await put(storage, b"a", b"b", b"c")
     first = await take(storage, 2)
     assert await take(storage, 2) == first
-    assert ids_of(await take(storage, 2, token=b"w.2")) == [b"c"]
+    for _ in range(2):
+        assert ids_of(await take(storage, 2, token=b"w.2")) == [b"c"]
 
 
 async def test_a_repeated_claim_gets_only_what_it_still_holds(storage: RedisStorage) -> None:

@@ -175,7 +175,7 @@ async def test_the_end_of_a_pause_behind_which_something_waits_is_told_and_kept(
         async with open_link(Memory()) as link:
             storage = RedisStorage(link, KEYS)
             await put_and_take(storage, b"a")
-            await storage.pause({"t:mail": 500, "t:sms": 100, "*": 300})
+            await storage.pause({"t:mail": 500, "t:sms": 100, "*": 300, "p:high": 0})
             assert (await tick(storage)).next_due_ms is None  # nothing waits behind any of them
             await shelve(storage, b"a")
             assert (await tick(storage)).next_due_ms == 500
@@ -189,7 +189,7 @@ async def test_the_end_of_a_pause_behind_which_something_waits_is_told_and_kept(
             hands[0] += 200
             assert (await tick(storage)).next_due_ms is None
             assert ids_of(await take(storage, token=b"w.3")) == [b"a"]
-            assert await link.command("EXISTS", KEYS.paused) == 0
+            assert await link.command("HKEYS", KEYS.paused) == [b"p:high"], "that has no end, and is told of by none"
 
 
 # Ageing
