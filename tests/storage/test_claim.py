@@ -10,6 +10,7 @@ from secure_queue.storage import Claim, Standing
 from tests.storage.verbs import (
     LONG,
     OTHER,
+    RESULT,
     SEALED,
     TOKEN,
     back,
@@ -82,6 +83,15 @@ async def test_a_repeated_claim_gets_only_what_it_still_holds(storage: RedisStor
     await take(storage)
     await storage.complete([end(b"a")])
     assert ids_of(await take(storage)) == [b"b"]
+
+
+async def test_a_claim_says_what_seems_to_have_ended_before(storage: RedisStorage, link: Link) -> None:
+    await put(storage, b"new", b"answered", b"dead")
+    await link.command("ZADD", storage.keys.results, 4 * 10**12, b"answered")
+    await link.command("HSET", storage.keys.bucket(b"dead"), b"!ddead", RESULT)
+    for _ in range(2):
+        hints = {claim.untrusted_id: claim.may_be_answered for claim in await take(storage)}
+        assert hints == {b"new": False, b"answered": True, b"dead": True}
 
 
 async def test_each_run_counts_as_a_try(storage: RedisStorage) -> None:

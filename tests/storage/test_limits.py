@@ -148,6 +148,12 @@ async def test_the_permit_of_a_worker_that_vanished_comes_back_with_its_lease(st
     assert await admitted(storage, ask(b"0 b")) == [None]
 
 
+async def test_a_short_lease_takes_no_permit_away_that_is_held_longer(storage: RedisStorage, link: Link) -> None:
+    assert await admitted(storage, ask(b"0 a", most=2)) == [None]
+    assert await admitted(storage, ask(b"0 b", most=2), lease_ms=SHORT) == [None]
+    assert await link.command("PTTL", storage.keys.permits(LIMIT)) > LONG - 60_000  # type: ignore[operator]
+
+
 async def test_permits_are_prolonged_and_what_was_lost_can_be_taken_again(storage: RedisStorage) -> None:
     await admitted(storage, ask(b"0 a"), lease_ms=SHORT)
     assert await storage.hold(LONG, [holder(b"0 a"), holder(b"0 x")]) == [True, False]
@@ -325,7 +331,9 @@ async def test_those_whose_turn_it_is_come_to_the_front_in_their_order(storage: 
     await put_and_take(storage, b"a", b"b", b"c")
     await storage.park("low", [Parked(task_id, TOKEN, LONG, "") for task_id in (b"a", b"b", b"c")])
     await put(storage, b"later")
+    await take_marker(storage)
     assert await storage.hurry([b"a", b"b", b"gone"]) == [True, True, False]
+    assert await take_marker(storage) is True
     assert ids_of(await take(storage, token=b"w.2")) == [b"a", b"b", b"later"]
     assert await standing(storage, b"c") is Standing.SCHEDULED
 

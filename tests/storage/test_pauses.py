@@ -133,6 +133,7 @@ async def test_what_was_laid_aside_comes_back_when_its_pause_was_lost(storage: R
     await link.command("DEL", storage.keys.paused)
     await link.command("ZADD", storage.keys.shelf["low"], 0, "junk", 1, b"\xff" * 50, 2, "0:")
     await tick(storage)
+    assert await link.command("EXISTS", storage.keys.wake) == 1
     assert ids_of(await take(storage, token=b"w.2")) == [b"a", b"b"]
     assert (await storage.counts()).shelved == {"high": 0, "low": 0}
 
