@@ -195,6 +195,7 @@ async def test_of_a_line_one_is_let_go_when_the_one_before_has_ended(storage: Re
     await storage.retry("low", [back(b"a", b"w.1")])
     assert await claimed(storage, b"w.2") == [b"a"]  # it keeps its place
     await storage.complete([end(b"a", b"w.2")])
+    assert await take_marker(storage) is True
     assert await claimed(storage, b"w.3") == [b"b"]
     assert await storage.abort(b"c", sealed=b"aborted", ttl_ms=LONG, mark=b"") == "aborted"  # out of its middle
     await storage.bury([end(b"b", b"w.3")])
@@ -217,14 +218,19 @@ async def test_one_that_is_replaced_at_the_front_of_its_line_lets_the_next_one_g
     assert await claimed(storage, OTHER) == [b"b"]
 
 
-async def test_one_that_is_replaced_while_it_is_parked_is_told_of_and_leaves_its_line(storage: RedisStorage) -> None:
+async def test_one_that_is_replaced_while_it_is_parked_is_told_of_and_leaves_its_line(
+    storage: RedisStorage, link: Link
+) -> None:
     options = {"scope": "queued", "replaces": True, "line": LINE}
     assert await others(storage, b"a", **options) == [None]
     assert await claimed(storage, TOKEN) == [b"a"]
     await storage.park("low", [Parked(b"a", TOKEN, LONG, "permit 0 x")])
+    await storage.watch("client", [b"a"])
+    await storage.follow([(b"a", b"0:child")], tell=True, deadline=PATIENCE)
     assert (await tick(storage)).untrusted_left == {}
     assert await others(storage, b"b", **options) == [None]
     assert (await tick(storage)).untrusted_left == {b"a": b"permit 0 x"}
+    assert await link.command("EXISTS", storage.keys.bucket(b"a")) == 0
     assert await claimed(storage, OTHER) == [b"b"]
 
 
