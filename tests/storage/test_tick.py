@@ -89,11 +89,13 @@ async def test_leases_of_nobody_are_dropped(storage: RedisStorage, link: Link) -
     assert ids_of(await take(storage)) == [b"waiting"]
 
 
-async def test_abort_marks_are_told_until_their_task_has_ended(storage: RedisStorage) -> None:
+async def test_abort_marks_are_told_until_their_task_has_ended(storage: RedisStorage, link: Link) -> None:
     await put_and_take(storage, b"a")
     await storage.abort(b"a", sealed=b"x", ttl_ms=LONG, mark=b"mark")
+    await link.command("HSET", storage.keys.aborts, b"gone", b"mark")
     assert (await tick(storage)).untrusted_aborts == {b"a": b"mark"}
     assert (await tick(storage)).untrusted_aborts == {b"a": b"mark"}
+    assert await link.command("HKEYS", storage.keys.aborts) == [b"a"]
 
 
 async def test_workers_are_counted_until_they_are_gone(storage: RedisStorage, link: Link) -> None:
