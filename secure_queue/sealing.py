@@ -28,10 +28,13 @@ class Sealing:
         self._lowest = queue.lowest_priority
         self._usual = queue.default_priority
 
-    async def seal(self, task: Task[Any], *, unique: str | None = None) -> NewTask:
-        """Serialize the arguments and seal the task for its place, with what is *unique* about it, if anything is."""
+    async def seal(self, task: Task[Any], *, unique: str | None = None, longer_s: int = 0) -> NewTask:
+        """Serialize the arguments and seal the task for its place, with what is *unique* about it, if anything is.
+
+        It may be started *longer_s* seconds later than a task of its kind.
+        """
         arguments = serialize(self._codec, task.args, task.kwargs)
-        return self._seal(task, arguments if isinstance(arguments, bytes) else await arguments, unique)
+        return self._seal(task, arguments if isinstance(arguments, bytes) else await arguments, unique, longer_s)
 
     async def seal_all(self, tasks: Sequence[Task[Any]]) -> list[NewTask]:
         """The same for several tasks; where the serializer is not async, without a coroutine for each."""
@@ -39,7 +42,7 @@ class Sealing:
             return [await self.seal(task) for task in tasks]
         return [self._seal(task, serialize(self._codec, task.args, task.kwargs), None) for task in tasks]
 
-    def _seal(self, task: Task[Any], arguments: bytes, unique: str | None) -> NewTask:
+    def _seal(self, task: Task[Any], arguments: bytes, unique: str | None, longer_s: int = 0) -> NewTask:
         now = now_ms()
         task_id = task.id
         if not is_generated(task_id, task.jti):  # an id of one's own
@@ -61,7 +64,7 @@ class Sealing:
             now_ms=now,
             jti=task.jti,
             delay_ms=delay,
-            lifetime_s=lifetime_of(task.settings),
+            lifetime_s=lifetime_of(task.settings) + longer_s,
             encrypt=task.settings.encrypt,
             compress=task.settings.compress,
         )
