@@ -8,11 +8,13 @@ from __future__ import annotations
 
 import importlib
 from collections.abc import Callable
+from dataclasses import replace
 from functools import partial
 from typing import Any, Unpack
 
 from secure_queue.declare import AnyTask, Declarations, elsewhere
 from secure_queue.errors import ConfigurationError
+from secure_queue.key_options import for_function
 from secure_queue.surround import own_surroundings
 from secure_queue.task_options import TaskOptions, task_settings
 from secure_queue.tasks import RegisteredTask
@@ -57,17 +59,22 @@ class PathDeclarations(Declarations):
             self._imports_at_once = True
 
     def _import(self, path: str, declared: AnyTask, *, has_options: bool) -> None:
-        found = load(path)
+        task = self._found(load(path), path, declared, has_options)
+        self.adopt(task, override=True)
+        declared.settings = task.settings
+
+    def _found(self, found: Any, path: str, declared: AnyTask, has_options: bool) -> AnyTask:
+        """The task that *declared* stands for, now that its function is here."""
         if not isinstance(found, RegisteredTask):
             if not callable(found):
                 raise ConfigurationError(f"what stands at {path!r} is no function")
-            self.adopt(RegisteredTask(found, declared.settings, self, declared.layers[1:]), override=True)
-            return
+            settings = replace(declared.settings, keying=for_function(declared.settings.keying, found))
+            return RegisteredTask(found, settings, self, declared.layers[1:])
         if has_options:
             raise ConfigurationError(f"{path!r} is a task already; give its options where it is declared")
         if found.fn_name != declared.fn_name:
             raise ConfigurationError(f"{path!r} is a task named {found.fn_name!r}; pass add(…, name={found.fn_name!r})")
-        self.adopt(found.bound_to(self), override=True)
+        return found.bound_to(self)
 
 
 def load(path: str) -> Any:
