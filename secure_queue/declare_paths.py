@@ -35,7 +35,7 @@ class PathDeclarations(Declarations):
         It can be enqueued at once, and is imported when the worker starts to run tasks, or now if it has. What stands
         there may be a task of a router or of another worker object already; then that has its options.
         """
-        fn_name = options.get("name") or _last_word(path)
+        fn_name = options.get("name") or name_in(path)
         settings = task_settings(fn_name, options, self.default_expire_s)
         task: AnyTask = RegisteredTask(elsewhere(fn_name), settings, self, own_surroundings(options))
         self.adopt_elsewhere(task)
@@ -79,7 +79,7 @@ class PathDeclarations(Declarations):
 
 def load(path: str) -> Any:
     """Import what stands at *path*; raises ``ConfigurationError`` if there is nothing."""
-    module, _, name = path.partition(":") if ":" in path else path.rpartition(".")
+    module, name = _split(path)
     try:
         found: Any = importlib.import_module(module)
         for word in name.split("."):
@@ -89,8 +89,16 @@ def load(path: str) -> Any:
     return found
 
 
-def _last_word(path: str) -> str:
-    name = path.replace(":", ".").rpartition(".")[2] if isinstance(path, str) else ""
-    if not name:
-        raise ConfigurationError("a path names a module and a function, for example 'app.tasks.send_email'")
-    return name
+def name_in(path: str) -> str:
+    """The last word of a path; raises ``ConfigurationError`` for what can be none."""
+    return _split(path)[1].rpartition(".")[2]
+
+
+def _split(path: str) -> tuple[str, str]:
+    text = path if isinstance(path, str) else ""
+    module, _, name = text.partition(":") if ":" in text else text.rpartition(".")
+    if not module or not name:
+        raise ConfigurationError(
+            f"{path!r} is no path; one names a module and what stands there, for example 'app.tasks.send_email'"
+        )
+    return module, name
