@@ -150,6 +150,7 @@ class Access(Enqueueing):
             raise ConfigurationError(
                 "schedule takes a call, for example worker.schedule(report.enqueue(7), '0 6 * * *')"
             )
+        self._must_be_of_this_queue(task)
         task.id = task.id if schedule_id is None else names.task_id(schedule_id)
         task.plan = plan(
             as_rule(rule, self.tz), misfire=misfire, max_schedule_drift=max_schedule_drift, overlap=not unique
