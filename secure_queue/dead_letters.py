@@ -13,7 +13,7 @@ from secure_queue.frames import opened_without_frames
 from secure_queue.listing import BrokenTask
 from secure_queue.payload.codec import Sealed
 from secure_queue.payload.envelope import Purpose
-from secure_queue.payload.records import Outcome, ResultHead, TaskHead
+from secure_queue.payload.records import Outcome, ResultHead
 from secure_queue.settings import page
 from secure_queue.storage import Record, Standing
 
@@ -80,10 +80,14 @@ class DeadLetters:
         """
         task = self._genuine(task_id, await self._record(task_id))
         fresh = self._client.sealing.seal_again(task, now_ms=now_ms())
-        scope, _, digest = (TaskHead.unpack(task.head).unique or "").partition(":")
         storage = await self._client.storage_of(task_id)
         answer = await storage.revive(
-            fresh.task_id, sealed=fresh.sealed, priority=fresh.priority, unique=digest.encode(), scope=scope
+            fresh.task_id,
+            sealed=fresh.sealed,
+            priority=fresh.priority,
+            unique=fresh.unique,
+            scope=fresh.scope,
+            line=fresh.line,
         )
         if isinstance(answer, bytes):
             raise DuplicateTask(names.printable(answer))

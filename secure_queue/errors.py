@@ -115,7 +115,7 @@ class TaskNotFound(TaskError):
 
 class DuplicateTask(TaskError):
     """Another task of the same key counts, so this one was not enqueued (``on_conflict="raise"``), or is left a dead letter
-    that is not put back; ``task_id`` is the id of the other one."""
+    or in the quarantine and is not put back; ``task_id`` is the id of the other one."""
 
     def __init__(self, task_id: str) -> None:
         super().__init__(

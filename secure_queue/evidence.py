@@ -195,8 +195,20 @@ class Evidence(Protocol):
         """One entry of the quarantine."""
         ...
 
-    async def readmit(self, entry: str, task_id: bytes, *, sealed: bytes, priority: str) -> str:
-        """Move an entry of the quarantine back into the queue as a task: released, known, unknown."""
+    async def readmit(
+        self,
+        entry: str,
+        task_id: bytes,
+        *,
+        sealed: bytes,
+        priority: str,
+        unique: bytes = b"",
+        scope: str = "",
+        line: bytes = b"",
+    ) -> str | bytes:
+        """Move an entry of the quarantine back into the queue as a task, at the end of its *line* if it has one: released,
+        known, unknown, or the (untrusted) id of another task of its *unique* key that counts.
+        """
         ...
 
     async def destroy(self, entry: str) -> bool:

@@ -13,6 +13,7 @@ from secure_queue.keyed import Kept, Keyed
 from secure_queue.keying import Keying, Keys, OnConflict, keys_of
 from secure_queue.names import stored_task_id
 from secure_queue.partitions import generated_id
+from secure_queue.payload.records import SealedKeys
 from secure_queue.storage import NewTask
 from secure_queue.tasks import Task
 
@@ -51,7 +52,7 @@ class KeyedCalls:
             raise ConfigurationError("debounce= says when a call runs; leave delay= and schedule= out")
         keys = keys_of(keying, self._client.queue_name, task.fn_name, task.args, task.kwargs)
         partition = await self._partition(task, keys)
-        return partition, _keyed(await self._client.sealing.seal(task, unique=_unique(keying, keys)), keying, keys)
+        return partition, _keyed(await self._client.sealing.seal(task, keys=_sealed(keying, keys)), keying, keys)
 
     async def _partition(self, task: Task[Any], keys: Keys) -> int:
         """That of the keys, which a new id then names."""
@@ -65,9 +66,10 @@ class KeyedCalls:
         return partition
 
 
-def _unique(keying: Keying, keys: Keys) -> str | None:
+def _sealed(keying: Keying, keys: Keys) -> SealedKeys:
     """What is sealed with a call, so that nobody but its sender decides of which key it is when it is put back one day."""
-    return f"{keying.scope or ''}:{keys.unique.decode()}" if keys.unique else None
+    unique = f"{keying.scope or ''}:{keys.unique.decode()}" if keys.unique else None
+    return SealedKeys(unique, keys.line.decode() or None)
 
 
 def _keyed(new: NewTask, keying: Keying, keys: Keys) -> Keyed:

@@ -138,7 +138,7 @@ class Oversight(ABC):
         """Put a task that was put aside back into the queue under a fresh seal, and say which it was.
 
         It must be genuine now. A task of a revoked key is released with *attest*, the SHA-256 of its bytes, from somebody
-        who knows what was sent. Raises ``Rejected`` or ``TaskNotFound``.
+        who knows what was sent. Raises ``Rejected``, ``DuplicateTask`` or ``TaskNotFound``; then it stays where it is.
         """
         quarantine = await self._quarantine_of(entry)
         seal_again = partial(self._client().sealing.seal_again, now_ms=now_ms())

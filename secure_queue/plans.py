@@ -40,6 +40,11 @@ class Plan:
     overlap: bool = False
     at_startup: bool = False
 
+    @property
+    def misses_nothing(self) -> bool:
+        """Whether every firing is to run, so that none is dropped because the run before goes on: it waits for its end."""
+        return self.misfire is Misfire.CATCH_UP
+
 
 class Mark(NamedTuple):
     """How far a schedule has been looked at, and its last firing; milliseconds since the epoch, 0 for never."""

@@ -3,20 +3,34 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, NamedTuple
 
 from secure_queue import names
 from secure_queue.call_options import NOTHING_SAID
 from secure_queue.clock import now_ms
 from secure_queue.partitions import is_generated
 from secure_queue.payload.codec import Codec, Purpose, Sealed
-from secure_queue.payload.records import TaskHead
+from secure_queue.payload.records import SealedKeys, TaskHead
 from secure_queue.schedule_records import serialize
 from secure_queue.settings import QueueSettings, lifetime_of
 from secure_queue.storage import NewTask
 from secure_queue.tasks import Task
 
 _TASK = Purpose.TASK  # looked up once: a member of an Enum costs as much as a call
+
+
+class Renewed(NamedTuple):
+    """A task under a fresh seal on its way back into the queue, with what its head says about that; see ``Keyed``."""
+
+    task_id: bytes
+    sealed: bytes
+    priority: str
+    unique: bytes
+    scope: str
+    line: bytes
+
+    def __repr__(self) -> str:
+        return f"<Renewed {names.printable(self.task_id)}>"
 
 
 class Sealing:
@@ -28,10 +42,13 @@ class Sealing:
         self._lowest = queue.lowest_priority
         self._usual = queue.default_priority
 
-    async def seal(self, task: Task[Any], *, unique: str | None = None) -> NewTask:
-        """Serialize the arguments and seal the task for its place, with what is *unique* about it, if anything is."""
+    async def seal(self, task: Task[Any], *, keys: SealedKeys | None = None, longer_s: int = 0) -> NewTask:
+        """Serialize the arguments and seal the task for its place, with its *keys* if it has any.
+
+        It may be started *longer_s* seconds later than a task of its kind.
+        """
         arguments = serialize(self._codec, task.args, task.kwargs)
-        return self._seal(task, arguments if isinstance(arguments, bytes) else await arguments, unique)
+        return self._seal(task, arguments if isinstance(arguments, bytes) else await arguments, keys, longer_s)
 
     async def seal_all(self, tasks: Sequence[Task[Any]]) -> list[NewTask]:
         """The same for several tasks; where the serializer is not async, without a coroutine for each."""
@@ -39,7 +56,7 @@ class Sealing:
             return [await self.seal(task) for task in tasks]
         return [self._seal(task, serialize(self._codec, task.args, task.kwargs), None) for task in tasks]
 
-    def _seal(self, task: Task[Any], arguments: bytes, unique: str | None) -> NewTask:
+    def _seal(self, task: Task[Any], arguments: bytes, keys: SealedKeys | None, longer_s: int = 0) -> NewTask:
         now = now_ms()
         task_id = task.id
         if not is_generated(task_id, task.jti):  # an id of one's own
@@ -50,8 +67,8 @@ class Sealing:
             delay, at = task.delay_ms, -task.delay_ms
         priority = task.priority or self._usual
         own = None if priority == self._lowest else priority
-        plain = own is None and task.options is NOTHING_SAID and task.lineage is None and unique is None
-        head = b"" if plain else TaskHead.of(task.options, own, task.lineage, unique).pack()
+        plain = own is None and task.options is NOTHING_SAID and task.lineage is None and keys is None
+        head = b"" if plain else TaskHead.of(task.options, own, task.lineage, keys).pack()
         sealed = self._codec.seal(
             _TASK,
             task_id,
@@ -61,13 +78,13 @@ class Sealing:
             now_ms=now,
             jti=task.jti,
             delay_ms=delay,
-            lifetime_s=lifetime_of(task.settings),
+            lifetime_s=lifetime_of(task.settings) + longer_s,
             encrypt=task.settings.encrypt,
             compress=task.settings.compress,
         )
         return NewTask(task_id.encode(), sealed, at, priority)
 
-    def seal_again(self, task: Sealed, *, now_ms: int) -> NewTask:
+    def seal_again(self, task: Sealed, *, now_ms: int) -> Renewed:
         """The same enqueue under a fresh seal with a new lifetime; *task*, whose arguments stay closed, must be genuine."""
         sealed = self._codec.seal(
             _TASK,
@@ -81,7 +98,7 @@ class Sealing:
             serializer_id=task.serializer_id,
             encrypt=task.is_encrypted or None,
         )
-        priority = TaskHead.unpack(task.head).priority if task.head else None
-        if priority not in self._priorities:
-            priority = self._lowest
-        return NewTask(task.task_id.encode(), sealed, 0, priority)
+        head = TaskHead.unpack(task.head)
+        priority = head.priority if head.priority in self._priorities else self._lowest
+        scope, _, unique = (head.unique or "").partition(":")
+        return Renewed(task.task_id.encode(), sealed, priority, unique.encode(), scope, (head.line or "").encode())

@@ -284,9 +284,9 @@ class Storage(TimetableStorage, ReportStorage, HandoverStorage, LimitStorage, Pa
         ...
 
     async def revive(
-        self, task_id: bytes, *, sealed: bytes, priority: str, unique: bytes = b"", scope: str = ""
+        self, task_id: bytes, *, sealed: bytes, priority: str, unique: bytes = b"", scope: str = "", line: bytes = b""
     ) -> bool | bytes:
-        """Put a dead letter back under a fresh seal; False if there is none.
+        """Put a dead letter back under a fresh seal, at the end of its *line* if it has one; False if there is none.
 
         With the digest of a key that is *unique*: the (untrusted) id of another task of it that counts, see ``Keyed``, and
         then nothing was done.

@@ -15,7 +15,7 @@ from secure_queue.redis.link import Link
 from secure_queue.redis.topology import Memory, Topology
 from tests.attack_list import number_reports, pytest_terminal_summary
 from tests.pairs import halved
-from tests.servers import Server, server_binary, started, wait_until
+from tests.servers import CALM, CALM_CLUSTER, Server, server_binary, started, wait_until
 
 __all__ = ["pytest_terminal_summary"]
 
@@ -89,14 +89,14 @@ def server() -> Iterator[Server]:
 @pytest.fixture(scope="session")
 def real_sentinels(no_server_left: None) -> Iterator[SentinelGroup]:
     """One Sentinel group for all tests that break nothing."""
-    with started(SentinelGroup(server_binary())) as group:
+    with started(SentinelGroup(server_binary(), layout=CALM)) as group:
         yield group
 
 
 @pytest.fixture(scope="session")
 def real_cluster(no_server_left: None) -> Iterator[ClusterGroup]:
     """One Cluster for all tests that break nothing."""
-    with started(ClusterGroup(server_binary())) as group:
+    with started(ClusterGroup(server_binary(), layout=CALM_CLUSTER)) as group:
         yield group
 
 

@@ -27,6 +27,7 @@ import redis
 
 from benchmarks.server import version_of
 from secure_queue.local.groups import Group
+from secure_queue.local.layout import CLUSTER, DOWN_AFTER_MS, NODE_TIMEOUT_MS, SENTINELS, Layout
 from secure_queue.redis.embedded import find_binary
 from secure_queue.redis.roles import Dialect
 from secure_queue.redis.topology import Standalone
@@ -95,6 +96,12 @@ async def happens(condition: Callable[[], object], *, patience: float = PATIENCE
         return condition()
 
     await eventually(ask, patience=patience)
+
+
+_CALM_MS = 15_000
+CALM = Layout(sentinels=SENTINELS.replace(str(DOWN_AFTER_MS), str(_CALM_MS)))
+"""A busy machine is no dead primary: for groups in which no server is killed."""
+CALM_CLUSTER = Layout(servers=CLUSTER.replace(f"node-timeout {NODE_TIMEOUT_MS}", f"node-timeout {_CALM_MS}"))
 
 
 @contextmanager

@@ -12,20 +12,20 @@ from secure_queue import names
 from secure_queue.audit.classify import Classifier, Stored
 from secure_queue.audit.findings import Finding, Kind
 from secure_queue.clock import now_ms
-from secure_queue.errors import Rejected, TaskNotFound
+from secure_queue.errors import DuplicateTask, Rejected, TaskNotFound
 from secure_queue.evidence import Evidence, PutAside, Scannable
 from secure_queue.payload.ciphers import Suite
 from secure_queue.payload.codec import Purpose, Sealed, split_body
 from secure_queue.payload.compression import FLAG_ZLIB, decompress
 from secure_queue.payload.envelope import parse_envelope
 from secure_queue.payload.keys import KeyState
-from secure_queue.storage import NewTask
+from secure_queue.sealing import Renewed
 
 _SIZE_DIGITS: Final = 15
 
-Reseal = Callable[[str, bytes], NewTask]
+Reseal = Callable[[str, bytes], Renewed]
 """Verify a task as of the moment when it was in time, and put it under a fresh seal; raises ``Rejected``."""
-Attest = Callable[[Sealed], NewTask]
+Attest = Callable[[Sealed], Renewed]
 """Put a message that somebody vouches for under a fresh seal."""
 
 
@@ -65,7 +65,8 @@ class Quarantine:
     async def release(self, entry: str, reseal: Reseal) -> str:
         """Put a task that is genuine now back into the queue under a fresh seal; returns its id.
 
-        Raises ``Rejected`` if it still does not open, ``TaskNotFound`` if there is no such entry.
+        Raises ``Rejected`` if it still does not open, ``DuplicateTask`` if another task of its unique key counts,
+        ``TaskNotFound`` if there is no such entry.
         """
         task_id, untrusted = self._whole(await self._find(entry))
         return await self._readmit(entry, reseal(task_id, untrusted))
@@ -74,7 +75,7 @@ class Quarantine:
         """Put back a task of a revoked key whose bytes somebody knows to be genuine, by their SHA-256.
 
         Its signature cannot be believed any more, so that digest takes its place: it must come from a source that is no
-        part of the queue. Raises ``Rejected``.
+        part of the queue. Raises ``Rejected`` or ``DuplicateTask``.
         """
         task_id, untrusted = self._whole(await self._find(entry))
         if not compare_digest(hashlib.sha256(untrusted).hexdigest(), sha256.strip().lower()):
@@ -144,10 +145,20 @@ class Quarantine:
             *split_body(body),
         )
 
-    async def _readmit(self, entry: str, task: NewTask) -> str:
+    async def _readmit(self, entry: str, task: Renewed) -> str:
         task_id = task.task_id.decode()
-        name, sealed, priority = self._stored_name(entry), task.sealed, task.priority
-        match await self._evidence.readmit(name, task.task_id, sealed=sealed, priority=priority):
+        answer = await self._evidence.readmit(
+            self._stored_name(entry),
+            task.task_id,
+            sealed=task.sealed,
+            priority=task.priority,
+            unique=task.unique,
+            scope=task.scope,
+            line=task.line,
+        )
+        match answer:
+            case bytes(other):
+                raise DuplicateTask(names.printable(other))
             case "released":
                 return task_id
             case "known":

@@ -10,7 +10,7 @@ import typer
 from secure_queue.audit.quarantine import Kept
 from secure_queue.cli.output import fail, hint, say, say_json, show, table
 from secure_queue.cli.target import Target, ask
-from secure_queue.errors import ConfigurationError, PayloadError, Rejected, TaskNotFound
+from secure_queue.errors import ConfigurationError, DuplicateTask, PayloadError, Rejected, TaskNotFound
 from secure_queue.names import printable
 from secure_queue.worker import Worker
 
@@ -91,7 +91,8 @@ def release(
     released, left = ask(target, _release_all)
     hint(f"released: {released}, left in quarantine: {left}")
     if left:
-        fail(f"{left} entries do not open; see `secure-queue audit quarantine list`", 1)
+        why = "do not open, or another task of their unique key counts"
+        fail(f"{left} entries {why}; see `secure-queue audit quarantine list`", 1)
 
 
 @quarantine.command()
@@ -118,7 +119,7 @@ async def _release_all(worker: Worker[Any]) -> tuple[int, int]:
     for kept in await _all(worker):
         try:
             await worker.release(kept.entry)
-        except PayloadError:
+        except (PayloadError, DuplicateTask):
             left += 1
         except TaskNotFound:
             continue

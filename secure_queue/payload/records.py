@@ -19,7 +19,8 @@ _MAX_INT: Final = (1 << 63) - 1
 _MAX_TEXT: Final = 255
 
 # Keys of the task head
-_MAX_TRIES, _TIMEOUT_MS, _PRIORITY, _LINEAGE, _TTL_MS, _FIRE_MS, _HEADERS, _UNIQUE = 3, 4, 5, 7, 9, 11, 12, 13
+_MAX_TRIES, _TIMEOUT_MS, _PRIORITY, _LINEAGE, _TTL_MS, _FIRE_MS = 3, 4, 5, 7, 9, 11
+_HEADERS, _UNIQUE, _LINE = 12, 13, 14
 _TASK_INTS: Final = frozenset({_MAX_TRIES, _TIMEOUT_MS, _TTL_MS, _FIRE_MS})
 # Keys of the head of a part
 _RUN, _PART = 1, 2
@@ -35,6 +36,15 @@ class Outcome(IntEnum):
     ABORTED = 3
 
 
+class SealedKeys(NamedTuple):
+    """What is sealed of the keys of a call; None where it has no such key."""
+
+    unique: str | None
+    """What counts as another one of its key, a colon, and the digest of that key."""
+    line: str | None
+    """The line that it stands in: a letter for the kind and a digest."""
+
+
 class TaskHead(NamedTuple):
     """What one enqueue says differently from the task's own options; None means "as the task says"."""
 
@@ -47,23 +57,30 @@ class TaskHead(NamedTuple):
     headers: Mapping[str, str] | None = None
     """What the caller sent along."""
     unique: str | None = None
-    """What counts as another one of its key, a colon, and the digest of that key, if it has one."""
+    line: str | None = None
+    """These two: see ``SealedKeys``."""
     lineage: Lineage | None = None
     """Its place in a workflow, if it has one."""
 
     @classmethod
     def of(
-        cls, options: CallOptions, priority: str | None, lineage: Lineage | None = None, unique: str | None = None
+        cls,
+        options: CallOptions,
+        priority: str | None,
+        lineage: Lineage | None = None,
+        keys: SealedKeys | None = None,
     ) -> TaskHead:
         """The head of a call; *priority* is None for the lowest."""
         headers = dict(options.headers) or None
-        return cls(options.max_tries, options.timeout_ms, options.ttl_ms, priority, None, headers, unique, lineage)
+        max_tries, timeout_ms, ttl_ms = options.max_tries, options.timeout_ms, options.ttl_ms
+        unique, line = keys or (None, None)
+        return cls(max_tries, timeout_ms, ttl_ms, priority, None, headers, unique, line, lineage)
 
     def pack(self) -> bytes:
         """The bytes of this head; none if nothing is set."""
         if self == NOTHING_SET:
             return b""
-        keys = (_MAX_TRIES, _TIMEOUT_MS, _TTL_MS, _PRIORITY, _FIRE_MS, _HEADERS, _UNIQUE, _LINEAGE)
+        keys = (_MAX_TRIES, _TIMEOUT_MS, _TTL_MS, _PRIORITY, _FIRE_MS, _HEADERS, _UNIQUE, _LINE, _LINEAGE)
         lineage = None if self.lineage is None else self.lineage.to_plain()
         fields: dict[int, Any] = dict(zip(keys, (*self[:-1], lineage), strict=True))
         return pack_plain({key: value for key, value in fields.items() if value is not None})
@@ -74,15 +91,18 @@ class TaskHead(NamedTuple):
         if not untrusted:
             return NOTHING_SET
         fields = _map(untrusted)
-        if not fields.keys() <= _TASK_INTS | {_PRIORITY, _HEADERS, _UNIQUE, _LINEAGE}:
+        if not fields.keys() <= _TASK_INTS | {_PRIORITY, _HEADERS, _UNIQUE, _LINE, _LINEAGE}:
             raise Rejected("malformed")
         numbers = {key: _int(fields[key]) for key in _TASK_INTS & fields.keys()}
         priority = _text(fields[_PRIORITY]) if _PRIORITY in fields else None
         headers = _texts(fields[_HEADERS]) if _HEADERS in fields else None
         unique = _text(fields[_UNIQUE]) if _UNIQUE in fields else None
+        line = _text(fields[_LINE]) if _LINE in fields else None
         lineage = Lineage.from_plain(fields[_LINEAGE]) if _LINEAGE in fields else None
         get = numbers.get
-        return cls(get(_MAX_TRIES), get(_TIMEOUT_MS), get(_TTL_MS), priority, get(_FIRE_MS), headers, unique, lineage)
+        return cls(
+            get(_MAX_TRIES), get(_TIMEOUT_MS), get(_TTL_MS), priority, get(_FIRE_MS), headers, unique, line, lineage
+        )
 
 
 NOTHING_SET: Final = TaskHead()

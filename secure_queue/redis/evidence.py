@@ -87,11 +87,23 @@ class RedisEvidence:
         found = PutAside(*reply[1:]) if len(reply) > 1 else None
         return found if found is not None and found.entry == entry.encode() else None
 
-    async def readmit(self, entry: str, task_id: bytes, *, sealed: bytes, priority: str) -> str:
+    async def readmit(
+        self,
+        entry: str,
+        task_id: bytes,
+        *,
+        sealed: bytes,
+        priority: str,
+        unique: bytes = b"",
+        scope: str = "",
+        line: bytes = b"",
+    ) -> str | bytes:
         own = self._keys
-        keys = [own.meta, own.quarantine, own.wake, own.ready[priority], own.bucket(task_id), own.result(task_id)]
-        reply = await self._run("readmit", keys, [entry, task_id, sealed], DEADLINE_S)
-        return cast("bytes", reply).decode()
+        places = [own.ready[priority], own.result(task_id), own.lines, own.unique, *own.buckets]
+        keys = [own.meta, own.quarantine, own.wake, *places]
+        args: list[Argument] = [entry, task_id, sealed, unique, scope, line]
+        reply = cast("bytes", await self._run("readmit", keys, args, DEADLINE_S))
+        return reply[1:] if reply.startswith(b"=") else reply.decode()
 
     async def destroy(self, entry: str) -> bool:
         keys = [self._keys.meta, self._keys.quarantine]

@@ -277,12 +277,12 @@ class RedisStorage(RedisTimetable, RedisReporting, RedisHandover, RedisLimiting,
         return Counts(ready, due, running, results, dead, quarantined, workers, shelved, in_lines)
 
     async def revive(
-        self, task_id: bytes, *, sealed: bytes, priority: str, unique: bytes = b"", scope: str = ""
+        self, task_id: bytes, *, sealed: bytes, priority: str, unique: bytes = b"", scope: str = "", line: bytes = b""
     ) -> bool | bytes:
         own = self.keys
         places = [own.results, own.result(task_id), own.handed(task_id), own.lines, own.unique, *own.buckets]
         keys = [own.meta, own.dead, own.wake, own.ready[priority], *places]
-        reply = await self._run("revive", keys, [task_id, sealed, unique, scope], self._deadline_s)
+        reply = await self._run("revive", keys, [task_id, sealed, unique, scope, line], self._deadline_s)
         return reply[1:] if isinstance(reply, bytes) and reply[:1] == b"=" else word(reply) == "revived"
 
     async def forget(self, task_id: bytes) -> bool:

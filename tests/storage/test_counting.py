@@ -51,13 +51,36 @@ async def test_who_leaves_a_line_from_behind_counts_no_more(storage: RedisStorag
     assert await claimed(storage, TOKEN) == [b"b"]
     assert (low(await storage.counts()), await listed(storage, "low")) == ((0, 2, 1), [b"d", b"late"])
     await storage.bury([end(b"b")])
-    assert await storage.revive(b"b", sealed=b"fresh", priority="low")
+    assert await storage.revive(b"b", sealed=b"fresh", priority="low", line=LINE)
     assert (low(await storage.counts()), await listed(storage, "low")) == ((1, 2, 0), [b"d", b"late", b"b"])
     for number in range(3):
         for claim in await take(storage, token=b"w.%d" % (2 + number)):
             await storage.complete([end(claim.untrusted_id, claim.token)])
     assert low(await storage.counts()) == (0, 0, 0)
     assert await link.command("EXISTS", storage.keys.lines) == 0
+
+
+async def test_revived_dead_letters_of_a_fair_key_stand_in_its_line_again(storage: RedisStorage, link: Link) -> None:
+    many = [b"%02d" % number for number in range(20)]
+    await keep(storage, *many, line=FAIR)
+    for token in (b"w.1", b"w.2", b"w.3"):
+        assert all(await storage.bury([end(task_id, token) for task_id in await claimed(storage, token)]))
+    assert (low(await storage.counts()), (await storage.counts()).dead) == ((0, 0, 0), 20)
+    for task_id in many:
+        assert await storage.revive(task_id, sealed=b"fresh " + task_id, priority="low", line=FAIR) is True
+    assert (
+        await storage.revive(many[-1], sealed=b"fresh " + many[-1], priority="low", line=FAIR) is True
+    )  # a repetition
+    await keep(storage, b"few", line=b"f" + b"3" * 32)
+    assert (low(await storage.counts()), (await storage.counts()).dead) == ((9, 12, 0), 0)
+    assert await listed(storage, "low") == [*many[:8], b"few", *many[8:]]
+    ran = list[bytes]()
+    while claims := await take(storage, 1, token=b"again.%d" % len(ran)):
+        assert await storage.complete([end(claims[0].untrusted_id, claims[0].token)]) == [True]
+        ran += [claims[0].untrusted_id]
+    assert ran == [*many[:8], b"few", *many[8:]]
+    assert low(await storage.counts()) == (0, 0, 0)
+    assert await link.command("EXISTS", storage.keys.lines, *storage.keys.buckets) == 0
 
 
 async def test_what_somebody_writes_among_those_who_stand_behind_goes(storage: RedisStorage, link: Link) -> None:

@@ -14,7 +14,21 @@ from secure_queue.reports import Report
 from secure_queue.storage import Standing
 from tests.conftest import lasting_keys
 from tests.servers import PATIENCE, eventually
-from tests.storage.verbs import LONG, SEALED, TOKEN, end, put, put_and_take, refused, standing, take, tick
+from tests.storage.verbs import (
+    FAIR,
+    LINE,
+    LONG,
+    SEALED,
+    TOKEN,
+    end,
+    keep,
+    put,
+    put_and_take,
+    refused,
+    standing,
+    take,
+    tick,
+)
 
 pytestmark = pytest.mark.anyio
 
@@ -79,6 +93,38 @@ async def test_an_entry_comes_back_once(storage: RedisStorage) -> None:
     [claim] = await take(storage, token=b"w.2")
     assert (claim.untrusted_id, claim.untrusted, claim.tries, claim.priority) == (b"a", FRESH, 1, "high")
     assert (await storage.counts()).quarantined == 0
+
+
+@pytest.mark.parametrize("line", [LINE, FAIR], ids=["order", "turns"])
+async def test_an_entry_comes_back_to_the_end_of_its_line(storage: RedisStorage, line: bytes) -> None:
+    entry = await put_aside(storage, b"a")
+    await keep(storage, *(b"%d" % number for number in range(8)), line=line)
+    for _ in range(2):  # the second: a lost reply
+        assert await storage.evidence().readmit(entry, b"a", sealed=FRESH, priority="low", line=line) == "released"
+    ran = list[bytes]()
+    while claims := await take(storage, 1, token=b"w.%d" % (2 + len(ran))):
+        assert await storage.complete([end(claims[0].untrusted_id, claims[0].token)]) == [True]
+        ran += [claims[0].untrusted_id]
+        counts = await storage.counts()
+        assert counts.waiting == 9 - len(ran)
+        assert counts.in_lines["low"] == max(9 - len(ran) - (1 if line == LINE else 8), 0)
+    assert ran == [*(b"%d" % number for number in range(8)), b"a"]
+
+
+async def test_an_entry_stays_where_another_of_its_key_counts(storage: RedisStorage) -> None:
+    entry, key = await put_aside(storage, b"a"), {"unique": b"1" * 32, "scope": "unfinished"}
+
+    async def readmit() -> str | bytes:
+        return await storage.evidence().readmit(entry, b"a", sealed=FRESH, priority="low", **key)  # type: ignore[arg-type]
+
+    await keep(storage, b"b", **key)
+    assert await readmit() == b"b"
+    assert (await storage.counts()).quarantined == 1
+    assert await standing(storage, b"a") is Standing.NOT_FOUND
+    [claim] = await take(storage, token=b"w.2")
+    await storage.complete([end(b"b", b"w.2")])
+    assert [claim.untrusted_id, await readmit(), await readmit()] == [b"b", "released", "released"]
+    assert [kept.untrusted_other for kept in await keep(storage, b"c", **key)] == [b"a"]
 
 
 async def test_an_entry_stays_where_a_task_of_its_id_is_known(storage: RedisStorage) -> None:

@@ -174,7 +174,7 @@ async def test_of_a_line_one_is_let_go_when_the_one_before_has_ended(storage: Re
     await storage.complete([end(b"f", b"w.5")])
     assert await link.command("EXISTS", storage.keys.lines) == 0
     left = [name for key in storage.keys.buckets for name in await link.command("HKEYS", key)]  # type: ignore[union-attr]
-    assert sorted(left) == [b"!db", b"!kb", b"!rb", b"b"]
+    assert sorted(left) == [b"!db", b"!rb", b"b"]
 
 
 async def test_a_line_stays_closed_while_the_lease_of_a_dead_worker_lasts(storage: RedisStorage) -> None:
@@ -199,7 +199,7 @@ async def test_a_dead_letter_that_is_revived_joins_its_line_anew(storage: RedisS
     await keep(storage, b"a", b"b", line=LINE)
     await claimed(storage, TOKEN)
     await storage.bury([end(b"a")])
-    assert await storage.revive(b"a", sealed=b"fresh", priority="low")
+    assert await storage.revive(b"a", sealed=b"fresh", priority="low", line=LINE)
     assert await claimed(storage, OTHER) == [b"b"]
     await storage.complete([end(b"b", OTHER)])
     assert await claimed(storage, b"w.2") == [b"a"]
@@ -245,6 +245,22 @@ async def test_of_each_fair_key_some_are_let_go_and_the_next_when_one_is_claimed
     assert (more, ids_of(claims)) == (True, [*many[:8], b"few"]), "those of them who are let go now are told of"
     assert await claimed(storage, b"w.2", 20) == many[8:]
     await storage.complete([end(b"few", b"w.1")])
+
+
+async def test_what_comes_back_of_a_fair_key_after_its_turn_takes_no_other(storage: RedisStorage) -> None:
+    many = [b"m%02d" % number for number in range(22)]
+    await keep(storage, *many, line=FAIR)
+    assert await claimed(storage, b"w.1", 3) == many[:3]
+    assert await claimed(storage, b"w.2", 1, lease_ms=0) == many[3:4]
+    await storage.retry("low", [back(many[0], b"w.1"), back(many[1], b"w.1", at_ms=-SOON)])
+    await storage.release("low", [back(many[2], b"w.1")])
+    await tick_until(storage, lambda found: found.next_due_ms is None)
+    counts = await storage.counts()
+    assert (counts.ready["low"], counts.in_lines["low"], counts.running) == (12, 10, 0)
+    first, *others = await claimed(storage, b"w.3", 12)
+    assert (first, others[:9]) == (many[2], [*many[4:12], many[0]])
+    assert sorted(others[9:]) == [many[1], many[3]]
+    assert await claimed(storage, b"w.4", 12) == many[12:20]
 
 
 async def test_a_line_whose_front_is_gone_or_lies_nowhere_goes_on(storage: RedisStorage, link: Link) -> None:

@@ -121,7 +121,9 @@ class Queue:
     async def revive(self, choice: int) -> None:
         if self.dead:
             task_id = self.dead.pop(choice % len(self.dead))
-            assert await self.storage.revive(task_id, sealed=b"sealed " + task_id, priority="low")
+            assert await self.storage.revive(
+                task_id, sealed=b"sealed " + task_id, priority="low", line=self.line_of[task_id]
+            )
             self.ended.discard(task_id)
             self.lines[self.line_of[task_id]].append(task_id)
 

@@ -12,7 +12,7 @@ from secure_queue.storage import Standing
 from secure_queue.timetable import Fired, Firing
 from tests.servers import PATIENCE
 from tests.storage.conftest import KEYS
-from tests.storage.verbs import standing, take
+from tests.storage.verbs import end, standing, take
 
 pytestmark = pytest.mark.anyio
 
@@ -116,6 +116,26 @@ async def test_a_run_that_goes_on_keeps_the_next_one_away(storage: RedisStorage)
     assert (await mark_of(storage)).endswith(b":run"), "looked at, and the run before is still the last"
     assert await standing(storage, b"second") is Standing.NOT_FOUND
     assert await storage.fire(await firing(storage, b"third", after=b"gone")) is Fired.FIRED
+
+
+async def test_a_firing_that_must_not_be_dropped_waits_for_the_run_before(storage: RedisStorage) -> None:
+    await put(storage)
+    await storage.fire(await firing(storage))
+    second, mark = await firing(storage, b"second", after=b"run", waits=True), await mark_of(storage)
+    assert await storage.fire(second) is Fired.WAITS
+    assert await mark_of(storage) == mark
+    await take(storage)
+    assert await storage.complete([end(b"run")]) == [True]
+    assert await storage.fire(second) is Fired.FIRED
+
+
+@pytest.mark.parametrize("waits", [True, False])
+async def test_a_run_that_failed_for_good_has_ended(storage: RedisStorage, waits: bool) -> None:
+    await put(storage)
+    await storage.fire(await firing(storage))
+    await take(storage)
+    assert await storage.bury([end(b"run")]) == [True]
+    assert await storage.fire(await firing(storage, b"second", after=b"run", waits=waits)) is Fired.FIRED
 
 
 async def test_looking_without_firing_moves_the_mark(storage: RedisStorage) -> None:

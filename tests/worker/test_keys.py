@@ -20,8 +20,10 @@ from secure_queue import (
     TaskStatus,
     Worker,
 )
+from secure_queue.cli.quarantine import _release_all
 from secure_queue.errors import DuplicateTask
 from secure_queue.partitions import generated_id, named_partition
+from secure_queue.payload.keys import format_key, generate_key
 from secure_queue.redis.keys import QueueKeys
 from tests.servers import PATIENCE, eventually
 from tests.worker.places import PRIORITY, QUEUE, Place, running
@@ -271,6 +273,82 @@ async def test_keys_take_turns(place: Place) -> None:
         await eventually(lambda: _is_true(len(ran) == 44))
     assert ran.count("small") == 4
     assert "small" not in ran[:8] and "small" not in ran[12:]
+
+
+async def test_dead_letters_of_a_fair_key_take_turns_when_they_are_put_back(place: Place) -> None:
+    worker = place.worker(concurrency=1, prefetch=0)
+    ran, is_repaired = list[str](), False
+
+    @worker.task(fair_by="tenant", max_tries=1, silent=True)
+    async def export(tenant: str) -> None:
+        if not is_repaired:
+            raise LookupError
+        ran.append(tenant)
+
+    large = [export.enqueue("large") for _ in range(30)]
+    async with running(worker):
+        await worker.enqueue_many(large)
+        assert not any([(await task.result(PATIENCE)).success for task in large])
+    is_repaired = True
+    async with worker:
+        for task in large:
+            await worker.retry_dead_letter(task.id)
+        await worker.enqueue_many([export.enqueue("small") for _ in range(5)])
+        counts = await worker.counts()
+        assert (counts.ready, counts.in_lines, counts.dead) == ({PRIORITY: 13}, {PRIORITY: 22}, 0)
+    async with running(worker):
+        await eventually(lambda: _is_true(len(ran) == 35))
+    assert ran == ["large"] * 8 + ["small"] * 5 + ["large"] * 22
+
+
+async def test_what_was_put_aside_and_is_released_stands_in_its_line_again(place: Place) -> None:
+    worker, ran = place.worker(), list[int]()
+
+    @worker.task(order_by="account")
+    async def book(account: str, number: int) -> None:
+        ran.append(number)
+
+    async with worker:
+        await put_aside(place, book.enqueue("a", 1))
+        await worker.enqueue_many([book.enqueue("a", 2), book.enqueue("a", 3)])
+        assert await _release_all(worker) == (1, 0)
+        counts = await worker.counts()
+        assert (counts.ready, counts.in_lines) == ({PRIORITY: 1}, {PRIORITY: 2})
+    async with running(worker):
+        await eventually(lambda: _is_true(len(ran) == 3))
+    assert ran == [2, 3, 1]
+
+
+async def test_what_was_put_aside_is_not_released_while_another_of_its_key_counts(place: Place) -> None:
+    worker = place.worker()
+
+    @worker.task(unique_key="account")
+    async def book(account: str) -> None: ...
+
+    async with worker:
+        first = book.enqueue("a")
+        await put_aside(place, first)
+        second = await book.enqueue("a")
+        assert second.duplicate_of is None
+        [kept] = [kept async for kept in worker.quarantined()]
+        with pytest.raises(DuplicateTask, match=second.id):
+            await worker.release(kept.entry)
+        assert await _release_all(worker) == (0, 1)
+    async with running(worker):
+        assert (await second.result(PATIENCE)).success
+        assert await _release_all(worker) == (1, 0)
+        assert (await worker.result_by_id(first.id, PATIENCE)).success
+
+
+async def put_aside(place: Place, task: Task[Any]) -> None:
+    """Enqueue a task, and have it met by a worker that does not hold its key."""
+    await task
+    async with running(place.worker(signing_secret=format_key(generate_key("another")))):
+        await eventually(lambda: _is_put_aside(place))
+
+
+async def _is_put_aside(place: Place) -> bool:
+    return bool(await place.quarantine())
 
 
 async def test_the_key_of_a_call_decides_its_partition(place: Place) -> None:

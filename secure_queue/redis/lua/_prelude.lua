@@ -420,6 +420,16 @@ local function join_line(lines, meta, now, bucket, id, line, priority)
   return is_let_go
 end
 
+-- Puts a task that had left the queue at the end of the *ready* list, or of its line if it has one.
+local function put_back(lines, meta, wake, ready, now, bucket, id, line)
+  local priority = string.match(ready, '([^:]*)$')
+  line = parse_line(line .. '::' .. priority)
+  if not line or join_line(lines, meta, now, bucket, id, line, priority) then
+    redis.call('RPUSH', ready, id)
+    wake_up(wake)
+  end
+end
+
 -- The ready list of a priority among those of all, highest first; the lowest if nobody here knows it.
 local function list_of(lists, priority)
   for _, list in ipairs(lists) do
@@ -456,13 +466,12 @@ local function expect_lines(lines, wake, first_list)
 end
 
 -- Takes a task that runs no more out of its line, with the ready lists of all priorities behind the other keys from
--- *first_list* on; its line and priority, if it had one.
+-- *first_list* on.
 local function step_out(lines, wake, first_list, bucket, id)
   local text = redis.call('HGET', bucket, LINE .. id)
-  local line, _, priority = parse_line(text)
-  if line then leave_line(lines, wake, {unpack(KEYS, first_list)}, id, text) end
-  if text then redis.call('HDEL', bucket, LINE .. id) end
-  return line, priority
+  if not text then return end
+  leave_line(lines, wake, {unpack(KEYS, first_list)}, id, text)
+  redis.call('HDEL', bucket, LINE .. id)
 end
 
 -- Who holds a unique key now: id, whether it is stored and has not ended, whether it waits, its payload, until when it
@@ -482,6 +491,14 @@ end
 
 local function stands_in_the_way(holder, scope, now)
   return holder.till > now or (scope == 'queued' and holder.waits) or (scope == 'unfinished' and holder.alive)
+end
+
+-- Has a task that is put back hold its unique key again; the id of another one that counts, and then nothing is done.
+local function take_key(unique, first, now, id, digest, scope)
+  local holder = holder_of_key(unique, first, digest)
+  if holder and holder.id == id then return nil end
+  if holder and stands_in_the_way(holder, scope, now) then return holder.id end
+  redis.call('HSET', unique, digest, string.format('0:%.0f:', now) .. id)
 end
 
 local MAX_REPLACED, REPLACED_MS = 10000, 3600000       -- so many notes are kept, for so long

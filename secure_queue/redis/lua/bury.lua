@@ -26,10 +26,7 @@ for i = 1, #ARGV / 4 do
     redis.call('ZREM', leases, id)
     redis.call('HDEL', aborts, id)
     redis.call('ZADD', dead, now, id)
-    if any_lines then
-      local line, priority = step_out(lines, wake, first_list, bucket, id)
-      if line then redis.call('HSET', bucket, LINE .. id, line .. '::' .. priority) end       -- should it be revived
-    end
+    if any_lines then step_out(lines, wake, first_list, bucket, id) end
     if ttl then add_to_index(results, {ttl < 0 and '+inf' or now + ttl, id}, ttl) end
     replies[i] = tell_dependents(outbox, bucket, id, stored[4], sealed)
   else

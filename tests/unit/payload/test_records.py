@@ -28,8 +28,9 @@ def test_a_task_head_with_nothing_set_is_no_bytes() -> None:
 
 
 def test_the_keys_of_a_task_head_are_the_documented_ones() -> None:
-    head = TaskHead(1, 2, 3, "high", 4, {"trace": "5"}, "queued:6")
-    assert head.pack() == pack_plain({3: 1, 4: 2, 9: 3, 5: "high", 11: 4, 12: {"trace": "5"}, 13: "queued:6"})
+    head = TaskHead(1, 2, 3, "high", 4, {"trace": "5"}, "queued:6", "f7")
+    fields = {3: 1, 4: 2, 9: 3, 5: "high", 11: 4, 12: {"trace": "5"}, 13: "queued:6", 14: "f7"}
+    assert head.pack() == pack_plain(fields)
 
 
 def test_a_parent_with_a_generated_id_is_named_by_its_message_id_alone() -> None:
@@ -77,7 +78,7 @@ def test_the_keys_of_a_result_head_are_the_documented_ones() -> None:
         st.none() | st.text(st.characters(codec="utf-8"), max_size=60),
         st.none() | NUMBERS,
         st.none() | st.dictionaries(st.text(max_size=5), st.text(max_size=5)),
-        st.none() | st.text(max_size=60),
+        *[st.none() | st.text(max_size=60)] * 2,
         st.none() | st.builds(Lineage, st.just("workflow"), st.lists(EDGES, max_size=4).map(tuple)),
     )
 )
@@ -132,7 +133,7 @@ def test_bytes_of_another_shape_are_malformed(head: type, untrusted: bytes) -> N
 
 @pytest.mark.parametrize(
     "fields",
-    [{3: "1"}, {3: -1}, {3: True}, {4: 2**63}, {9: 1.5}, {5: 5}, {5: "x" * 256}, {3: None}, {3: 1, 99: 1}]
+    [{3: "1"}, {3: -1}, {3: True}, {4: 2**63}, {9: 1.5}, {5: 5}, {5: "x" * 256}, {3: None}, {3: 1, 99: 1}, {14: b"f7"}]
     + [{12: headers} for headers in (None, [], {1: "a"}, {"a": 1}, {"a": {}}, {b"a": "b"})],
     ids=repr,
 )
