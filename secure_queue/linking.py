@@ -16,11 +16,11 @@ from secure_queue.client import Client
 from secure_queue.clock import now_ms
 from secure_queue.durability import Durability
 from secure_queue.edges import MOST_PARENTS, Edge, Lineage, On, spelled
-from secure_queue.errors import ConfigurationError, KeyRingError, TaskNotFound
+from secure_queue.errors import LONGEST_S, ConfigurationError, KeyRingError, TaskNotFound
 from secure_queue.handover import FAILED, SUCCEEDED, Description, Followed, Linked
 from secure_queue.payload.codec import Purpose
 from secure_queue.payload.records import ResultHead
-from secure_queue.settings import LONGEST_S, lifetime_of
+from secure_queue.settings import lifetime_of
 from secure_queue.storage import NewTask, Stored
 from secure_queue.tasks import Link, Task
 from secure_queue.workflow_records import Node, seal_workflow

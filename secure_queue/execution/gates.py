@@ -109,12 +109,6 @@ class Gates:
                 self._asking.discard(scope)
         raise Unavailable("the worker stops, and the limit has not answered")
 
-    def leave(self, run: Run) -> None:
-        """Give the permits of a run back; at once, and in the background."""
-        permits, run.permits = run.permits, ()
-        for home, holder in permits:
-            self.at(home).leave([holder])
-
     async def _hurry(self, called: Sequence[Holder]) -> list[Holder]:
         """Bring the tasks of these names; the others are not stored any more."""
         by_partition: dict[int, list[Holder]] = defaultdict(list)

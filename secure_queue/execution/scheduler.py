@@ -16,13 +16,15 @@ from secure_queue.errors import KeyRingError, PayloadError, Rejected
 from secure_queue.execution.runs import Desk
 from secure_queue.names import printable
 from secure_queue.payload.codec import Codec
-from secure_queue.plans import Mark, due, due_at_startup, read_mark, rule_id
+from secure_queue.plans import Mark, Plan, due, due_at_startup, read_mark, rule_id
 from secure_queue.schedule_records import Repeated, firing_id, open_schedule, seal_firing, serialized
 from secure_queue.settings import QueueSettings
 from secure_queue.storage import Storage
 from secure_queue.timetable import Fired, Firing, Timetable
 
 LOOK_S = 1.0
+NOTE_MS = 30 * 86_400_000
+"""So often it is noted at least that a schedule is looked at: marks of those that code has lost are dropped some day."""
 
 _log = logging.getLogger("secure_queue.worker")
 _audit_log = logging.getLogger("secure_queue.audit")
@@ -111,8 +113,8 @@ class Scheduler:
         firings = due(plan, mark, server_ms, begun_ms=entry.begun_ms)
         if starting and not firings:
             firings = due_at_startup(plan, mark, server_ms)
-        entry.next_ms = plan.rule.next_after(server_ms) or server_ms + 86_400_000
-        if not firings and (mark is None or (starting and not mark.is_of(plan.rule))):
+        entry.next_ms = min(plan.rule.next_after(server_ms) or server_ms + 86_400_000, server_ms + NOTE_MS)
+        if not firings and (mark is None or _is_out_of_date(mark, plan, server_ms, starting=starting)):
             await self._storage.fire(self._firing(entry, untrusted_mark, server_ms, None))
         entry.has_more = False
         for moment_ms in firings:
@@ -155,3 +157,7 @@ class Scheduler:
             priority=repeated.priority or self._queue.default_priority,
             waits=repeated.plan.misses_nothing,
         )
+
+
+def _is_out_of_date(mark: Mark, plan: Plan, server_ms: int, *, starting: bool) -> bool:
+    return (starting and not mark.is_of(plan.rule)) or server_ms - mark.looked_ms >= NOTE_MS

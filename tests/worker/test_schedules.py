@@ -240,6 +240,17 @@ async def test_while_workers_of_the_old_rule_run_both_rules_fire_and_each_moment
     assert minutes == [2, 3, 4, 6, 8, 9, 10, 12]
 
 
+async def test_what_fires_seldom_is_not_forgotten_when_others_read_the_schedules() -> None:
+    tally, clock = Tally(), StoppedClock(datetime(2031, 1, 1, tzinfo=UTC))
+    worker, other = (Worker("memory://seldom", signing_secret=SECRET) for _ in range(2))
+    worker.cron("0 0 29 2 *")(tallied(worker, tally))
+    async with TestWorker(worker, clock=clock) as queue, TestWorker(other, clock=clock):
+        await queue.advance_to(datetime(2032, 2, 20, tzinfo=UTC))
+        assert await other.schedules() == []
+        await queue.advance(timedelta(days=9))
+    assert [run[0] for run in tally.runs] == [datetime(2032, 2, 29, tzinfo=UTC)]
+
+
 @pytest.mark.parametrize("place", ["memory"], indirect=True)
 async def test_what_is_declared_while_the_worker_runs_is_run(place: Place) -> None:
     worker, tally, router = place.worker(), Tally(), Router()
