@@ -17,6 +17,7 @@ from secure_queue.groups import Group
 from secure_queue.listing import BrokenTask, list_tasks
 from secure_queue.plans import plan
 from secure_queue.scheduling import ScheduleInfo, Scheduling
+from secure_queue.settings import patience
 from secure_queue.storage import Counts
 from secure_queue.tasks import RegisteredTask, Task, TaskInfo, TaskResult, TaskStatus
 from secure_queue.workflows import Workflow, Workflows
@@ -42,11 +43,12 @@ class Access(Enqueueing):
 
         The first failure is raised, unless *return_exceptions* puts it into the list; the other tasks go on.
         """
+        timeout_s = patience(timeout)
         for task in tasks:
             if isinstance(task, Task):
                 self._must_be_of_this_queue(task)
         group = await Group(self, tasks)
-        return await group.results(timeout, return_exceptions=return_exceptions)
+        return await group.results(timeout_s, return_exceptions=return_exceptions)
 
     async def map(
         self,
@@ -150,6 +152,7 @@ class Access(Enqueueing):
             raise ConfigurationError(
                 "schedule takes a call, for example worker.schedule(report.enqueue(7), '0 6 * * *')"
             )
+        self._must_be_of_this_queue(task)
         task.id = task.id if schedule_id is None else names.task_id(schedule_id)
         task.plan = plan(
             as_rule(rule, self.tz), misfire=misfire, max_schedule_drift=max_schedule_drift, overlap=not unique

@@ -8,11 +8,11 @@ from datetime import timedelta
 from typing import Protocol
 
 from secure_queue import names
-from secure_queue.errors import ConfigurationError
+from secure_queue.errors import LONGEST_S, ConfigurationError
 from secure_queue.key_options import KeyOptions, keying_of_call
 from secure_queue.other_names import OF_CALLS, with_one_ttl
 from secure_queue.other_names import unknown as no_such_option
-from secure_queue.settings import LONGEST_S, TaskSettings, flags, positive_seconds, tries
+from secure_queue.settings import TaskSettings, flags, positive_seconds, tries
 
 MOST_HEADERS = 64
 MOST_HEADER_BYTES = 32_768

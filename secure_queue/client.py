@@ -22,10 +22,9 @@ from secure_queue.partitions import is_generated, partition_of, slices
 from secure_queue.payload.codec import Codec
 from secure_queue.payload.envelope import Purpose
 from secure_queue.payload.records import TaskHead
-from secure_queue.retry import seconds
 from secure_queue.routing import Routes
 from secure_queue.sealing import Sealing
-from secure_queue.settings import QueueSettings
+from secure_queue.settings import QueueSettings, patience
 from secure_queue.storage import UNKNOWN, Counts, NewTask, Record, Standing, Storage, Stored
 from secure_queue.tasks import Task, TaskInfo, TaskResult, TaskStatus
 
@@ -117,6 +116,7 @@ class Client:
         ref: bytes | None = None,
     ) -> TaskResult[Any]:
         """Wait for a result; raises ``ResultTimeout``, ``ResultUnavailable``, ``TaskNotFound`` or ``Rejected``."""
+        timeout_s = patience(timeout)
         inbox = (await self.routes.of(names.task_id(task_id))).inbox
 
         def genuine(untrusted: bytes) -> bool:
@@ -127,7 +127,7 @@ class Client:
             return True
 
         try:
-            with anyio.fail_after(None if timeout is None else seconds(timeout)):
+            with anyio.fail_after(timeout_s):
                 untrusted = await inbox.wait(task_id.encode(), genuine)
         except TimeoutError:
             raise ResultTimeout("the result did not arrive in time; the task goes on and can be asked again") from None
@@ -217,8 +217,9 @@ class Client:
         )
 
     @opened_without_frames
-    async def abort(self, task_id: str, timeout: float | timedelta) -> bool:
+    async def abort(self, task_id: str, timeout: float | timedelta | None) -> bool:
         """Stop a task wherever it is; True once it is known to have stopped without finishing."""
+        timeout_s = patience(timeout)
         storage = await self.storage_of(task_id)
         record = await storage.look_up(task_id.encode())
         if record.standing not in (Standing.QUEUED, Standing.SCHEDULED, Standing.RUNNING):
@@ -236,7 +237,7 @@ class Client:
         if answer != "running":
             return answer == "aborted"
         try:
-            result = await self.result(task_id, timeout, function=task.function, ref=task.jti)
+            result = await self.result(task_id, timeout_s, function=task.function, ref=task.jti)
         except (ResultTimeout, TaskNotFound, ResultUnavailable):
             return False
         return result.status is TaskStatus.ABORTED

@@ -7,7 +7,7 @@ from functools import partial
 from typing import TypeVar
 
 from secure_queue.declare import AnyTask
-from secure_queue.declare_paths import load
+from secure_queue.declare_paths import load, name_in
 from secure_queue.declare_schedules import ScheduleDeclarations
 from secure_queue.errors import ConfigurationError
 from secure_queue.other_names import OF_WORKER_OBJECTS, OtherNames
@@ -33,7 +33,7 @@ class Composition(ScheduleDeclarations, OtherNames):
         if a task or schedule of the same name is known here already.
         """
         if isinstance(other, str):
-            self.import_later(partial(self._include_from, other, self.include))
+            self._include_later(other, self.include)
             return
         self._must_be_another(other)
         ours = {*self.registry, *self.elsewhere}
@@ -50,7 +50,7 @@ class Composition(ScheduleDeclarations, OtherNames):
     def include_router(self, router: Composition | str) -> None:
         """``include``, where a task or schedule of *router* takes the place of one that has the same name here."""
         if isinstance(router, str):
-            self.import_later(partial(self._include_from, router, self.include_router))
+            self._include_later(router, self.include_router)
             return
         self._must_be_another(router)
         self._take(router, override=True)
@@ -111,8 +111,15 @@ class Composition(ScheduleDeclarations, OtherNames):
     def _everybody_above(self) -> list[object]:
         return [above for one in self.includers for above in (one, *one._everybody_above())]  # type: ignore[attr-defined]
 
+    def _include_later(self, path: str, take: Callable[[Composition], None]) -> None:
+        name_in(path)  # what can be no path is told now
+        self.import_later(partial(self._include_from, path, take))
+
     def _include_from(self, path: str, take: Callable[[Composition], None]) -> None:
-        take(load(path))
+        found = load(path)
+        if not isinstance(found, Composition):
+            raise ConfigurationError(f"what stands at {path!r} is no Router and no Worker")
+        take(found)
 
 
 def _several(name: str, given: Iterable[T]) -> Iterable[T]:

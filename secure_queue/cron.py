@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta, tzinfo
-from itertools import takewhile
+from itertools import dropwhile, takewhile
 from typing import TypeAlias
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
@@ -54,12 +54,15 @@ class Cron:
 
     def next_after(self, moment_ms: int) -> int | None:
         """The first firing after a moment; both in milliseconds since the epoch. None if there is none any more."""
-        return next((_ms(firing) for firing in self._firings(_moment(moment_ms), backwards=False)), None)
+        firings = map(_ms, self._firings(_moment(moment_ms), backwards=False))
+        # In an hour that comes again they begin with those of the first pass.
+        return next((firing for firing in firings if firing > moment_ms), None)
 
     def back_from(self, moment_ms: int) -> Iterator[int]:
         """The firings at *moment_ms* and before, latest first."""
         moment = _moment(moment_ms) + timedelta(milliseconds=1)
-        return (_ms(firing) for firing in self._firings(moment, backwards=True))
+        moment += _comes_again(moment.astimezone(self._zone))
+        return dropwhile(lambda firing: firing > moment_ms, map(_ms, self._firings(moment, backwards=True)))
 
     @property
     def identity(self) -> str:
@@ -71,7 +74,11 @@ class Cron:
         return _NICKNAMES.get(self.expression, self.expression)
 
     def _firings(self, moment: datetime, *, backwards: bool) -> Iterator[datetime]:
-        return iter(CronSim(self._fields, moment.astimezone(ZoneInfo(str(self.tz))), reverse=backwards))
+        return iter(CronSim(self._fields, moment.astimezone(self._zone), reverse=backwards))
+
+    @property
+    def _zone(self) -> ZoneInfo:
+        return ZoneInfo(str(self.tz))
 
     def __str__(self) -> str:
         return f"{self.expression} ({self.tz})"
@@ -157,6 +164,15 @@ def zone_name(zone: object) -> str:
             "a time zone has an IANA name, for example tz='Europe/Berlin' (install tzdata if needed)"
         )
     return name
+
+
+def _comes_again(local: datetime) -> timedelta:
+    """How much of the day comes again while clocks that were put back catch up; else nothing.
+
+    Who looks back from there does not see those fixed times of the first pass that are later by the clock.
+    """
+    before, now = local.replace(fold=0).utcoffset(), local.utcoffset()
+    return before - now if before is not None and now is not None else timedelta()
 
 
 def _moment(ms: int) -> datetime:

@@ -8,11 +8,13 @@ from __future__ import annotations
 
 import importlib
 from collections.abc import Callable
+from dataclasses import replace
 from functools import partial
 from typing import Any, Unpack
 
 from secure_queue.declare import AnyTask, Declarations, elsewhere
 from secure_queue.errors import ConfigurationError
+from secure_queue.key_options import for_function
 from secure_queue.surround import own_surroundings
 from secure_queue.task_options import TaskOptions, task_settings
 from secure_queue.tasks import RegisteredTask
@@ -33,7 +35,7 @@ class PathDeclarations(Declarations):
         It can be enqueued at once, and is imported when the worker starts to run tasks, or now if it has. What stands
         there may be a task of a router or of another worker object already; then that has its options.
         """
-        fn_name = options.get("name") or _last_word(path)
+        fn_name = options.get("name") or name_in(path)
         settings = task_settings(fn_name, options, self.default_expire_s)
         task: AnyTask = RegisteredTask(elsewhere(fn_name), settings, self, own_surroundings(options))
         self.adopt_elsewhere(task)
@@ -57,22 +59,27 @@ class PathDeclarations(Declarations):
             self._imports_at_once = True
 
     def _import(self, path: str, declared: AnyTask, *, has_options: bool) -> None:
-        found = load(path)
+        task = self._found(load(path), path, declared, has_options)
+        self.adopt(task, override=True)
+        declared.settings = task.settings
+
+    def _found(self, found: Any, path: str, declared: AnyTask, has_options: bool) -> AnyTask:
+        """The task that *declared* stands for, now that its function is here."""
         if not isinstance(found, RegisteredTask):
             if not callable(found):
                 raise ConfigurationError(f"what stands at {path!r} is no function")
-            self.adopt(RegisteredTask(found, declared.settings, self, declared.layers[1:]), override=True)
-            return
+            settings = replace(declared.settings, keying=for_function(declared.settings.keying, found))
+            return RegisteredTask(found, settings, self, declared.layers[1:])
         if has_options:
             raise ConfigurationError(f"{path!r} is a task already; give its options where it is declared")
         if found.fn_name != declared.fn_name:
             raise ConfigurationError(f"{path!r} is a task named {found.fn_name!r}; pass add(…, name={found.fn_name!r})")
-        self.adopt(found.bound_to(self), override=True)
+        return found.bound_to(self)
 
 
 def load(path: str) -> Any:
     """Import what stands at *path*; raises ``ConfigurationError`` if there is nothing."""
-    module, _, name = path.partition(":") if ":" in path else path.rpartition(".")
+    module, name = _split(path)
     try:
         found: Any = importlib.import_module(module)
         for word in name.split("."):
@@ -82,8 +89,16 @@ def load(path: str) -> Any:
     return found
 
 
-def _last_word(path: str) -> str:
-    name = path.replace(":", ".").rpartition(".")[2] if isinstance(path, str) else ""
-    if not name:
-        raise ConfigurationError("a path names a module and a function, for example 'app.tasks.send_email'")
-    return name
+def name_in(path: str) -> str:
+    """The last word of a path; raises ``ConfigurationError`` for what can be none."""
+    return _split(path)[1].rpartition(".")[2]
+
+
+def _split(path: str) -> tuple[str, str]:
+    text = path if isinstance(path, str) else ""
+    module, _, name = text.partition(":") if ":" in text else text.rpartition(".")
+    if not module or not name:
+        raise ConfigurationError(
+            f"{path!r} is no path; one names a module and what stands there, for example 'app.tasks.send_email'"
+        )
+    return module, name

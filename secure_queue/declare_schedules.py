@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import timedelta, tzinfo
 from typing import Any, TypeAlias, Unpack
 
 from secure_queue import names
-from secure_queue.cron import Cron, Every, Rule
+from secure_queue.cron import Cron, Every, Rule, zone_name
 from secure_queue.declare import AnyTask
 from secure_queue.declare_paths import PathDeclarations
 from secure_queue.dependencies import callers_signature
@@ -30,16 +30,32 @@ class Declared:
     repeated: Repeated
     args: tuple[Any, ...] = field(repr=False)
     kwargs: dict[str, Any] = field(repr=False)
+    floats: bool = False
+    """Whether its time zone is that of whoever takes it in."""
+
+    def in_zone_of(self, home: ScheduleDeclarations) -> Declared:
+        """The same for *home*."""
+        rule = self.repeated.plan.rule
+        if not self.floats or not isinstance(rule, Cron):
+            return self
+        made = replace(self.repeated.plan, rule=Cron(rule.expression, home.tz))
+        return replace(self, repeated=replace(self.repeated, plan=made), floats=not home.has_zone)
 
 
 class ScheduleDeclarations(PathDeclarations):
     """The part of a worker object, or of a router, that knows its schedules."""
 
     tz: str | tzinfo = "UTC"
+    has_zone = False
+    """Whether somebody has chosen it; else schedules that name none take that of whoever includes these declarations."""
 
     def __init__(self) -> None:
         super().__init__()
         self.declared_schedules: dict[str, Declared] = {}
+
+    def read_zone(self, tz: str | tzinfo | None) -> None:
+        """Take the zone that a user has chosen, None for UTC; raises ``ConfigurationError``."""
+        self.tz, self.has_zone = zone_name("UTC" if tz is None else tz), tz is not None
 
     def cron(
         self,
@@ -65,7 +81,7 @@ class ScheduleDeclarations(PathDeclarations):
         """
         rule = Cron(expression, self.tz if tz is None else tz)
         made = _plan(rule, misfire, max_schedule_drift, unique=unique, at_startup=run_at_startup)
-        return self._declare(made, args, kwargs, schedule_id, options)
+        return self._declare(made, args, kwargs, schedule_id, options, floats=tz is None)
 
     def every(
         self,
@@ -91,6 +107,8 @@ class ScheduleDeclarations(PathDeclarations):
         kwargs: Mapping[str, Any] | None,
         schedule_id: str | None,
         options: PlainOptions,
+        *,
+        floats: bool = False,
     ) -> ScheduleDecorator:
         def register(function: Schedulable) -> AnyTask:
             task = self._as_task(function, options)
@@ -104,7 +122,7 @@ class ScheduleDeclarations(PathDeclarations):
             )
             called = _by_position(args), by_name("kwargs", kwargs)
             _must_fit(task, *called)
-            self.adopt_schedule(Declared(repeated, *called))
+            self.adopt_schedule(Declared(repeated, *called, floats))
             return task
 
         return register
@@ -114,7 +132,7 @@ class ScheduleDeclarations(PathDeclarations):
         name = declared.repeated.schedule_id
         if name in self.declared_schedules and not override:
             raise ConfigurationError(f"a schedule {name!r} exists already; pass another schedule_id=")
-        self.declared_schedules[name] = declared
+        self.declared_schedules[name] = declared = declared.in_zone_of(self)
         for includer in self.includers:
             if isinstance(includer, ScheduleDeclarations) and includer.serves(self._queue_of(declared)):
                 includer.adopt_schedule(declared, override=override)

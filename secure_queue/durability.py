@@ -178,7 +178,7 @@ def durability_policy(
     deadline: float | timedelta,
 ) -> DurabilityPolicy:
     """Check the flat arguments of ``Worker`` and turn them into one value; raises ``ConfigurationError``."""
-    if replicas is not None and not (isinstance(replicas, int) and replicas >= 1):
+    if replicas is not None and (isinstance(replicas, bool) or not isinstance(replicas, int) or replicas < 1):
         raise ConfigurationError(
             f"replicas must be a whole number from 1 on, not {replicas!r}; without it it is found out"
         )

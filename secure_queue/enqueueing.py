@@ -146,8 +146,8 @@ class Enqueueing(Composition):
         includers = self.includers or getattr(task.publisher, "includers", None)
         if other != mine and other is not None and mine is not None and not includers:
             raise ConfigurationError(
-                f"{task.fn_name!r} is a task of queue {other!r}, and this is {mine!r}: enqueue it and wait for it there; "
-                "tasks of several queues are no workflow"
+                f"{task.fn_name!r} is a task of queue {other!r}, and this is {mine!r}: enqueue it, wait for it "
+                "and schedule it there; tasks of several queues are no workflow"
             )
 
     def _must_fit_as_a_parent(self, parent: Task[Any] | str) -> None:

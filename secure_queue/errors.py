@@ -33,6 +33,8 @@ from __future__ import annotations
 
 from datetime import datetime, timedelta
 
+LONGEST_S = 100 * 365.25 * 86_400
+"""No duration is longer than a hundred years: more does not fit the envelope."""
 LONGEST_STALL_S = 31 * 86_400
 
 
@@ -166,7 +168,8 @@ class Retry(SecureQueueError):
     """Raise inside a task to ask for another run.
 
     ``delay`` is in seconds (or a timedelta), ``schedule`` an aware datetime; with neither, the task's own backoff
-    decides. The run counts as one of ``max_tries``.
+    decides. The run counts as one of ``max_tries``. Raises ``ConfigurationError`` for both, for a negative or endless delay,
+    and for a naive datetime.
     """
 
     def __init__(
@@ -176,6 +179,12 @@ class Retry(SecureQueueError):
         schedule: datetime | None = None,
     ) -> None:
         super().__init__(*args)
+        if delay is not None and schedule is not None:
+            raise ConfigurationError("Retry takes either delay= or schedule=, not both")
+        if delay is not None:
+            _seconds(delay, LONGEST_S, "Retry(delay=…) takes from 0 seconds to 100 years, or a timedelta")
+        if schedule is not None and (not isinstance(schedule, datetime) or schedule.utcoffset() is None):
+            raise ConfigurationError("Retry(schedule=…) takes an aware datetime, for example one of datetime.now(UTC)")
         self.delay = delay
         self.schedule = schedule
 
@@ -188,7 +197,13 @@ class RateLimited(SecureQueueError):
 
     def __init__(self, after: float | timedelta) -> None:
         super().__init__("what the task calls wants no more for some time")
-        seconds = after.total_seconds() if isinstance(after, timedelta) else after
-        if not isinstance(seconds, (int, float)) or not 0 <= seconds <= LONGEST_STALL_S:
-            raise ConfigurationError("RateLimited(after=…) takes from 0 seconds to 31 days, or a timedelta")
-        self.after = float(seconds)
+        self.after = _seconds(
+            after, LONGEST_STALL_S, "RateLimited(after=…) takes from 0 seconds to 31 days, or a timedelta"
+        )
+
+
+def _seconds(duration: object, longest_s: float, otherwise: str) -> float:
+    seconds = duration.total_seconds() if isinstance(duration, timedelta) else duration
+    if isinstance(seconds, bool) or not isinstance(seconds, (int, float)) or not 0 <= seconds <= longest_s:
+        raise ConfigurationError(otherwise)
+    return float(seconds)

@@ -12,6 +12,7 @@ from anyio.lowlevel import checkpoint
 
 from secure_queue.edges import Passes, edge_policy
 from secure_queue.errors import ConfigurationError
+from secure_queue.settings import patience
 from secure_queue.tasks import Link, Publisher, RegisteredTask, Task, child_of
 
 AT_ONCE: Final = 100
@@ -65,7 +66,7 @@ class Group(Generic[R]):
         The first failure is raised as soon as it is known, unless *return_exceptions* puts failures into the list. All of
         them are waited for at the same time: a result that is not kept for long is there when it comes.
         """
-        waiting = _Waiting[R](self._publisher, timeout, return_exceptions)
+        waiting = _Waiting[R](self._publisher, patience(timeout), return_exceptions)
         async with anyio.create_task_group() as group:
             for number, task in enumerate(dict.fromkeys(self.tasks), 1):
                 group.start_soon(waiting.wait_for, task, group)
@@ -79,9 +80,9 @@ class Group(Generic[R]):
 class _Waiting(Generic[R]):
     """What has come of the tasks of a group so far."""
 
-    def __init__(self, publisher: Publisher, timeout: float | timedelta | None, returns_failures: bool) -> None:
+    def __init__(self, publisher: Publisher, timeout_s: float | None, returns_failures: bool) -> None:
         self._publisher = publisher
-        self._timeout = timeout
+        self._timeout_s = timeout_s
         self._returns_failures = returns_failures
         self.found: dict[Task[R], R | BaseException] = {}
         self.problems: list[BaseException] = []
@@ -89,7 +90,7 @@ class _Waiting(Generic[R]):
     async def wait_for(self, task: Task[R], group: TaskGroup) -> None:
         """Wait for the end of one task; with what must be raised, *group* ends."""
         try:
-            outcome = await self._publisher.result_of(task, self._timeout)
+            outcome = await self._publisher.result_of(task, self._timeout_s)
         except Exception as error:  # kept out of the group, which would wrap it
             self._stop(error, group)
             return

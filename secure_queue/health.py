@@ -47,7 +47,7 @@ Look = Callable[[], Sequence[Health]]
 
 def address_of(text: str) -> tuple[str, int]:
     """Host and port of ``"127.0.0.1:8080"``, ``"[::1]:8080"`` or ``"8080"``, which is on the loopback alone."""
-    found = _ADDRESS.fullmatch(text)
+    found = _ADDRESS.fullmatch(text) if isinstance(text, str) else None
     if found is None or int(found["port"]) > 65535:
         raise ConfigurationError("an address for the health endpoint is host:port, for example 127.0.0.1:8080")
     return (found["host"] or LOOPBACK).strip("[]"), int(found["port"])

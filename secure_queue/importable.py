@@ -17,13 +17,17 @@ class Reference(NamedTuple):
 
 
 def reference_of(function: Callable[..., Any]) -> Reference:
-    """The place of a sync function at the top level of a module; raises ``ConfigurationError`` for any other."""
+    """The place of a sync function at the top level of a module; raises ``ConfigurationError`` for any other.
+
+    A static or a class method is found there too, and the method of an object would be called without it.
+    """
     if inspect.iscoroutinefunction(function) or inspect.isasyncgenfunction(function):
         raise ConfigurationError(
             "process=True is for sync functions; an async one runs in the event loop of the worker"
         )
     module, qualname = getattr(function, "__module__", None), getattr(function, "__qualname__", None)
-    if not isinstance(module, str) or not isinstance(qualname, str) or "<" in qualname:
+    of_an_object = inspect.ismethod(function) and not inspect.isclass(function.__self__)
+    if not isinstance(module, str) or not isinstance(qualname, str) or "<" in qualname or of_an_object:
         raise ConfigurationError(
             "process=True: the process imports the function by its name, so define it with def at the top level of a module"
         )

@@ -150,7 +150,8 @@ def _chosen(rule: KeyRule, signature: inspect.Signature | None, args: Sequence[A
             bound = _bound(signature, args, kwargs)
             if not isinstance(bound, dict) or not all(name in bound for name in names):
                 raise ConfigurationError(
-                    f"a call of this task has no {', '.join(names)}; choose a key that every call has"
+                    f"a call of this task has no {', '.join(names)}; choose a key that every call has, and pass it by name "
+                    "where the function is not imported"
                 )
             return canonical({name: bound[name] for name in names})
 

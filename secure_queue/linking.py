@@ -16,7 +16,7 @@ from secure_queue.client import Client
 from secure_queue.clock import now_ms
 from secure_queue.durability import Durability
 from secure_queue.edges import MOST_PARENTS, Edge, Lineage, On, spelled
-from secure_queue.errors import ConfigurationError, KeyRingError, TaskNotFound
+from secure_queue.errors import LONGEST_S, ConfigurationError, KeyRingError, TaskNotFound
 from secure_queue.handover import FAILED, SUCCEEDED, Description, Followed, Linked
 from secure_queue.payload.codec import Purpose
 from secure_queue.payload.records import ResultHead
@@ -118,8 +118,17 @@ class Linking:
         for workflow in workflows:
             for task in workflow:
                 task.lineage = Lineage(workflow[-1].id, await self._edges(task, partitions))
-        sealed = {task: _linked(task, await self._client.sealing.seal(task), children.get(task, ())) for task in tasks}
-        await self._describe(workflows, partitions)
+        held_up = _held_up_s(tasks)
+        sealed = {
+            task: _linked(
+                task,
+                await self._client.sealing.seal(task, longer_s=_longer_s(task, held_up[task])),
+                children.get(task, ()),
+                _keep_s(task, held_up[task]),
+            )
+            for task in tasks
+        }
+        await self._describe(workflows, partitions, held_up)
         await self._store([task for task in tasks if sealed[task].parents], partitions, sealed, level)
         await self._store([task for task in tasks if not sealed[task].parents], partitions, sealed, level)
         await self._follow(tasks, partitions, level)
@@ -189,12 +198,17 @@ class Linking:
         if any(Followed.FULL in found for found in answers.values()):
             raise ConfigurationError("a parent has too many dependents already; let one task in between stand for some")
 
-    async def _describe(self, workflows: Sequence[Sequence[Task[Any]]], partitions: Mapping[Task[Any], int]) -> None:
+    async def _describe(
+        self,
+        workflows: Sequence[Sequence[Task[Any]]],
+        partitions: Mapping[Task[Any], int],
+        held_up: Mapping[Task[Any], int],
+    ) -> None:
         """Keep what workflows are made of, so that each can be looked at and stopped as a whole."""
         found: dict[int, list[Description]] = defaultdict(list)
         try:
             for tasks in workflows:
-                last, lifetime_s = tasks[-1], max(map(_keep_s, tasks))
+                last, lifetime_s = tasks[-1], max(_keep_s(task, held_up[task]) for task in tasks)
                 nodes = [Node(task.id, task.jti, task.fn_name, _lineage(task).edges) for task in tasks]
                 sealed = seal_workflow(self._client.codec, last.id, nodes, lifetime_s)
                 found[partitions[last]].append(Description(last.id.encode(), sealed, lifetime_s * 1000))
@@ -217,11 +231,11 @@ def _children(
     return found
 
 
-def _linked(task: Task[Any], new: NewTask, children: Iterable[tuple[int, str]]) -> Linked:
+def _linked(task: Task[Any], new: NewTask, children: Iterable[tuple[int, str]], keep_s: int) -> Linked:
     edges = _lineage(task).edges
     parents, ons = len({edge.task_id for edge in edges}), {edge.on for edge in edges}
     decided_by = FAILED * (On.SUCCESS in ons) + SUCCEEDED * (On.FAILURE in ons)
-    return Linked(*new, parents, spelled(dict.fromkeys(children)), _keep_s(task) * 1000, decided_by)
+    return Linked(*new, parents, spelled(dict.fromkeys(children)), keep_s * 1000, decided_by)
 
 
 def _lineage(task: Task[Any]) -> Lineage:
@@ -230,10 +244,27 @@ def _lineage(task: Task[Any]) -> Lineage:
     return task.lineage
 
 
-def _keep_s(task: Task[Any]) -> int:
+def _held_up_s(tasks: Sequence[Task[Any]]) -> dict[Task[Any], int]:
+    """For how many seconds each of *tasks*, parents first, cannot start: by its own delay, or by one of those before it."""
+    found: dict[Task[Any], int] = {}
+    for task in tasks:
+        parents = [link.parent for link in task.links if isinstance(link.parent, Task)]
+        found[task] = max(_delay_s(task), *(found.get(parent, _delay_s(parent)) for parent in parents), 0)
+    return found
+
+
+def _delay_s(task: Task[Any]) -> int:
+    return max(task.delay_ms, task.at_ms - now_ms(), 0) // 1000
+
+
+def _longer_s(task: Task[Any], held_up_s: int) -> int:
+    """By how many seconds those before a task prolong its lifetime."""
+    return min(held_up_s - _delay_s(task), int(LONGEST_S) - lifetime_of(task.settings))
+
+
+def _keep_s(task: Task[Any], held_up_s: int) -> int:
     """For how many seconds what belongs to a task may be needed: until it has expired, and a day more."""
-    delay_ms = max(task.delay_ms, task.at_ms - now_ms(), 0)
-    return lifetime_of(task.settings) + delay_ms // 1000 + KEEP_LONGER_S
+    return lifetime_of(task.settings) + held_up_s + KEEP_LONGER_S
 
 
 def _grouped(tasks: Sequence[Task[Any]], partitions: Mapping[Task[Any], int]) -> dict[int, list[Task[Any]]]:

@@ -35,7 +35,7 @@ from secure_queue.redis.host import Host
 from secure_queue.redis.partitioned import keys_of
 from secure_queue.redis.roles import PASSWORD, Dialect, Role, rule
 from secure_queue.redis.topology import Cluster, Topology
-from secure_queue.settings import QueueSettings, WorkerSettings
+from secure_queue.settings import QueueSettings, WorkerSettings, from_nought, pace
 
 
 class Oversight(ABC):
@@ -77,6 +77,9 @@ class Oversight(ABC):
         With *since_ms*, genuine payloads that were sealed before that moment are passed over. *on_finding* is called for
         each place, good or bad. Raises ``Unavailable`` if the server does not answer.
         """
+        pace(rate)
+        if since_ms is not None:
+            from_nought("since_ms", since_ms)
         stores = await self._client().scannables()
         report = AuditReport.of(self.queue_name, self._live_keys.ring, since_ms=since_ms)
         await collect(scan(stores, self._classifier(), rate), report, on_finding)
@@ -191,6 +194,7 @@ class Oversight(ABC):
         Payloads of the last minute are passed over as ``too young``: run it again. *on_step* is told how many were
         looked at.
         """
+        pace(rate)
         client, counts = self._client(), Counter[str]()
         for partition in await client.routes.in_use():
             store = client.routes.at(partition).storage.scannable()

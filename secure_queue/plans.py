@@ -10,8 +10,8 @@ from typing import NamedTuple
 
 from secure_queue.clock import now_ms
 from secure_queue.cron import Rule, firings_between
-from secure_queue.errors import ConfigurationError
-from secure_queue.settings import LONGEST_S, positive_seconds
+from secure_queue.errors import LONGEST_S, ConfigurationError
+from secure_queue.settings import positive_seconds
 
 MOST_CAUGHT_UP = 100
 LOOK_BACK_MS = 366 * 86_400_000
@@ -39,6 +39,11 @@ class Plan:
     max_drift_s: float = 60.0
     overlap: bool = False
     at_startup: bool = False
+
+    @property
+    def misses_nothing(self) -> bool:
+        """Whether every firing is to run, so that none is dropped because the run before goes on: it waits for its end."""
+        return self.misfire is Misfire.CATCH_UP
 
 
 class Mark(NamedTuple):

@@ -91,6 +91,7 @@ class ScheduleFacts:
     """When a schedule fires, and when it did."""
 
     rule: str
+    """Empty for one that is declared in the code of others."""
     next: datetime | None
     last: datetime | None = None
     last_task_id: str | None = None
@@ -203,11 +204,18 @@ def _schedule(facts: Facts) -> Reason | None:
     if one is None:
         return None
     upcoming, last = (moment and moment.isoformat() for moment in (one.next, one.last))
-    fires = f"fires next at {upcoming}" if upcoming else "never fires again"
     fired = f"; it fired last at {last}, for task {one.last_task_id}" if last else ""
-    known = {"rule": one.rule, "next": upcoming, "last": last, "last_task_id": one.last_task_id}
-    text = f"it is a schedule, {one.rule}, declared in code" if one.in_code else f"it is a schedule, {one.rule}"
-    return Reason(Why.SCHEDULE, f"{text}, which {fires}{fired}", {**known, "in_code": one.in_code})
+    known = {"rule": one.rule or None, "next": upcoming, "last": last, "last_task_id": one.last_task_id}
+    return Reason(Why.SCHEDULE, f"{_told(one)}{fired}", {**known, "in_code": one.in_code})
+
+
+def _told(one: ScheduleFacts) -> str:
+    if not one.rule:
+        return (
+            "it is a schedule that other code declares or has declared; a worker object of that code says when it fires"
+        )
+    fires = f"fires next at {one.next.isoformat()}" if one.next else "never fires again"
+    return f"it is a schedule, {one.rule}{', declared in code' if one.in_code else ''}, which {fires}"
 
 
 def _parents(facts: Facts) -> Reason | None:

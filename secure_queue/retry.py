@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import random
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -46,10 +47,15 @@ Backoff: TypeAlias = Callable[[int], float | timedelta]
 """A retry policy: any callable from the number of tries to seconds (or a timedelta)."""
 
 
-def seconds(duration: float | timedelta) -> float:
+def seconds(duration: float | timedelta, name: str = "a duration") -> float:
     """A duration given in seconds or as a timedelta, in seconds; raises ``ConfigurationError`` for anything else."""
     if isinstance(duration, timedelta):
         return duration.total_seconds()
-    if not isinstance(duration, (int, float)):
-        raise ConfigurationError(f"a duration is a number of seconds or a timedelta, not {type(duration).__name__}")
-    return float(duration)
+    if isinstance(duration, bool) or not isinstance(duration, (int, float)):
+        raise ConfigurationError(f"{name} is a number of seconds or a timedelta, not {type(duration).__name__}")
+    if duration != duration:
+        raise ConfigurationError(f"{name} is a number of seconds or a timedelta, not nan")
+    try:
+        return float(duration)
+    except OverflowError:  # a whole number beyond all floats
+        return math.inf if duration > 0 else -math.inf

@@ -7,7 +7,6 @@ from datetime import timedelta, tzinfo
 from typing import Any, TypeVar, cast
 
 from secure_queue.composition import Composition
-from secure_queue.cron import zone_name
 from secure_queue.declare import Declarations
 from secure_queue.errors import ConfigurationError
 from secure_queue.reasons import Explanation
@@ -19,14 +18,14 @@ R = TypeVar("R")
 class Router(Composition):
     """Declares tasks (``task``, ``stub``, ``cron``, …) that run as soon as a worker object includes it.
 
-    *tz* is the time zone of its schedules. *routers* and *tasks* are what it takes in itself.
+    *tz* is the time zone of its schedules, else it is that of the worker. *routers* and *tasks* are what it takes in itself.
     """
 
     def __init__(
-        self, *, tz: str | tzinfo = "UTC", routers: Sequence[Composition | str] = (), tasks: Sequence[Any] = ()
+        self, *, tz: str | tzinfo | None = None, routers: Sequence[Composition | str] = (), tasks: Sequence[Any] = ()
     ) -> None:
         super().__init__()
-        self.tz = zone_name(tz)
+        self.read_zone(tz)
         self.compose(routers, tasks)
 
     @property

@@ -13,14 +13,17 @@ from secure_queue.clock import now_ms
 from secure_queue.declare_schedules import Declared
 from secure_queue.errors import ConfigurationError, Rejected
 from secure_queue.listing import BrokenTask
-from secure_queue.plans import Plan, read_mark
+from secure_queue.plans import Mark, Plan, read_mark
 from secure_queue.schedule_records import Repeated, open_schedule, seal_schedule
 from secure_queue.tasks import Task
 
 
 @dataclass(frozen=True, slots=True)
 class ScheduleInfo:
-    """One schedule; ``in_code`` ones are declared by this worker, the others are stored in the queue."""
+    """One schedule; ``in_code`` ones are declared by this worker, the others are stored in the queue.
+
+    ``Scheduling.one`` tells of what is declared elsewhere too, without its function and its rule.
+    """
 
     schedule_id: str
     fn_name: str
@@ -72,7 +75,7 @@ class Scheduling:
         if schedule_id in declared:
             return _info(declared[schedule_id].repeated, untrusted_mark, now_ms())
         if stored is None:
-            return None
+            return _declared_elsewhere(schedule_id, untrusted_mark) if untrusted_mark else None
         if not isinstance(stored, bytes):
             return BrokenTask(schedule_id, "too-large")
         opened, broken = self._open({schedule_id.encode(): stored})
@@ -89,17 +92,23 @@ class Scheduling:
         return stored, broken
 
 
+def _declared_elsewhere(schedule_id: str, untrusted_mark: bytes) -> ScheduleInfo:
+    return ScheduleInfo(schedule_id, "", "", "", None, *_last(read_mark(untrusted_mark, now_ms())), True)
+
+
+def _last(mark: Mark | None) -> tuple[datetime | None, str | None]:
+    """When it fired last, and for which task."""
+    return (None, None) if mark is None or mark.fired_ms <= 0 else (_moment(mark.fired_ms), mark.task_id)
+
+
 def _info(one: Repeated, untrusted_mark: bytes, now_ms: int) -> ScheduleInfo:
-    mark = read_mark(untrusted_mark, now_ms)
-    fired = mark is not None and mark.fired_ms > 0
     return ScheduleInfo(
         one.schedule_id,
         one.function,
         str(one.plan.rule),
         str(one.plan.misfire),
         _moment(one.plan.rule.next_after(now_ms)),
-        _moment(mark.fired_ms) if mark is not None and fired else None,
-        mark.task_id if mark is not None and fired else None,
+        *_last(read_mark(untrusted_mark, now_ms)),
         not one.sealed,
     )
 

@@ -42,10 +42,13 @@ class Sealing:
         self._lowest = queue.lowest_priority
         self._usual = queue.default_priority
 
-    async def seal(self, task: Task[Any], *, keys: SealedKeys | None = None) -> NewTask:
-        """Serialize the arguments and seal the task for its place, with its *keys* if it has any."""
+    async def seal(self, task: Task[Any], *, keys: SealedKeys | None = None, longer_s: int = 0) -> NewTask:
+        """Serialize the arguments and seal the task for its place, with its *keys* if it has any.
+
+        It may be started *longer_s* seconds later than a task of its kind.
+        """
         arguments = serialize(self._codec, task.args, task.kwargs)
-        return self._seal(task, arguments if isinstance(arguments, bytes) else await arguments, keys)
+        return self._seal(task, arguments if isinstance(arguments, bytes) else await arguments, keys, longer_s)
 
     async def seal_all(self, tasks: Sequence[Task[Any]]) -> list[NewTask]:
         """The same for several tasks; where the serializer is not async, without a coroutine for each."""
@@ -53,7 +56,7 @@ class Sealing:
             return [await self.seal(task) for task in tasks]
         return [self._seal(task, serialize(self._codec, task.args, task.kwargs), None) for task in tasks]
 
-    def _seal(self, task: Task[Any], arguments: bytes, keys: SealedKeys | None) -> NewTask:
+    def _seal(self, task: Task[Any], arguments: bytes, keys: SealedKeys | None, longer_s: int = 0) -> NewTask:
         now = now_ms()
         task_id = task.id
         if not is_generated(task_id, task.jti):  # an id of one's own
@@ -75,7 +78,7 @@ class Sealing:
             now_ms=now,
             jti=task.jti,
             delay_ms=delay,
-            lifetime_s=lifetime_of(task.settings),
+            lifetime_s=lifetime_of(task.settings) + longer_s,
             encrypt=task.settings.encrypt,
             compress=task.settings.compress,
         )

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any, cast
 
 from secure_queue import names
-from secure_queue.errors import ConfigurationError
+from secure_queue.errors import LONGEST_S, ConfigurationError
 from secure_queue.keying import NO_KEYS, Keying
 from secure_queue.limits import Limit
 from secure_queue.partitions import MOST_PARTITIONS
@@ -25,8 +25,6 @@ AUDIT_KEY_VARIABLE = "SECURE_QUEUE_AUDIT_KEY"
 
 DEFAULT_URL = "redis://localhost:6379"
 DEFAULT_LIFETIME_S = 7 * 86_400
-LONGEST_S = 100 * 365.25 * 86_400
-"""No duration is longer than a hundred years: more does not fit the envelope."""
 LONGEST_TTL_S = 100 * 365 * 86_400
 MOST_SEATS = 10_000
 """For more, run more processes: one Python process is busy long before."""
@@ -225,11 +223,26 @@ def with_concurrency(settings: WorkerSettings, concurrency: int) -> WorkerSettin
 
 def positive_seconds(name: str, duration: float | timedelta, *, zero: bool = False) -> float:
     """*duration* in seconds; raises ``ConfigurationError`` if it is negative, endless, or zero where that is no sense."""
-    value = seconds(duration)
+    value = seconds(duration, name)
     if not 0 <= value <= LONGEST_S or (value == 0 and not zero):
         least = "0" if zero else "more than 0"
         raise ConfigurationError(f"{name} must be from {least} seconds to 100 years, not {value:g} seconds")
     return value
+
+
+def patience(timeout: float | timedelta | None) -> float | None:
+    """How many seconds a caller waits; None: for ever. What has passed already is no time at all.
+
+    Raises ``ConfigurationError`` for what is no duration.
+    """
+    return None if timeout is None else max(0.0, seconds(timeout, "timeout="))
+
+
+def pace(rate: float) -> float:
+    """*rate* itself; raises ``ConfigurationError`` if it is no number of places a second."""
+    if isinstance(rate, bool) or not isinstance(rate, (int, float)) or not 0 <= rate < math.inf:
+        raise ConfigurationError(f"rate= is how many places a second, or 0 for as many as it goes, not {rate!r}")
+    return rate
 
 
 def exception_classes(name: str, given: object) -> tuple[type[Exception], ...]:
@@ -278,8 +291,14 @@ def by_name(name: str, given: object) -> dict[str, Any]:
 def page(limit: int, offset: int) -> None:
     """Raise ``ConfigurationError`` for what is no page of a list."""
     for name, number in (("limit", limit), ("offset", offset)):
-        if isinstance(number, bool) or not isinstance(number, int) or number < 0:
-            raise ConfigurationError(f"{name}= is a whole number from 0 on, not {number!r}")
+        from_nought(name, number)
+
+
+def from_nought(name: str, number: int) -> int:
+    """*number* itself; raises ``ConfigurationError`` if it is no whole number from 0 on."""
+    if isinstance(number, bool) or not isinstance(number, int) or number < 0:
+        raise ConfigurationError(f"{name}= is a whole number from 0 on, not {number!r}")
+    return number
 
 
 def whole_number(name: str, number: int, most: int) -> int:

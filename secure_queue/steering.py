@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from abc import abstractmethod
-from datetime import UTC, datetime, timedelta
+from datetime import datetime, timedelta
 
 from secure_queue import names
 from secure_queue.clock import now_ms
@@ -80,9 +80,9 @@ def _left_ms(seconds: float | timedelta | None, until: datetime | None) -> int:
         return max(1, round(positive_seconds("seconds", seconds) * 1000))
     if until is None:
         return 0
-    if not isinstance(until, datetime) or until.tzinfo is None:
+    if not isinstance(until, datetime) or until.utcoffset() is None:
         raise ConfigurationError("until= of a pause is an aware datetime; say datetime(…, tzinfo=UTC)")
-    left_ms = round(until.astimezone(UTC).timestamp() * 1000) - now_ms()
+    left_ms = round(until.timestamp() * 1000) - now_ms()
     if left_ms <= 0:
         raise ConfigurationError("until= of a pause is in the past")
     return left_ms

@@ -263,10 +263,11 @@ class Storage(TimetableStorage, ReportStorage, HandoverStorage, LimitStorage, Pa
 
     async def claim_when_woken(
         self, worker: str, token: bytes, count: int, lease_ms: int, timeout: float
-    ) -> tuple[bool, list[Claim]] | None:
-        """Wait until there may be work, at most *timeout* seconds, and claim in the same breath.
+    ) -> tuple[bool, list[Claim], bool] | None:
+        """Wait until there may be work, at most *timeout* seconds, and claim in the same breath; say if a task is due soon.
 
-        None, or a cancellation, leaves the outcome unknown: claim again with the same token to learn it.
+        Whoever is told that is the only one. None, or a cancellation, leaves all of it unknown: claim again with the same
+        token to learn what was claimed.
         """
         ...
 

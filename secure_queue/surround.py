@@ -15,6 +15,7 @@ from secure_queue.surroundings import (
     Middleware,
     Surroundings,
     functions,
+    replacements,
 )
 from secure_queue.task_options import TaskOptions
 from secure_queue.tasks import CallNext, RegisteredTask, current_run
@@ -44,7 +45,7 @@ class SurroundingDeclarations:
 
     @dependency_overrides.setter
     def dependency_overrides(self, overrides: Mapping[Callable[..., Any], Callable[..., Any]]) -> None:
-        replaced = dict(overrides)
+        replaced = replacements(overrides)
         self.surroundings.overrides.clear()
         self.surroundings.overrides.update(replaced)
 

@@ -99,6 +99,16 @@ def functions(given: object) -> list[Any]:
     return listed
 
 
+def replacements(given: object) -> dict[Callable[..., Any], Callable[..., Any]]:
+    """What is called in the place of providers; raises ``ConfigurationError`` for what cannot be called."""
+    pairs = given.items() if isinstance(given, Mapping) else [(given, given)]
+    if not all(callable(one) for pair in pairs for one in pair):
+        raise ConfigurationError(
+            "overrides are a mapping from functions to functions, for example {open_session: open_test_session}"
+        )
+    return dict(pairs)
+
+
 def _between(call_next: CallNext, before: Iterable[BeforeHook], after: Iterable[AfterHook]) -> CallNext:
     async def call(*args: Any, **kwargs: Any) -> Any:
         context = current_run.get().context()

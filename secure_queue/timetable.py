@@ -29,6 +29,8 @@ class Firing(NamedTuple):
     task_id: bytes = b""
     sealed: bytes = b""
     priority: str = ""
+    waits: bool = False
+    """Whether it waits for the end of the run before instead of being dropped."""
 
     def __repr__(self) -> str:
         return f"<Firing {printable(self.name)} at {self.moment_ms}>"
@@ -44,6 +46,9 @@ class Fired(StrEnum):
     GONE = "gone"
     """The schedule has been removed or replaced."""
     OVERLAP = "overlap"
+    """Dropped: the run before goes on."""
+    WAITS = "waits"
+    """Not yet: the run before goes on."""
     EARLY = "early"
 
 

@@ -24,7 +24,7 @@ from secure_queue.client import Client
 from secure_queue.clock import monotonic
 from secure_queue.composition import Composition
 from secure_queue.control import Control, RunReport
-from secure_queue.cron import moments_of, zone_name
+from secure_queue.cron import moments_of
 from secure_queue.declare import AnyTask
 from secure_queue.durability import durability_policy
 from secure_queue.errors import SecureQueueError
@@ -113,7 +113,7 @@ class Worker(Control, Steering, Access, Generic[C]):
         require_tls: bool = False,
         compress: bool = False,
         expire: Duration = DEFAULT_LIFETIME_S,
-        tz: str | tzinfo = "UTC",
+        tz: str | tzinfo | None = None,
         id: str | None = None,
         routers: Sequence[Composition | str] = (),
         tasks: Sequence[Callable[..., Any] | AnyTask | str] = (),
@@ -136,7 +136,8 @@ class Worker(Control, Steering, Access, Generic[C]):
         if others:
             raise unknown("Worker", others, OF_WORKERS)
         super().__init__()
-        self.tz, self.default_expire_s = zone_name(tz), positive_seconds("expire", expire)
+        self.read_zone(tz)
+        self.default_expire_s = positive_seconds("expire", expire)
         found = environment()
         self._topology = which_servers(
             redis_url,

@@ -17,6 +17,7 @@ from secure_queue.frames import opened_without_frames
 from secure_queue.names import printable
 from secure_queue.payload.codec import Purpose
 from secure_queue.payload.records import TaskHead
+from secure_queue.settings import patience
 from secure_queue.storage import Record
 from secure_queue.tasks import TaskStatus
 from secure_queue.workflow_records import Node, open_workflow
@@ -77,11 +78,12 @@ class Workflows:
     @opened_without_frames
     async def abort(self, task_id: str, timeout: float | timedelta) -> list[str]:
         """Abort every task of a workflow that has not ended; the ids of those that stopped."""
+        timeout_s = patience(timeout)
         _, nodes = await self._find(task_id)
         stopped: set[str] = set()
 
         async def stop(node: Node) -> None:
-            if await self._client.abort(node.task_id, timeout):
+            if await self._client.abort(node.task_id, timeout_s):
                 stopped.add(node.task_id)
 
         await self._for_each(list(reversed(nodes)), stop)

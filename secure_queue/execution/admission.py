@@ -191,7 +191,9 @@ class Admission:
 
     def leave(self, run: Run) -> None:
         """Give the permits of a run back; at once, and in the background."""
-        self._gates.leave(run)
+        permits, run.permits = run.permits, ()
+        for home, holder in permits:
+            self._gates.at(home).leave([holder])
 
     async def unbook(self, run: Run) -> None:
         """Give back the starts of a run that does not begin."""

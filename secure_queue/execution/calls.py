@@ -1,4 +1,4 @@
-"""How the call of a sync function outside of the event loop can end, beside returning."""
+"""How the call of a function can end, beside returning, where that must not meet the event loop as it is."""
 
 from __future__ import annotations
 
@@ -17,9 +17,30 @@ class Raised(Exception):
         super().__init__()
         self.problem = problem
 
-    def for_the_event_loop(self) -> BaseException:
-        """What its middleware is told: the same, unless that would end the event loop, and the worker with it."""
-        if not issubclass(type(self.problem), KeyboardInterrupt):
-            return self.problem
-        failure = describe(self.problem)
-        return TaskFailed(failure.type_name, failure.message)
+
+class Leaving(TaskFailed):
+    """What middleware is told in the place of an exception that means the whole program.
+
+    asyncio lets ``SystemExit`` and ``KeyboardInterrupt`` of any of its tasks end the event loop, also of one in a task group
+    of some middleware; nobody around that could keep the worker alive.
+    """
+
+    def __init__(self, problem: BaseException) -> None:
+        failure = describe(problem)
+        super().__init__(failure.type_name, failure.message)
+        self.problem = problem
+
+
+def as_told(problem: BaseException) -> BaseException:
+    """What middleware is told of what a function raised: the same, unless it means the whole program."""
+    return Leaving(problem) if issubclass(type(problem), (SystemExit, KeyboardInterrupt)) else problem
+
+
+def as_raised(told: BaseException) -> BaseException:
+    """What the function raised, if middleware lets *told* through, by itself or in the group of a task group."""
+    if isinstance(told, BaseExceptionGroup):
+        left: BaseException | None = told.subgroup(Leaving)
+        while isinstance(left, BaseExceptionGroup):
+            left = left.exceptions[0]
+        return told if left is None else as_raised(left)
+    return told.problem if isinstance(told, Leaving) else told

@@ -161,6 +161,7 @@ class Engine:
             await background.start(self._gates.run)
             await self._admission.open()
             await self._lanes.open(background)
+            self._gates.key_partitions = self._lanes.key_partitions
             background.start_soon(every, LOOK_S, self._scheduler.tick)
             background.start_soon(every, PULSE_S, self._pulse)
             background.start_soon(every, JOURNAL_S, self._journal.flush)

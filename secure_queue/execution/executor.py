@@ -16,7 +16,7 @@ from secure_queue.edges import Edge
 from secure_queue.errors import RateLimited, Rejected
 from secure_queue.execution.admission import Admission
 from secure_queue.execution.alone import Alone
-from secure_queue.execution.calls import NoThread, Raised
+from secure_queue.execution.calls import Leaving, NoThread, Raised, as_raised, as_told
 from secure_queue.execution.dependents import Call, Dependents, Inherit
 from secure_queue.execution.processes import Processes
 from secure_queue.execution.refusal import Refusals
@@ -230,28 +230,39 @@ class Executor:
 
     async def _call_surrounded(self, run: Run, task: AnyTask, args: list[Any], kwargs: dict[str, Any]) -> Any:
         """Call a function with all that surrounds it; the time of that counts too, but for the wait for a thread."""
-        run.call = partial(self._reporting.stream, run) if task.streams else partial(self._call_inside, run, task)
+        run.call = partial(self._call_inside, run, task)
         self._start_clock(run)
         try:
             return await task.plan(*args, **kwargs)  # type: ignore[misc]  # there is one
         except _NotCalled as refused:
             raise refused.reason from None
+        except (Leaving, BaseExceptionGroup) as told:
+            raise Raised(as_raised(told)) from None
 
     async def _call_inside(
         self, run: Run, task: AnyTask, fn: Callable[..., Any], args: tuple[Any, ...], kwargs: dict[str, Any]
     ) -> Any:
-        if task.is_async:
-            return await fn(*args, **kwargs)
-        run.stop_time()  # until there is a thread, or a process, which takes long to start
         try:
-            if task.settings.process:
-                start = partial(self._start_clock, run)
-                return await self._processes.call(run, reference_of(fn), args, kwargs, start)
-            return await self._in_thread(run, partial(fn, *args, **kwargs))
+            if task.streams:
+                return await self._reporting.stream(run, fn, args, kwargs)
+            if task.is_async:
+                return await fn(*args, **kwargs)
+            return await self._call_outside(run, task, fn, args, kwargs)
+        except SystemExit as problem:
+            raise as_told(problem) from None
         except Raised as raised:
-            raise raised.for_the_event_loop() from None
+            raise as_told(raised.problem) from None
         except (NoThread, _TooLate) as reason:
             raise _NotCalled(reason) from None
+
+    async def _call_outside(
+        self, run: Run, task: AnyTask, fn: Callable[..., Any], args: tuple[Any, ...], kwargs: dict[str, Any]
+    ) -> Any:
+        run.stop_time()  # until there is a thread, or a process, which takes long to start
+        if task.settings.process:
+            start = partial(self._start_clock, run)
+            return await self._processes.call(run, reference_of(fn), args, kwargs, start)
+        return await self._in_thread(run, partial(fn, *args, **kwargs))
 
     async def _succeed(self, run: Run, opened: Opened, value: Any) -> None:
         """Settle a returned value; one that cannot be serialized fails the task, which is not run again for that."""

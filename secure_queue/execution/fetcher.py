@@ -10,7 +10,6 @@ from collections.abc import Callable
 import anyio
 from anyio.lowlevel import checkpoint
 
-from secure_queue.clock import monotonic
 from secure_queue.errors import ConfigurationError, SecureQueueError
 from secure_queue.execution.appetite import Appetite
 from secure_queue.execution.demand import LARGEST_CLAIM
@@ -34,8 +33,8 @@ _log = logging.getLogger("secure_queue.worker")
 class Fetcher:
     """Fills the desk from one partition. With *rested* it calls that after every claim that left nothing (burst).
 
-    It calls *look_for_due* when it was woken and found nothing: a task may be due soon. *first* are those that a worker
-    starts with: what is wrong with its configuration shows there.
+    It calls *look_for_due* when it was woken because a task is due soon, or does not know why. *first* are those that a
+    worker starts with: what is wrong with its configuration shows there.
     """
 
     def __init__(
@@ -136,13 +135,13 @@ class Fetcher:
     async def _claim_when_woken(self, count: int) -> bool:
         """Wait for a wake-up and claim; whatever goes wrong, the next claim asks plainly."""
         self._uncertain = token = self._next_token()
-        began = monotonic()
         found = await self._storage.claim_when_woken(self._name, token, count, self._lease_ms, WAKE_S)
         if found is None:
+            self._look_for_due()  # the word for it may be lost with the answer
             return True
         self._uncertain = None
-        more, claims = found
-        if not (more or claims) and monotonic() - began < WAKE_S:
+        more, claims, is_due_soon = found
+        if is_due_soon:
             self._look_for_due()
         return self._take(claims) or more
 

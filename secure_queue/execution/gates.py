@@ -51,7 +51,8 @@ class Gates:
         self._closed = False
         self._asking: set[anyio.CancelScope] = set()
         self._gates: dict[int, Gate] = {}
-        self._key_partitions: int | None = None
+        self.key_partitions: int | None = None
+        """Over how many partitions limits are spread; known before the first task comes, it keeps all of them in order."""
         self._group: TaskGroup
 
     async def run(self, *, task_status: anyio.abc.TaskStatus[None] = anyio.TASK_STATUS_IGNORED) -> None:
@@ -95,9 +96,9 @@ class Gates:
 
     async def home(self, digest: bytes) -> int:
         """Where a limit is kept; all workers find the same answer."""
-        if self._key_partitions is None:
-            self._key_partitions = (await self._storages.at(0).register(0, None)).key_partitions
-        return home_of(digest, self._key_partitions)
+        if self.key_partitions is None:
+            self.key_partitions = (await self._storages.at(0).register(0, None)).key_partitions
+        return home_of(digest, self.key_partitions)
 
     async def surely(self, question: Awaitable[Answer]) -> Answer:
         """The answer, also if this is cancelled meanwhile: what was given to nobody would be missing until a lease ends."""
@@ -108,12 +109,6 @@ class Gates:
             finally:
                 self._asking.discard(scope)
         raise Unavailable("the worker stops, and the limit has not answered")
-
-    def leave(self, run: Run) -> None:
-        """Give the permits of a run back; at once, and in the background."""
-        permits, run.permits = run.permits, ()
-        for home, holder in permits:
-            self.at(home).leave([holder])
 
     async def _hurry(self, called: Sequence[Holder]) -> list[Holder]:
         """Bring the tasks of these names; the others are not stored any more."""

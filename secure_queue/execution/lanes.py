@@ -74,7 +74,8 @@ class Lanes:
         self._fetchers: list[Fetcher] = []
         self._relays: list[Relay] = []
         self._upkeeps: list[Upkeep] = []
-        self._fixed: int | None = None
+        self.key_partitions: int | None = None
+        """Over how many partitions ids of one's own are spread, as far as that is known: see ``Register``."""
         self._others: frozenset[str] = frozenset()
         self._fetching: TaskGroup | None = None
 
@@ -129,8 +130,8 @@ class Lanes:
 
     async def _look(self) -> float | None:
         first = self._storages.at(0)
-        known = await first.register(self._queue.partitions, self._fixed)
-        self._fixed = known.key_partitions
+        known = await first.register(self._queue.partitions, self.key_partitions)
+        self.key_partitions = known.key_partitions
         others = await first.untrusted_workers() - {self._settings.worker_id}
         if known.partitions > len(self._fetchers):
             _log.info("%d partitions are in use now", known.partitions)

@@ -16,13 +16,15 @@ from secure_queue.errors import KeyRingError, PayloadError, Rejected
 from secure_queue.execution.runs import Desk
 from secure_queue.names import printable
 from secure_queue.payload.codec import Codec
-from secure_queue.plans import Mark, due, due_at_startup, read_mark, rule_id
+from secure_queue.plans import Mark, Plan, due, due_at_startup, read_mark, rule_id
 from secure_queue.schedule_records import Repeated, firing_id, open_schedule, seal_firing, serialized
 from secure_queue.settings import QueueSettings
 from secure_queue.storage import Storage
 from secure_queue.timetable import Fired, Firing, Timetable
 
 LOOK_S = 1.0
+NOTE_MS = 30 * 86_400_000
+"""So often it is noted at least that a schedule is looked at: marks of those that code has lost are dropped some day."""
 
 _log = logging.getLogger("secure_queue.worker")
 _audit_log = logging.getLogger("secure_queue.audit")
@@ -38,6 +40,8 @@ class _Entry:
     next_ms: int = 0
     begun_ms: int | None = None
     """When this worker looked at it first."""
+    has_more: bool = False
+    """Whether firings are left that wait for others to end, so that it is looked at in every round."""
 
 
 class Scheduler:
@@ -61,7 +65,8 @@ class Scheduler:
         """One round; returns the seconds until the next firing."""
         await self._take_in()
         entries = self._stored | self._in_code
-        names = [name for name, entry in entries.items() if entry.next_ms <= now_ms() + self._ahead_ms]
+        now = now_ms() + self._ahead_ms
+        names = [name for name, entry in entries.items() if entry.has_more or entry.next_ms <= now]
         table = await self._storage.timetable(self._version, [name.encode() for name in names])
         self._ahead_ms = table.now_ms - now_ms()
         for name, untrusted_mark in zip(names, table.untrusted_marks, strict=True):
@@ -108,17 +113,20 @@ class Scheduler:
         firings = due(plan, mark, server_ms, begun_ms=entry.begun_ms)
         if starting and not firings:
             firings = due_at_startup(plan, mark, server_ms)
-        entry.next_ms = plan.rule.next_after(server_ms) or server_ms + 86_400_000
-        if not firings and (mark is None or (starting and not mark.is_of(plan.rule))):
+        entry.next_ms = min(plan.rule.next_after(server_ms) or server_ms + 86_400_000, server_ms + NOTE_MS)
+        if not firings and (mark is None or _is_out_of_date(mark, plan, server_ms, starting=starting)):
             await self._storage.fire(self._firing(entry, untrusted_mark, server_ms, None))
+        entry.has_more = False
         for moment_ms in firings:
             firing = self._firing(entry, untrusted_mark, moment_ms, mark)
-            if not await self._fire(entry, firing):
+            answer = await self._fire(entry, firing)
+            if answer is not Fired.FIRED:
+                entry.has_more = plan.misses_nothing and answer in (Fired.WAITS, Fired.STALE)
                 return
             untrusted_mark, mark = firing.mark, read_mark(firing.mark, server_ms)
 
-    async def _fire(self, entry: _Entry, firing: Firing) -> bool:
-        """Fire once; False if somebody else looks after this schedule now."""
+    async def _fire(self, entry: _Entry, firing: Firing) -> Fired | None:
+        """Fire once; anything but ``FIRED`` ends the round for this schedule, None says that it cannot fire."""
         own = None if firing.priority == self._queue.lowest_priority else firing.priority
         try:
             task_id, sealed = seal_firing(
@@ -126,13 +134,13 @@ class Scheduler:
             )
         except (PayloadError, KeyRingError) as error:
             _log.error("the schedule %s cannot fire: %s", printable(entry.repeated.schedule_id), error)
-            return False
+            return None
         answer = await self._storage.fire(firing._replace(task_id=task_id.encode(), sealed=sealed))
         if answer is Fired.OVERLAP:
             _log.warning("schedule %s: the run before has not ended", printable(entry.repeated.schedule_id))
         if answer in (Fired.FIRED, Fired.OVERLAP):
             self._desk.counters[answer.value] += 1
-        return answer is Fired.FIRED
+        return answer
 
     def _firing(self, entry: _Entry, seen: bytes, moment_ms: int, mark: Mark | None) -> Firing:
         repeated = entry.repeated
@@ -147,4 +155,9 @@ class Scheduler:
             repeated.sealed,
             before.encode(),
             priority=repeated.priority or self._queue.default_priority,
+            waits=repeated.plan.misses_nothing,
         )
+
+
+def _is_out_of_date(mark: Mark, plan: Plan, server_ms: int, *, starting: bool) -> bool:
+    return (starting and not mark.is_of(plan.rule)) or server_ms - mark.looked_ms >= NOTE_MS

@@ -57,7 +57,7 @@ class Upkeep:
         """When the server of this partition has answered last."""
 
     def hurry(self) -> None:
-        """Have the next round now: somebody was woken and found nothing, so a task may be due soon."""
+        """Have the next round now: somebody was told that a task is due soon."""
         self._hurried.set()
 
     async def pause(self, seconds: float) -> None:

@@ -131,7 +131,7 @@ def _pause_s(wish: Retry | None, tries: int, settings: TaskSettings, now: dateti
         return (wish.schedule - now).total_seconds()
     if wish is not None and wish.delay is not None:
         return seconds(wish.delay)
-    return seconds(settings.backoff(tries))
+    return seconds(settings.backoff(tries), "what a retry_policy= returns")
 
 
 def may_try_again(tries: int, max_tries: int | None) -> bool:

@@ -23,7 +23,7 @@ from secure_queue.redis.copying import Copying
 from secure_queue.redis.dialing import REPLY_TIMEOUT
 from secure_queue.redis.following import Follower
 from secure_queue.redis.history import History
-from secure_queue.redis.link import Argument, Reply
+from secure_queue.redis.link import Argument, Reply, Woken
 from secure_queue.redis.pools import SafePool
 from secure_queue.redis.retrying import is_server_fault, pause, repeat
 from secure_queue.redis.scripts import Script
@@ -105,7 +105,7 @@ class CoredisLink:
 
     async def run_when_woken(
         self, key: bytes, timeout: float, script: Script, keys: Sequence[bytes], args: Sequence[Argument]
-    ) -> Reply:
+    ) -> Woken | None:
         """Send the blocking command and the script behind it on one connection: the server runs one after the other."""
         try:
             return await self._block_and_run(key, min(timeout, BLOCK), (script.sha, len(keys), *keys, *args))
@@ -119,19 +119,19 @@ class CoredisLink:
             await anyio.sleep(pause(self._failed_waits, 1.0))
             return None
 
-    async def _block_and_run(self, key: bytes, seconds: float, parts: Sequence[Argument]) -> Reply:
-        limit = seconds + REPLY_TIMEOUT - BLOCK
+    async def _block_and_run(self, key: bytes, seconds: float, parts: Sequence[Argument]) -> Woken:
+        limit, popped = seconds + REPLY_TIMEOUT - BLOCK, None
         async with self._dedicated.alone(monotonic() + REPLY_TIMEOUT) as connection:
             wait = connection.create_request(
                 b"BZPOPMIN", key, f"{max(seconds, 0.001):.3f}", decode=False, timeout=limit
             )
             request = connection.create_request(b"EVALSHA", *parts, decode=False, timeout=limit + REPLY_TIMEOUT)
             with suppress(RedisError):
-                await wait  # whatever became of it, the script behind it has run
+                popped = await wait  # whatever became of it, the script behind it has run
             reply = cast(Reply, await request)
         self._failed_waits = 0
         self.in_trouble = False
-        return reply
+        return Woken(_marker(popped), reply)
 
     @asynccontextmanager
     async def listen(self, channel: bytes) -> AsyncIterator[AsyncIterator[bytes]]:
@@ -202,6 +202,14 @@ class _Subscription:
 async def _next_push(connection: BaseConnection) -> object:
     async with aclosing(connection.push_messages) as messages:
         return await anext(messages)
+
+
+def _marker(popped: object) -> bytes | None:
+    """The member that BZPOPMIN has taken out of its key."""
+    match popped:
+        case [_, bytes() as marker, _]:
+            return marker
+    return None
 
 
 def _limit(end: float) -> float:

@@ -13,6 +13,8 @@ from collections.abc import Sequence
 from functools import cached_property
 
 BUCKETS = 64
+SOON = b"soon"
+"""The marker in ``wake`` that tells one worker of a task that is due before anybody looks; see ``lua/_prelude.lua``."""
 
 
 def bucket_of(task_id: bytes) -> int:

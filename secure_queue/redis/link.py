@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import AbstractAsyncContextManager
-from typing import Protocol, TypeAlias, cast
+from typing import NamedTuple, Protocol, TypeAlias, cast
 
 from secure_queue.durability import Assurance, Durability
 from secure_queue.errors import ServerError
@@ -18,6 +18,13 @@ from secure_queue.redis.scripts import Script
 Argument: TypeAlias = bytes | int | str
 # Scripts answer in the types of RESP2, whatever the connection speaks; commands used through `command` are chosen so too.
 Reply: TypeAlias = "bytes | int | list[Reply] | None"
+
+
+class Woken(NamedTuple):
+    """What came of a wait: the marker that ended it, None if its time was over, and what the script has answered."""
+
+    marker: bytes | None
+    reply: Reply
 
 
 def flags(reply: Reply) -> list[bool]:
@@ -64,12 +71,12 @@ class Link(Protocol):
 
     async def run_when_woken(
         self, key: bytes, timeout: float, script: Script, keys: Sequence[bytes], args: Sequence[Argument]
-    ) -> Reply:
+    ) -> Woken | None:
         """Block on the marker zset *key* for at most *timeout* seconds, then run *script* without another round trip.
 
         The script runs whether a marker was taken or not; it must be one that may be repeated. None, after a short
-        back-off, says that there was trouble and that its outcome is unknown; so it is if this call is cancelled.
-        A fault of the server is never raised.
+        back-off, says that there was trouble and that its outcome is unknown, and that of a marker; so it is if this call
+        is cancelled. A fault of the server is never raised.
         """
         ...
 

@@ -20,7 +20,7 @@ from coredis.parser import Parser
 
 from secure_queue.durability import Assurance, Durability
 from secure_queue.errors import ServerError
-from secure_queue.redis.link import Argument, Link, Reply
+from secure_queue.redis.link import Argument, Link, Reply, Woken
 from secure_queue.redis.retrying import LONGEST_PAUSE, translate
 from secure_queue.redis.scripts import Script
 
@@ -66,13 +66,14 @@ class MemoryServer:
         with self._lock:
             return self._settled(lambda: self._fake.send(*parts))
 
-    def take_marker(self, key: bytes, bell: _Bell) -> bool:
-        """Pop the marker of *key*, or leave *bell* to be rung when there is one."""
+    def take_marker(self, key: bytes, bell: _Bell) -> bytes | None:
+        """Pop the first marker of *key*, or leave *bell* to be rung when there is one."""
         with self._lock:
-            if self._settled(lambda: self._fake.send(b"ZPOPMIN", key)):
-                return True
+            popped = self._settled(lambda: self._fake.send(b"ZPOPMIN", key))
+            if popped:
+                return cast("list[bytes]", popped)[0]
             self._waiting.setdefault(key, []).append(bell)
-            return False
+            return None
 
     def forget(self, key: bytes, bell: _Bell) -> None:
         """Take *bell* back, rung or not."""
@@ -136,35 +137,35 @@ class MemoryLink:
     def on_new_history(self, listener: Callable[[], None]) -> None:
         """Nothing here is ever restarted or replaced."""
 
-    async def _wait_for_wake(self, key: bytes, timeout: float) -> bool:
+    async def _wait_for_wake(self, key: bytes, timeout: float) -> bytes | None:
         """Wait until some call has left a marker under *key*, and take it."""
         await checkpoint()
         try:
             return await self._wait(key, monotonic() + timeout)
         except ServerError:  # the key holds another type
             await anyio.sleep(LONGEST_PAUSE)
-            return True
+            return None
 
-    async def _wait(self, key: bytes, end: float) -> bool:
+    async def _wait(self, key: bytes, end: float) -> bytes | None:
         while True:
             bell = _Bell()
-            if self._server.take_marker(key, bell):
-                return True
+            if (marker := self._server.take_marker(key, bell)) is not None:
+                return marker
             try:
                 with anyio.move_on_after(end - monotonic()) as scope:
                     await bell.wait()
             finally:
                 self._server.forget(key, bell)
             if scope.cancelled_caught:
-                return False
+                return None
 
     async def run_when_woken(
         self, key: bytes, timeout: float, script: Script, keys: Sequence[bytes], args: Sequence[Argument]
-    ) -> Reply:
+    ) -> Woken | None:
         """Wait for a marker, then run *script*; the trouble that it may meet is left to ``run``."""
-        await self._wait_for_wake(key, timeout)
+        marker = await self._wait_for_wake(key, timeout)
         try:
-            return self._server.run(script, keys, args)
+            return Woken(marker, self._server.run(script, keys, args))
         except ServerError:
             return None
 

@@ -11,6 +11,27 @@ from secure_queue.redis.topology import Tls
 from secure_queue.secret import Secret
 
 TLS_OPTIONS = ("ssl_ca_certs", "ssl_certfile", "ssl_keyfile", "ssl_check_hostname", "ssl_cert_reqs")
+TUNING = frozenset(
+    [
+        "stream_timeout",
+        "connect_timeout",
+        "pool_timeout",
+        "max_connections",
+        "max_idle_time",
+        "retry_policy",
+        "protocol_version",
+        "verify_version",
+        "client_name",
+        "encoding",
+        "decode_responses",
+        "cache",
+        "noreply",
+        "noevict",
+        "notouch",
+        "type_adapter",
+    ]
+)
+"""How a client of coredis shall keep its connections, as programs for streaQ tell it; ours have their own way."""
 _YES, _NO = ("1", "true", "yes", "on"), ("0", "false", "no", "off")
 
 
@@ -22,8 +43,8 @@ def read_options(parts: SplitResult, kwargs: Mapping[str, object], *, allowed: t
 
 
 def texts(kwargs: Mapping[str, object]) -> dict[str, str]:
-    """Options of the program as a URL would spell them; None stands for one that is not given."""
-    return {name: str(value) for name, value in kwargs.items() if value is not None}
+    """Options of the program as a URL would spell them, without ``TUNING``; None stands for one that is not given."""
+    return {name: str(value) for name, value in kwargs.items() if value is not None and name not in TUNING}
 
 
 def refuse_unknown(options: Mapping[str, str], allowed: tuple[str, ...], place: str) -> None:
@@ -32,11 +53,13 @@ def refuse_unknown(options: Mapping[str, str], allowed: tuple[str, ...], place: 
     if unknown:
         name = unknown[0] if unknown[0].isidentifier() else "…"  # a stray piece of a password is none
         known = ", ".join(allowed) or "none"
-        raise TopologyError(f"unknown option {name!r} for {place}; known: {known}{_hint(name)}")
+        raise TopologyError(f"unknown option {name!r} for {place}; known: {known}{_hint(name, place)}")
 
 
-def _hint(name: str) -> str:
-    return " (ssl_… options need rediss://)" if name.startswith("ssl") else ""
+def _hint(name: str, place: str) -> str:
+    if name == "ssl_context":
+        return " (instead of a context name its files: ssl_ca_certs=, ssl_certfile=, ssl_keyfile=)"
+    return " (ssl_… options need rediss://)" if name.startswith("ssl") and not place.startswith("rediss") else ""
 
 
 def login(netloc: str, options: Mapping[str, str]) -> tuple[str | None, Secret | None]:

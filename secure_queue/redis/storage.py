@@ -18,7 +18,7 @@ from secure_queue.names import printable
 from secure_queue.redis.evidence import RedisEvidence
 from secure_queue.redis.handover import RedisHandover
 from secure_queue.redis.keyed import RedisKeyed
-from secure_queue.redis.keys import QueueKeys
+from secure_queue.redis.keys import SOON, QueueKeys
 from secure_queue.redis.limiting import RedisLimiting
 from secure_queue.redis.link import Argument, Link, Reply, WrongType, flags
 from secure_queue.redis.pausing import RedisPausing
@@ -132,10 +132,10 @@ class RedisStorage(RedisTimetable, RedisReporting, RedisHandover, RedisLimiting,
 
     async def claim_when_woken(
         self, worker: str, token: bytes, count: int, lease_ms: int, timeout: float
-    ) -> tuple[bool, list[Claim]] | None:
+    ) -> tuple[bool, list[Claim], bool] | None:
         keys, args = self._claim_call(worker, token, count, lease_ms)
-        reply = await self._link.run_when_woken(self.keys.wake, timeout, load("claim"), keys, args)
-        return None if reply is None else self._claimed(token, reply)
+        woken = await self._link.run_when_woken(self.keys.wake, timeout, load("claim"), keys, args)
+        return None if woken is None else (*self._claimed(token, woken.reply), woken.marker == SOON)
 
     def _claim_call(self, worker: str, token: bytes, count: int, lease_ms: int) -> tuple[list[bytes], list[Argument]]:
         own = self.keys

@@ -49,7 +49,7 @@ class RedisTimetable(RedisVerbs):
         own = self.keys
         places = [own.schedules, own.fired, own.result(firing.task_id), *own.buckets]
         keys = [own.meta, own.wake, own.ready[firing.priority or own.priorities[-1]], *places]
-        return Fired(word(await self._run("fire", keys, list(firing[:-1]), READ_DEADLINE_S)))
+        return Fired(word(await self._run("fire", keys, [*firing[:-2], int(firing.waits)], READ_DEADLINE_S)))
 
     async def untrusted_workers(self) -> frozenset[str]:
         names = cast("list[bytes]", await self._run("staff", [self.keys.workers], [], READ_DEADLINE_S))

@@ -26,6 +26,8 @@ USUAL_MASTER = "mymaster"
 
 def parse_url(url: str, redis_kwargs: Mapping[str, object] | None = None) -> Topology:
     """Read a server URL; *redis_kwargs* fills in what the URL leaves open. Raises ``TopologyError``."""
+    if not isinstance(url, str):
+        raise TopologyError(f"the URL of a server is text, for example 'redis://host:6379/0', not {type(url).__name__}")
     parts = _split(url)
     parse = _SCHEMES.get(parts.scheme)
     if parse is None:

@@ -21,6 +21,7 @@ import anyio
 from anyio.lowlevel import checkpoint
 
 from secure_queue.errors import ConfigurationError
+from secure_queue.settings import positive_seconds
 
 T = TypeVar("T")
 Call = Callable[[], Awaitable[Any]]
@@ -95,7 +96,7 @@ class Faults:
 
         A reply that is more than four seconds late, or later than the deadline, counts as none.
         """
-        self._add(_Fault(Kind.LATE, verb, times, seconds))
+        self._add(_Fault(Kind.LATE, verb, times, positive_seconds("seconds", seconds, zero=True)))
 
     def heal(self) -> None:
         """Take back all faults that have not happened."""
@@ -114,6 +115,8 @@ class Faults:
     def _add(self, fault: _Fault) -> None:
         if fault.verb is not None and fault.verb not in _verbs():
             raise ConfigurationError(f"no call is named {fault.verb!r}; use one of {', '.join(sorted(_verbs()))}")
+        if isinstance(fault.left, bool) or not isinstance(fault.left, (int, float)) or not fault.left >= 1:
+            raise ConfigurationError(f"times= is how many calls meet it, from 1 on, not {fault.left!r}; heal() ends it")
         with self._lock:
             self._faults.append(fault)
 

@@ -16,7 +16,7 @@ from anyio.lowlevel import checkpoint
 from secure_queue.durability import Assurance, Durability
 from secure_queue.errors import Unavailable
 from secure_queue.redis.coredis_link import CoredisLink
-from secure_queue.redis.link import Argument, Reply
+from secure_queue.redis.link import Argument, Reply, Woken
 from secure_queue.redis.memory import MemoryLink, MemoryServer, call_soon
 from secure_queue.redis.retrying import is_server_fault, pause, repeat
 from secure_queue.redis.scripts import Script
@@ -109,11 +109,11 @@ class BreakableMemoryLink(_Breakable, MemoryLink):
 
     async def run_when_woken(
         self, key: bytes, timeout: float, script: Script, keys: Sequence[bytes], args: Sequence[Argument]
-    ) -> Reply:
+    ) -> Woken | None:
         """Wait and run *script*; trouble is told by None, after a pause."""
         plain = super().run_when_woken
 
-        async def call() -> Reply:
+        async def call() -> Woken | None:
             return await self._until_it_breaks(lambda: plain(key, timeout, script, keys, args))
 
         try:
@@ -213,7 +213,7 @@ class BreakableServerLink(_Breakable, CoredisLink):
 
         return await super()._repeat(breakable, min(deadline, self._faults.patience))
 
-    async def _block_and_run(self, key: bytes, seconds: float, parts: Sequence[Argument]) -> Reply:
+    async def _block_and_run(self, key: bytes, seconds: float, parts: Sequence[Argument]) -> Woken:
         plain = super()._block_and_run
         end = monotonic() + seconds
         return await self._faults.around("claim", lambda: plain(key, seconds, parts), self, end)

@@ -63,8 +63,10 @@ def duration_ms(delta: float | timedelta | None, units: dict[str, float]) -> int
         return round(positive_seconds("the way of a clock", delta, zero=True) * 1000)
     try:
         return round(timedelta(**units).total_seconds() * 1000)
-    except TypeError:
-        raise ConfigurationError(f"no such unit of time: {', '.join(units)}; use those of timedelta") from None
+    except (TypeError, ValueError, OverflowError):
+        raise ConfigurationError(
+            f"no such unit of time, or no such number of it: {', '.join(units)}; use those of timedelta, for example hours=1"
+        ) from None
 
 
 def _moment_ms(moment: datetime) -> int:

@@ -12,7 +12,9 @@ from typing import Any, Self
 from secure_queue.errors import ConfigurationError, SecureQueueError
 from secure_queue.redis.connect import LinkKinds
 from secure_queue.redis.urls import parse_url
+from secure_queue.settings import positive_seconds, whole_number
 from secure_queue.storage import Storages
+from secure_queue.surroundings import replacements
 from secure_queue.tasks import RegisteredTask, Task, current_run
 from secure_queue.testing.driving import Driver
 from secure_queue.testing.enqueued import Enqueued, Log
@@ -31,6 +33,7 @@ from secure_queue.testing.seams import (
 from secure_queue.testing.stopped_clock import StoppedClock, duration_ms
 from secure_queue.worker import Worker
 
+MOST_TASKS = 1_000_000
 PATIENCE_S, PATIENCE_WITH_A_SERVER_S = 1.0, 5.0
 """For how long a call is repeated: no fault heals by itself, but a real server may be slow."""
 
@@ -64,14 +67,16 @@ class TestWorker:
             )
         if (now is not None) + (clock is not None) + (server is not None) > 1:
             raise ConfigurationError("give one of now=, clock= and server=: a real server has its own clock")
+        if clock is not None and not isinstance(clock, StoppedClock):
+            raise ConfigurationError("clock= is a StoppedClock that several share; a moment to begin at is now=")
         self.worker = worker
         self.faults = Faults(PATIENCE_S if server is None else PATIENCE_WITH_A_SERVER_S)
         """What goes wrong on the way to the server; nothing, until the test says so."""
         self._clock = clock if clock is not None else None if server is not None else StoppedClock(now)
         self._context = context
-        self._overrides = overrides or {}
+        self._overrides = {} if overrides is None else replacements(overrides)
         self._topology = in_memory_instead(worker) if server is None else parse_url(server)
-        self.patience = patience
+        self.patience = positive_seconds("patience", patience, zero=True)
         """How many real seconds running what is due may take."""
         self._log = Log(codec_of(worker))
         self._open: tuple[Driver, Storages] | None = None
@@ -161,6 +166,7 @@ class TestWorker:
 
         They are running, as far as anybody knows, until their leases (``idle_timeout``) have run out.
         """
+        whole_number("tasks", tasks, MOST_TASKS)
         storages, lost = self._opened()[1], list[str]()
         lease_ms = round(settings_of(self.worker).idle_timeout_s * 1000)
         for partition in await partitions_of(self.worker):
@@ -186,6 +192,8 @@ class TestWorker:
             raise ConfigurationError(
                 "assert_enqueued takes a call as the application makes it, for example send.enqueue(7)"
             )
+        if times is not None:
+            whole_number("times", times, MOST_TASKS)
         found = self._log.like(task, self._function_of(task.fn_name))
         if not found or times not in (None, len(found)):
             wanted = "" if times is None else f", and not {times} times"

@@ -16,7 +16,7 @@ import pytest
 from secure_queue.durability import Assurance, Durability
 from secure_queue.redis.connect import open_link
 from secure_queue.redis.keys import QueueKeys
-from secure_queue.redis.link import Argument, Link, Reply
+from secure_queue.redis.link import Argument, Link, Reply, Woken
 from secure_queue.redis.scripts import Script
 from secure_queue.redis.storage import RedisStorage
 from secure_queue.redis.topology import Memory
@@ -54,7 +54,7 @@ class DeclaredKeysOnly:
 
     async def run_when_woken(
         self, key: bytes, timeout: float, script: Script, keys: Sequence[bytes], args: Sequence[Argument]
-    ) -> Reply:
+    ) -> Woken | None:
         await self._permit([key, *keys])
         return await self._link.run_when_woken(key, timeout, script, keys, args)
 

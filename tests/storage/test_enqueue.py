@@ -172,6 +172,24 @@ async def test_a_ready_task_wakes_a_worker_and_a_scheduled_one_does_not(storage:
     assert await take_marker(storage) is True
 
 
+async def test_who_is_told_that_a_task_is_due_soon_knows_it_whatever_is_claimed(
+    storage: RedisStorage, link: Link
+) -> None:
+    assert await take(storage) == []  # the server knows the script from now on
+
+    async def wait(number: int, patience: float) -> tuple[list[bytes], bool] | None:
+        woken = await storage.claim_when_woken("w", b"w.%d" % number, 10, LONG, patience)
+        return None if woken is None else (ids_of(woken[1]), woken[2])
+
+    await put(storage, b"now")
+    await put(storage, b"soon", at_ms=-300)
+    await link.command("ZREM", storage.keys.wake, "0")  # as if it had come a moment later, when the worker was woken
+    assert await wait(1, PATIENCE) == ([b"now"], True)
+    await put(storage, b"now too")
+    assert await wait(2, PATIENCE) == ([b"now too"], False)
+    assert await wait(3, 0.05) == ([], False)
+
+
 async def test_of_tasks_that_are_due_soon_a_worker_is_told_the_earliest(storage: RedisStorage, link: Link) -> None:
     ahead = now_ms() + LONG // 2
     await link.command("HSET", storage.keys.meta, "clock", ahead)  # the queue's clock stands still until then

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import cast
+
 import pytest
 
 from secure_queue.redis.link import Link
@@ -15,6 +17,7 @@ from tests.storage.verbs import end, standing, take, take_marker
 pytestmark = pytest.mark.anyio
 
 NAME, SEALED = b"nightly", b"sealed schedule"
+DAY_MS = 86_400_000
 
 
 async def mark_of(storage: RedisStorage, name: bytes = NAME) -> bytes:
@@ -52,6 +55,22 @@ async def test_a_repeated_schedule_changes_nothing_and_another_one_replaces_it(s
     assert (await storage.timetable(version, [])).untrusted_schedules is None
     await put(storage, sealed=b"changed")
     assert (await storage.timetable(version, [])).untrusted_schedules == {NAME: b"changed"}
+
+
+async def test_marks_of_schedules_that_code_has_lost_are_dropped_some_day(storage: RedisStorage, link: Link) -> None:
+    await put(storage)
+    table = await storage.timetable(b"?", [])
+    old, recent = table.now_ms - 401 * DAY_MS, table.now_ms - 399 * DAY_MS
+    marks = {NAME: old, b"in code": old, b"lost": old, b"of others": recent, b"ahead": table.now_ms + 401 * DAY_MS}
+    for name, looked in marks.items():
+        await link.command("HSET", storage.keys.fired, name, f"{looked}:{looked}:run:0f")
+    await link.command("HSET", storage.keys.fired, "junk", "junk")
+    await storage.timetable(table.version, [])
+    assert await link.command("HLEN", storage.keys.fired) == 6  # looked at when somebody reads all schedules
+    found = await storage.timetable(b"?", [b"in code", b"lost too"])
+    assert found.untrusted_marks == [b"%d:%d:run:0f" % (old, old), b""]
+    kept = cast("list[bytes]", await link.command("HKEYS", storage.keys.fired))
+    assert set(kept) == {NAME, b"in code", b"of others"}
 
 
 async def test_a_removed_schedule_is_gone(storage: RedisStorage, link: Link) -> None:
@@ -109,6 +128,26 @@ async def test_a_run_that_goes_on_keeps_the_next_one_away(storage: RedisStorage)
     assert (await mark_of(storage)).endswith(b":run"), "looked at, and the run before is still the last"
     assert await standing(storage, b"second") is Standing.NOT_FOUND
     assert await storage.fire(await firing(storage, b"third", after=b"gone")) is Fired.FIRED
+
+
+async def test_a_firing_that_must_not_be_dropped_waits_for_the_run_before(storage: RedisStorage) -> None:
+    await put(storage)
+    await storage.fire(await firing(storage))
+    second, mark = await firing(storage, b"second", after=b"run", waits=True), await mark_of(storage)
+    assert await storage.fire(second) is Fired.WAITS
+    assert await mark_of(storage) == mark
+    await take(storage)
+    assert await storage.complete([end(b"run")]) == [True]
+    assert await storage.fire(second) is Fired.FIRED
+
+
+@pytest.mark.parametrize("waits", [True, False])
+async def test_a_run_that_failed_for_good_has_ended(storage: RedisStorage, waits: bool) -> None:
+    await put(storage)
+    await storage.fire(await firing(storage))
+    await take(storage)
+    assert await storage.bury([end(b"run")]) == [True]
+    assert await storage.fire(await firing(storage, b"second", after=b"run", waits=waits)) is Fired.FIRED
 
 
 async def test_looking_without_firing_moves_the_mark(storage: RedisStorage) -> None:

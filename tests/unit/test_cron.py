@@ -54,6 +54,15 @@ def test_the_hour_that_exists_twice_counts_once_for_a_fixed_time_and_twice_for_s
     assert len(firings_between(Cron("*/30 * * * *", BERLIN), *night, most=99)) == 26
 
 
+@pytest.mark.parametrize("minute", [0, 10, 29, 30, 59])
+def test_from_within_the_hour_that_comes_again_nothing_is_lost_and_nothing_is_next_that_was_before(minute: int) -> None:
+    rule, moment = Cron("30 2 * * *", BERLIN), ms(2026, 10, 25, 1, minute)
+    assert rule.next_after(moment) == ms(2026, 10, 26, 2, 30, tz=BERLIN)
+    assert firings_between(rule, ms(2026, 10, 24, 12), moment, most=9) == [ms(2026, 10, 25, 0, 30)]
+    steps = firings_between(Cron("*/30 * * * *", BERLIN), ms(2026, 10, 25), moment, most=9)
+    assert steps == list(range(ms(2026, 10, 25, 0, 30), moment + 1, 1_800_000))
+
+
 def test_each_schedule_has_its_own_zone() -> None:
     assert Cron("0 9 * * *", "Asia/Tokyo").next_after(ms(2026, 6, 1)) == ms(2026, 6, 2)
     assert Cron("0 9 * * *", BERLIN) == Cron("0 9 * * *", "Europe/Berlin")

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from datetime import timedelta
+import math
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import pytest
 
-from secure_queue.errors import ConfigurationError
+from secure_queue.errors import ConfigurationError, Retry
 from secure_queue.retry import DEFAULT_POLICY, RetryPolicy, seconds
 
 
@@ -48,5 +49,30 @@ def test_options_out_of_range_are_refused(wrong: dict[str, Any]) -> None:
 
 def test_durations_are_seconds_or_timedeltas() -> None:
     assert [seconds(2), seconds(0.5), seconds(timedelta(minutes=1))] == [2.0, 0.5, 60.0]
-    with pytest.raises(ConfigurationError, match="str"):
-        seconds("5")  # type: ignore[arg-type]
+    assert [seconds(10**400), seconds(-(10**400))] == [math.inf, -math.inf]
+
+
+@pytest.mark.parametrize(("wrong", "told"), [("5", "str"), (True, "bool"), (None, "NoneType"), (math.nan, "nan")])
+def test_what_is_no_duration_is_refused(wrong: Any, told: str) -> None:
+    with pytest.raises(ConfigurationError, match=f"delay is a number of seconds or a timedelta, not {told}"):
+        seconds(wrong, "delay")
+
+
+@pytest.mark.parametrize(
+    ("wish", "told"),
+    [
+        ({"delay": math.nan}, "from 0 seconds to 100 years"),
+        ({"delay": math.inf}, "from 0 seconds to 100 years"),
+        ({"delay": 10**400}, "from 0 seconds to 100 years"),
+        ({"delay": -1}, "from 0 seconds to 100 years"),
+        ({"delay": timedelta(-1)}, "from 0 seconds to 100 years"),
+        ({"delay": True}, "from 0 seconds to 100 years"),
+        ({"schedule": datetime(2030, 1, 1)}, "an aware datetime"),
+        ({"schedule": 5}, "an aware datetime"),
+        ({"delay": 5, "schedule": datetime(2030, 1, 1, tzinfo=UTC)}, "not both"),
+    ],
+    ids=str,
+)
+def test_a_wish_for_another_run_that_makes_no_sense_is_refused(wish: dict[str, Any], told: str) -> None:
+    with pytest.raises(ConfigurationError, match=told):
+        Retry("not yet", **wish)

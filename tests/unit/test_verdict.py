@@ -6,7 +6,7 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 
-from secure_queue.errors import RateLimited, Retry
+from secure_queue.errors import ConfigurationError, RateLimited, Retry
 from secure_queue.execution.verdict import (
     TIMED_OUT,
     Aborted,
@@ -60,7 +60,6 @@ def test_a_timeout_is_final_unless_the_task_says_otherwise() -> None:
         (Retry(delay=0), 0),
         (Retry(delay=1.5), 1500),
         (Retry(delay=timedelta(seconds=2)), 2000),
-        (Retry(delay=-5), 0),
         (Retry(schedule=NOW + timedelta(minutes=1)), 60_000),
         (Retry(schedule=NOW - timedelta(minutes=1)), 0),
     ],
@@ -90,6 +89,11 @@ def test_a_wish_for_another_run_uses_a_try_and_needs_no_permission() -> None:
 def test_errors_are_tried_again_by_their_class(error: BaseException, again: bool) -> None:
     choosy = TaskSettings("t", retry_on=(OSError,), no_retry_on=(FileNotFoundError,), backoff=lambda tries: 0.0)
     assert decide(Failed(error), 1, choosy) == (RetryIn(0) if again else Bury(error))
+
+
+def test_a_backoff_that_is_no_number_is_told_as_such() -> None:
+    with pytest.raises(ConfigurationError, match="what a retry_policy= returns is a number of seconds"):
+        decide(Failed(ERROR), 1, TaskSettings("t", backoff=lambda tries: float("nan")))
 
 
 def test_a_backoff_may_be_a_timedelta_and_never_negative() -> None:

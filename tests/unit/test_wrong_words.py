@@ -5,11 +5,12 @@ from __future__ import annotations
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from contextvars import ContextVar
+from datetime import timedelta
 from typing import Any
 
 import pytest
 
-from secure_queue import ConfigurationError, TaskContext, TaskStatus, Worker
+from secure_queue import ConfigurationError, ResultTimeout, TaskContext, TaskStatus, Worker
 from secure_queue.testing import TestWorker
 
 worker: Worker[Any] = Worker("memory://")
@@ -61,12 +62,15 @@ async def lifespan() -> AsyncIterator[None]:
         ({"sync_concurrency": 0}, "sync_concurrency must be a whole number from 1"),
         ({"process_concurrency": 0}, "process_concurrency must be a whole number from 1"),
         ({"lifespan": lifespan()}, "pass it without calling it"),
+        ({"redis_url": 6379}, "the URL of a server is text"),
+        ({"grace_period": True}, "grace_period is a number of seconds or a timedelta, not bool"),
+        ({"deadline": 10**400}, "deadline must be"),
     ],
     ids=lambda value: "-".join(value) if isinstance(value, dict) else None,
 )
 def test_of_a_worker_object(options: dict[str, Any], told: str) -> None:
     with pytest.raises(ConfigurationError, match=told):
-        Worker("memory://", **options)
+        Worker(**{"redis_url": "memory://", **options})
 
 
 def report(customer: int, *, context: TaskContext, kind: str = "short") -> None: ...
@@ -121,6 +125,89 @@ async def test_of_calls_from_outside() -> None:
             TestWorker("app.worker")  # type: ignore[arg-type]
         with pytest.raises(ConfigurationError, match="task id"):
             await worker.schedule(work.enqueue(), "* * * * *", schedule_id=["a"])  # type: ignore[arg-type]
+
+
+@pytest.mark.anyio
+@pytest.mark.parametrize("timeout", [float("nan"), "5", True], ids=str)
+async def test_of_how_long_somebody_waits(timeout: Any) -> None:
+    async with worker:
+        task, waiting = work.enqueue(), await work.enqueue()
+        for wait in (
+            waiting.result(timeout),
+            waiting.abort(timeout),
+            worker.abort_workflow(waiting.id, timeout),
+            worker.group([]).results(timeout),
+            worker.gather(task, timeout=timeout),
+        ):
+            with pytest.raises(ConfigurationError, match="timeout= is a number of seconds or a timedelta"):
+                await wait
+        assert task.existed is None  # nothing was done before it was refused
+        assert await waiting.status() is TaskStatus.QUEUED
+        assert await waiting.abort()
+
+
+@pytest.mark.anyio
+@pytest.mark.parametrize("timeout", [-1, timedelta(-1), 0])
+async def test_a_time_that_has_passed_is_no_time(timeout: Any) -> None:
+    async with worker:
+        task = await work.enqueue()
+        with pytest.raises(ResultTimeout):
+            await task.result(timeout)
+        assert await task.abort()
+
+
+@pytest.mark.anyio
+async def test_of_an_audit() -> None:
+    async with worker:
+        for rate in (float("nan"), float("inf"), -1, "5", True):
+            with pytest.raises(ConfigurationError, match="rate= is how many places a second"):
+                await worker.audit(rate=rate)
+            with pytest.raises(ConfigurationError, match="rate= is how many places a second"):
+                await worker.reseal(rate=rate)
+        with pytest.raises(ConfigurationError, match="since_ms= is a whole number from 0 on"):
+            await worker.audit(since_ms="3d")  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize("overrides", [[1], {print: 1}, {1: print}, "print", 0], ids=str)
+def test_of_what_is_called_instead(overrides: Any) -> None:
+    with pytest.raises(ConfigurationError, match="a mapping from functions to functions"):
+        TestWorker(worker, overrides=overrides)
+    with pytest.raises(ConfigurationError, match="a mapping from functions to functions"):
+        worker.dependency_overrides = overrides
+
+
+@pytest.mark.parametrize(
+    ("options", "told"),
+    [
+        ({"clock": 7}, "clock= is a StoppedClock"),
+        ({"server": 7}, "the URL of a server is text"),
+        ({"patience": "long"}, "patience is a number of seconds"),
+        ({"patience": float("nan")}, "patience is a number of seconds"),
+    ],
+    ids=str,
+)
+def test_of_a_worker_object_under_test(options: dict[str, Any], told: str) -> None:
+    with pytest.raises(ConfigurationError, match=told):
+        TestWorker(worker, **options)
+
+
+@pytest.mark.anyio
+async def test_of_what_a_test_wants() -> None:
+    tested: Worker[Any] = Worker("memory://")
+    async with TestWorker(tested) as queue:
+        for wrong in (float("nan"), float("inf"), 10**400, "1"):
+            with pytest.raises(ConfigurationError, match="no such number of it: hours"):
+                await queue.advance(hours=wrong)
+            with pytest.raises(ConfigurationError, match="tasks must be a whole number"):
+                await queue.lose_worker(wrong)
+            with pytest.raises(ConfigurationError, match="seconds"):
+                queue.faults.delay(wrong)
+        for times in (float("nan"), 0, "1", True):
+            with pytest.raises(ConfigurationError, match="times= is how many calls"):
+                queue.faults.refuse(times=times)
+        with pytest.raises(ConfigurationError, match="times must be a whole number from 1"):
+            queue.assert_enqueued(work.enqueue(), times=0)
+        assert await queue.drain() == {}  # no fault was taken in
 
 
 def test_no_retry_policy_is_the_usual_one() -> None:

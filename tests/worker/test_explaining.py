@@ -73,6 +73,24 @@ async def test_when_a_schedule_fires(place: Place) -> None:
         assert whys(await stored.explain()) == [Why.NOT_FOUND]
 
 
+async def test_a_schedule_of_other_code_is_one_for_status_and_for_explain(place: Place) -> None:
+    async with place.worker() as other:
+        assert await other.status_by_id("nightly") is (await other.explain("nightly")).status is TaskStatus.NOT_FOUND
+        await place.link.command("HSET", place.keys.fired, "nightly", "1700000000000:1700000000000:abc:0f")
+        found = await other.explain("nightly")
+        assert await other.status_by_id("nightly") is found.status is TaskStatus.SCHEDULED
+        assert whys(found) == [Why.SCHEDULE, Why.NO_WORKER] and "other code declares" in str(found)
+        assert found.reasons[0].facts == {
+            "rule": None,
+            "next": None,
+            "last": "2023-11-14T22:13:20+00:00",
+            "last_task_id": "abc",
+            "in_code": True,
+        }
+        await place.link.command("HSET", place.keys.fired, "nightly", "junk")
+        assert await other.status_by_id("nightly") is (await other.explain("nightly")).status is TaskStatus.SCHEDULED
+
+
 async def test_which_parent_is_gone(place: Place) -> None:
     worker = place.worker()
     index = worker.task(name="index", debounce=600, unique_key="document")(_nothing)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import sys
-from collections.abc import Callable
+from collections.abc import AsyncIterator, Callable
 from datetime import datetime
 from typing import Any, NoReturn
 
@@ -12,7 +12,8 @@ import anyio
 import anyio.lowlevel
 import pytest
 
-from secure_queue import Retry, TaskFailed
+from secure_queue import Retry, TaskContext, TaskFailed, TaskOutcome
+from secure_queue.tasks import CallNext
 from tests.servers import PATIENCE
 from tests.worker.places import AT_ONCE, Place, running
 
@@ -54,6 +55,9 @@ def endless() -> int:
     return endless()
 
 
+LEFT = "SystemExit: 3"
+MISUSE = "secure_queue.errors.ConfigurationError"
+
 ACTS: dict[str, tuple[Callable[[], Any], str]] = {
     "SystemExit": (lambda: sys.exit(3), "SystemExit"),
     "CancelledError of asyncio": (raiser(asyncio.CancelledError), "asyncio.exceptions.CancelledError"),
@@ -69,10 +73,10 @@ ACTS: dict[str, tuple[Callable[[], Any], str]] = {
     "a value that is too large": (lambda: b"x" * 3_000_000, "secure_queue.errors.UnserializableValue"),
     "a value that is too deep": (deep, "secure_queue.errors.UnserializableValue"),
     "an endless recursion": (endless, "RecursionError"),
-    "a retry at a naive time": (raiser(lambda: Retry(schedule=datetime(2030, 1, 1))), "TypeError"),
-    "a retry after no number": (raiser(lambda: Retry(delay="soon")), "secure_queue.errors.ConfigurationError"),  # type: ignore[arg-type]
-    "a retry after nan": (raiser(lambda: Retry(delay=float("nan"))), "ValueError"),
-    "a retry after infinity": (raiser(lambda: Retry(delay=float("inf"))), "secure_queue.errors.Retry"),
+    "a retry at a naive time": (raiser(lambda: Retry(schedule=datetime(2030, 1, 1))), MISUSE),
+    "a retry after no number": (raiser(lambda: Retry(delay="soon")), MISUSE),  # type: ignore[arg-type]
+    "a retry after nan": (raiser(lambda: Retry(delay=float("nan"))), MISUSE),
+    "a retry after infinity": (raiser(lambda: Retry(delay=float("inf"))), MISUSE),
 }
 
 
@@ -110,17 +114,65 @@ async def test_only_that_task_fails(place: Place, name: str, way: str) -> None:
         assert (await (await good.enqueue()).result(timeout=PATIENCE)).result == 1
 
 
-async def test_an_interrupt_that_a_sync_task_made_up_is_its_failure_also_inside_of_middleware(place: Place) -> None:
+def grouped(call_next: CallNext) -> CallNext:
+    async def call(*args: Any, **kwargs: Any) -> Any:
+        found: list[Any] = []
+
+        async def go_on() -> None:
+            found.append(await call_next(*args, **kwargs))
+
+        async with anyio.create_task_group() as group:
+            group.start_soon(go_on)
+        return found[0]
+
+    return call
+
+
+async def test_what_would_end_the_program_is_a_failure_also_inside_of_middleware(place: Place) -> None:
     worker = place.worker(concurrency=1)
 
-    @worker.task(retry_policy=AT_ONCE, max_tries=2, middleware=lambda call_next: call_next)
-    def hostile() -> NoReturn:
+    def interrupt() -> NoReturn:
         raise KeyboardInterrupt("no Ctrl-C")
 
+    def leave() -> NoReturn:
+        sys.exit(3)
+
+    async def leave_the_loop() -> NoReturn:
+        sys.exit(3)
+
+    async def leave_a_stream() -> AsyncIterator[int]:
+        yield 1
+        sys.exit(3)
+
+    told = {interrupt: "KeyboardInterrupt: no Ctrl-C"} | dict.fromkeys((leave, leave_the_loop, leave_a_stream), LEFT)
+    ways = {"through": lambda call_next: call_next, "grouped": grouped}
+    kinds = [
+        (failure, worker.task(name=f"{function.__name__} {way}", retry_policy=AT_ONCE, middleware=middleware)(function))
+        for function, failure in told.items()
+        for way, middleware in ways.items()
+    ]
     async with running(worker):
-        outcome = await (await hostile.enqueue()).result(timeout=PATIENCE)
-    assert outcome.tries == 2
-    assert "KeyboardInterrupt: no Ctrl-C" in str(outcome.exception)
+        for failure, kind in kinds:
+            outcome = await (await kind.enqueue()).result(timeout=PATIENCE)
+            assert (str(outcome.exception), outcome.tries) == (failure, 1), kind.fn_name  # as without middleware
+
+
+async def test_middleware_decides_about_what_would_end_the_program(place: Place) -> None:
+    worker = place.worker(concurrency=1)
+    seen: list[TaskOutcome] = []
+
+    @worker.after_process
+    def forgive(context: TaskContext, outcome: TaskOutcome) -> TaskOutcome:
+        seen.append(outcome)
+        return TaskOutcome("stayed")
+
+    @worker.task
+    def leave() -> NoReturn:
+        sys.exit(3)
+
+    async with running(worker):
+        assert (await (await leave.enqueue()).result(timeout=PATIENCE)).result == "stayed"
+    assert [(str(outcome.exception), outcome.interrupted) for outcome in seen] == [(LEFT, False)]
 
 
 @pytest.mark.parametrize("policy", [lambda tries: 1 / 0, lambda tries: float("nan"), lambda tries: "soon", lambda: 0])

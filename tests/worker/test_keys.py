@@ -392,6 +392,23 @@ async def test_what_cannot_keep_a_key_is_refused(place: Place) -> None:
             worker.cron("* * * * *")(one)
 
 
+async def test_a_task_by_its_import_path_has_its_keys_by_the_parameters_of_its_function(place: Place) -> None:
+    worker = place.worker()
+    square = worker.add("tests.worker.process_tasks.square", unique=True, unique_key="number", order_by="number")
+    who = worker.add("tests.worker.process_tasks.who")
+    async with worker:
+        with pytest.raises(ConfigurationError, match="by name"):
+            await square.enqueue(3)
+    async with running(worker):
+        tasks = [await square.enqueue(3), await worker.enqueue_by_name("square", number=4)]
+        assert [(await task.result(PATIENCE)).result[0] for task in tasks] == [9, 16]
+        assert who.settings.process, "its options are those that it was declared with"
+    other = place.worker(tasks=["tests.worker.process_tasks.square"])
+    other.add("tests.worker.process_tasks.square", name="again", unique_key="no_such")
+    with pytest.raises(ConfigurationError, match="no parameter 'no_such'"):
+        await other.run_async()
+
+
 async def test_nothing_of_a_call_can_be_read_in_its_key(place: Place) -> None:
     worker = place.worker(encrypt=True)
 

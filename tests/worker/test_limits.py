@@ -353,6 +353,22 @@ async def test_one_that_is_replaced_or_aborted_frees_its_place_in_the_line_of_a_
         assert await in_lines_of_limits(place) == set()
 
 
+async def test_who_waits_for_a_worker_that_starts_gets_permits_in_the_order_of_the_queue(place: Place) -> None:
+    worker, ran = place.worker(concurrency=16), list[int]()
+
+    @worker.task(limits=ConcurrencyLimit(1))
+    async def visit(number: int) -> None:
+        ran.append(number)
+
+    async with worker:
+        tasks = [visit.enqueue(number) for number in range(9)]
+        await worker.enqueue_many(tasks)
+    async with running(worker):
+        for task in tasks:
+            await task.result(timeout=PATIENCE)
+    assert ran == list(range(9))
+
+
 async def test_keys_take_turns_in_the_line_of_a_limit(place: Place) -> None:
     worker, gate = place.worker(concurrency=8), anyio.Event()
     turns: list[str] = []

@@ -124,7 +124,8 @@ async def test_functions_that_no_process_can_import_are_refused_at_once(place: P
 
     def inside_of_another() -> None: ...
 
-    for function, word in ((in_the_loop, "sync"), (inside_of_another, "top level"), (lambda: None, "top level")):
+    others = inside_of_another, lambda: None, Path("of an object").exists
+    for function, word in ((in_the_loop, "sync"), *((other, "top level") for other in others)):
         with pytest.raises(ConfigurationError, match=word):
             worker.task(name="refused", process=True)(function)
     with pytest.raises(ConfigurationError, match="process_concurrency"):

@@ -19,6 +19,7 @@ from tests.worker.places import SECRET, Place, running
 pytestmark = pytest.mark.anyio
 
 EVERY_SECOND = "* * * * * *"
+START = datetime(2030, 1, 1, tzinfo=UTC)
 
 
 class Tally:
@@ -180,6 +181,38 @@ async def test_firings_that_nobody_was_there_for_follow_the_policy(place: Place,
     assert sorted(moments) == expected[misfire]
 
 
+async def test_what_is_caught_up_runs_one_after_the_other_and_all_of_it() -> None:
+    worker, tally = Worker("memory://catching-up", signing_secret=SECRET), Tally()
+
+    @worker.every(60, misfire="catch_up", max_tries=3, retry_policy=lambda tries: 60, silent=True)
+    async def note() -> None:
+        if note.context.fire_time == START + timedelta(minutes=3) and note.context.tries < 3:
+            raise ConnectionError
+        tally.note(note.context.fire_time)
+
+    async with TestWorker(worker, now=START, patience=60) as queue:
+        await queue.advance(minutes=1)
+        queue.clock.move(minutes=4)
+        await queue.drain()
+        assert tally.runs == [START + timedelta(minutes=minute) for minute in (1, 2)], "the third one is to be repeated"
+        await queue.advance(minutes=2)
+    assert tally.runs == [START + timedelta(minutes=minute) for minute in range(1, 8)]
+
+
+async def test_a_run_that_failed_for_good_keeps_no_later_one_away() -> None:
+    worker, tally = Worker("memory://failing", signing_secret=SECRET), Tally()
+
+    @worker.every(60, max_tries=1, silent=True)
+    async def fail() -> None:
+        tally.note(fail.context.fire_time)
+        raise ConnectionError
+
+    async with TestWorker(worker, now=START) as queue:
+        assert await queue.advance(minutes=3) == {"failed": 3}
+        assert len(await worker.dead_letters()) == 3
+    assert tally.runs == [START + timedelta(minutes=minute) for minute in (1, 2, 3)]
+
+
 @pytest.mark.parametrize("place", ["memory"], indirect=True)
 async def test_a_schedule_whose_rule_was_changed_begins_anew(place: Place) -> None:
     worker, tally = place.worker(), Tally()
@@ -193,7 +226,7 @@ async def test_a_schedule_whose_rule_was_changed_begins_anew(place: Place) -> No
 
 
 async def test_while_workers_of_the_old_rule_run_both_rules_fire_and_each_moment_once() -> None:
-    tally, clock = Tally(), StoppedClock(datetime(2030, 1, 1, tzinfo=UTC))
+    tally, clock = Tally(), StoppedClock(START)
     old, new = (Worker("memory://rolling", signing_secret=SECRET) for _ in range(2))
     for worker, rule in ((old, "*/2 * * * *"), (new, "*/3 * * * *")):
         worker.cron(rule)(tallied(worker, tally))
@@ -205,6 +238,17 @@ async def test_while_workers_of_the_old_rule_run_both_rules_fire_and_each_moment
             await before.drain()
     minutes = [run[0].minute for run in tally.runs]
     assert minutes == [2, 3, 4, 6, 8, 9, 10, 12]
+
+
+async def test_what_fires_seldom_is_not_forgotten_when_others_read_the_schedules() -> None:
+    tally, clock = Tally(), StoppedClock(datetime(2031, 1, 1, tzinfo=UTC))
+    worker, other = (Worker("memory://seldom", signing_secret=SECRET) for _ in range(2))
+    worker.cron("0 0 29 2 *")(tallied(worker, tally))
+    async with TestWorker(worker, clock=clock) as queue, TestWorker(other, clock=clock):
+        await queue.advance_to(datetime(2032, 2, 20, tzinfo=UTC))
+        assert await other.schedules() == []
+        await queue.advance(timedelta(days=9))
+    assert [run[0] for run in tally.runs] == [datetime(2032, 2, 29, tzinfo=UTC)]
 
 
 @pytest.mark.parametrize("place", ["memory"], indirect=True)

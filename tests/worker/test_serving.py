@@ -201,7 +201,9 @@ async def test_handles_of_one_queue_do_not_get_into_another_one(place: Place) ->
             lambda: billing.enqueue_many([send.enqueue() | charge]),
             lambda: charge.enqueue().start(after=sent)._enqueue(),
             lambda: billing.gather(sent),
+            lambda: billing.schedule(send.enqueue(), "0 6 * * *"),
         ):
             with pytest.raises(ConfigurationError, match="'send' is a task of queue 'mail', and this is 'billing'"):
                 await wrong()
         assert (await mail.queue_size(), await billing.queue_size()) == (1, 0)
+        assert await mail.schedules() == []

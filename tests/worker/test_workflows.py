@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import anyio
@@ -12,8 +13,9 @@ import pytest
 from secure_queue import ConfigurationError, Task, TaskFailed, TaskNotFound, TaskResult, TaskStatus, Worker
 from secure_queue.partitions import generated_id
 from secure_queue.redis.keys import QueueKeys
+from secure_queue.testing import TestWorker
 from tests.servers import PATIENCE, eventually
-from tests.worker.places import Place, running
+from tests.worker.places import SECRET, Place, running
 
 pytestmark = pytest.mark.anyio
 
@@ -184,6 +186,30 @@ async def test_a_delay_counts_for_a_task_with_parents_too(flow: Flow) -> None:
         result = await end(child)
         assert result.result == 4
         assert result.start_time - result.enqueue_time >= 990
+
+
+async def test_what_waits_for_a_delayed_task_lives_as_long_after_it_as_any() -> None:
+    worker = Worker[Any]("memory://delayed", signing_secret=SECRET, expire=60)
+    double, total = worker.task(name="double")(_double), worker.task(name="total")(_total)
+    async with TestWorker(worker, now=datetime(2030, 1, 1, tzinfo=UTC)) as queue:
+        late = double.enqueue(1).start(delay=timedelta(days=2))
+        chain = late | double | double
+        group = worker.group([double.enqueue(5), late]) | total
+        in_vain = await double.enqueue(7).start(after=chain, expire=1)
+        await group
+        await queue.drain()
+        queue.clock.move(days=2)
+        await queue.drain()
+        await queue.advance(seconds=2)
+        assert [await value(handle) for handle in (chain, group, in_vain)] == [8, 12, 14]
+
+
+async def _double(number: int) -> int:
+    return 2 * number
+
+
+async def _total(numbers: list[int]) -> int:
+    return sum(numbers)
 
 
 async def test_a_parent_of_ones_own_id_that_was_taken_is_not_waited_for(flow: Flow) -> None:

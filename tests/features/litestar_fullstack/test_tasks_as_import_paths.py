@@ -44,11 +44,11 @@ async def test_what_a_path_declares_can_be_enqueued_at_once_and_called_never(pla
     [
         ("no.such.module", {}, "cannot be imported"),
         (f"{HERE}.no_such_function", {}, "cannot be imported"),
-        ("word", {}, "cannot be imported"),
+        ("word", {}, "names a module and what stands there"),
         (f"{HERE}.NOT_A_FUNCTION", {}, "no function"),
         (f"{HERE}.charge", {}, "named 'billing.charge'"),
         (f"{HERE}.charge", {"name": "billing.charge", "timeout": 3}, "options where it is declared"),
-        (f"{HERE}.", {}, "names a module and a function"),
+        (f"{HERE}.", {}, "names a module and what stands there"),
     ],
 )
 async def test_a_path_that_leads_nowhere_is_told_before_any_task_runs(
@@ -58,6 +58,13 @@ async def test_a_path_that_leads_nowhere_is_told_before_any_task_runs(
     with pytest.raises(ConfigurationError, match=word):
         worker.add(path, **options)  # type: ignore[arg-type]
         await worker.run_async()
+
+
+async def test_a_path_of_no_router_is_told_too(place: Place) -> None:
+    with pytest.raises(ConfigurationError, match="names a module and what stands there"):
+        place.worker(routers=["word"])
+    with pytest.raises(ConfigurationError, match=f"{HERE}.charge' is no Router"):
+        await place.worker(routers=[f"{HERE}.charge"]).run_async()
 
 
 async def test_a_task_of_a_router_can_be_named_by_its_path(place: Place) -> None:

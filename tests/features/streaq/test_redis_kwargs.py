@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+from inspect import signature
 from typing import Any
 
 import pytest
+from coredis import Redis
 
 from secure_queue import ConfigurationError, Worker
 from secure_queue.errors import TopologyError
@@ -46,3 +48,17 @@ def test_what_nobody_knows_is_refused_and_no_password_is_told() -> None:
     assert "s3cr3t-word" not in repr(
         Worker("redis://localhost", redis_kwargs={"password": "s3cr3t-word"}, signing_secret=SECRET)
     )
+
+
+def test_what_tunes_a_client_of_coredis_is_taken_and_does_nothing() -> None:
+    """Every option of the client but those that say which server it is and how to log in there."""
+    which = {"host", "port", "unix_socket_path", "connection_pool", "connection_pool_cls"}
+    login = {"db", "username", "password", "credential_provider"}
+    options = [name for name in signature(Redis.__init__).parameters if not name.startswith("ssl")]
+    tuning: dict[str, Any] = {name: 1 for name in options if name not in {"self", *which, *login}}
+    assert {"stream_timeout", "connect_timeout", "max_connections", "retry_policy"} <= set(tuning)
+    nodes = {"sentinel_nodes": ["h"], "sentinel_master": "mymaster"}
+    for servers in ({"redis_url": "redis://h"}, {"cluster_nodes": ["h"]}, nodes | {"sentinel_kwargs": tuning}):
+        tuned = Worker(**servers, redis_kwargs=tuning, signing_secret=SECRET, id="one")
+        plain = Worker(**(servers | {"sentinel_kwargs": None}), signing_secret=SECRET, id="one")
+        assert tuned.has_queue_of(plain)

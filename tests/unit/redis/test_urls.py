@@ -203,6 +203,11 @@ def test_flat_arguments_name_the_servers_too() -> None:
         ({"cluster_nodes": [None]}, "node is malformed"),
         ({"sentinel_nodes": ["h"], "sentinel_kwargs": {"colour": "red"}}, "unknown option 'sentinel_colour'"),
         ({"cluster_nodes": ["h"], "redis_kwargs": {"db": 1}}, "unknown option 'db'"),
+        (
+            {"url": "rediss://h", "redis_kwargs": {"ssl_context": object()}},
+            "known: db, username, password, ssl_ca_certs",
+        ),
+        ({"url": "rediss://h", "redis_kwargs": {"ssl_context": object()}}, "instead of a context name its files"),
     ],
 )
 def test_flat_arguments_that_make_no_sense_say_so(given: dict[str, Any], says: str) -> None:
