@@ -7,6 +7,7 @@ import pytest
 from secure_queue.redis.link import Link
 from secure_queue.redis.storage import RedisStorage
 from secure_queue.storage import NewTask, Standing
+from tests.servers import PATIENCE
 from tests.storage.verbs import LONG, MARK, back, created, dead, end, ids_of, put, put_and_take, standing, take, tick
 
 pytestmark = pytest.mark.anyio
@@ -44,6 +45,7 @@ async def test_the_entry_of_one_that_lies_deep_in_a_long_list_is_dropped_when_it
     assert (await storage.counts()).ready["low"] == before + 20_000 + left
     await link.command("LTRIM", ready, before, before)
     assert ids_of(await take(storage)) == [b"other"] * (1 - left)
+    assert await link.command("HLEN", storage.keys.bucket(b"a")) == 0
 
 
 @pytest.mark.parametrize("priority", ["high", "low"])
@@ -101,7 +103,20 @@ async def test_who_waits_is_told(storage: RedisStorage) -> None:
 
 async def test_an_aborted_id_can_be_used_again_when_its_result_is_gone(storage: RedisStorage, link: Link) -> None:
     await put(storage, b"a")
+    await storage.watch("client", [b"a"])
+    await storage.follow([(b"a", b"0:child")], tell=True, deadline=PATIENCE)
     await abort(storage, b"a")
+    assert await link.command("HKEYS", storage.keys.bucket(b"a")) == [], (
+        "those who waited for it do not wait for another"
+    )
     await link.command("DEL", storage.keys.result(b"a"))
     assert await created(storage, [NewTask(b"a", b"new", 0, "low")]) == [True]
+    assert ids_of(await take(storage)) == [b"a"]
+
+
+async def test_the_entry_that_was_left_behind_does_not_stand_for_a_new_task_of_its_id(
+    storage: RedisStorage, link: Link
+) -> None:
+    await link.command("HSET", storage.keys.bucket(b"a"), b"!ga", b"1")
+    await put(storage, b"a")
     assert ids_of(await take(storage)) == [b"a"]

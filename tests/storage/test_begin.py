@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import pytest
 
+from secure_queue.limiting import Parked
+from secure_queue.pausing import Shelved, Shelving
 from secure_queue.redis.storage import RedisStorage
-from tests.storage.verbs import OTHER, back, end, everything, put, put_and_take, take, tick_until
+from tests.storage.verbs import LONG, OTHER, back, end, everything, put, put_and_take, take, tick_until
 
 pytestmark = pytest.mark.anyio
 
@@ -51,13 +53,38 @@ async def test_that_a_last_try_has_begun_is_not_forgotten_by_who_claims_the_task
     assert [claim.has_begun for claim in await take(storage, token=b"third")] == [True], "a retry after a lost reply"
 
 
-async def test_that_a_last_try_has_begun_is_not_forgotten_by_who_gives_the_task_back(storage: RedisStorage) -> None:
+async def give_back(storage: RedisStorage, verb: str, token: bytes) -> None:
+    """Give a task back whose run has not begun, and have it come again."""
+    if verb == "release":
+        assert await storage.release("low", [back(b"a", token)]) == [True]
+    elif verb == "park":
+        assert await storage.park("low", [Parked(b"a", token, LONG, "")]) == [True]
+        assert await storage.hurry([b"a"]) == [True]
+    else:
+        await storage.pause({"t:mail": 0})
+        assert await storage.shelve("low", [Shelving(b"a", token, "t:mail")]) == [Shelved.ASIDE]
+        await storage.resume("t:mail")
+
+
+@pytest.mark.parametrize("verb", ["release", "park", "shelve"])
+async def test_that_a_last_try_has_begun_is_not_forgotten_by_who_gives_the_task_back(
+    storage: RedisStorage, verb: str
+) -> None:
     await put_and_take(storage, b"a", lease_ms=50)
     await storage.begin([back(b"a")])
     await tick_until(storage, lambda found: found.taken_back)
     await take(storage, token=OTHER)
-    await storage.release("low", [back(b"a", OTHER)])
+    await give_back(storage, verb, OTHER)
     assert [(claim.tries, claim.has_begun) for claim in await take(storage, token=b"third")] == [(2, True)]
     await storage.begin([back(b"a", b"third")])
-    await storage.release("low", [back(b"a", b"third")])
+    await give_back(storage, verb, b"third")
     assert [claim.has_begun for claim in await take(storage)] == [False], "its own try was given back in good order"
+
+
+async def test_a_retry_is_another_try_whatever_had_begun_before(storage: RedisStorage) -> None:
+    await put_and_take(storage, b"a", lease_ms=50)
+    await storage.begin([back(b"a")])
+    await tick_until(storage, lambda found: found.taken_back)
+    assert [claim.has_begun for claim in await take(storage, token=OTHER)] == [True]
+    await storage.retry("low", [back(b"a", OTHER)])
+    assert [claim.has_begun for claim in await take(storage, token=b"third")] == [False]

@@ -36,6 +36,17 @@ async def test_a_dead_letter_keeps_the_task_and_its_failure(storage: RedisStorag
     assert (counts.running, counts.dead, counts.results) == (0, 1, 1)
 
 
+async def test_what_stood_beside_the_run_is_gone(storage: RedisStorage, link: Link) -> None:
+    await put_and_take(storage, b"a")
+    await storage.watch("client", [b"a"])
+    await link.command("HSET", storage.keys.bucket(b"a"), b"!ga", b"1")  # of an aborted one that had this id before
+    await storage.abort(b"a", sealed=b"x", ttl_ms=LONG, mark=b"mark")
+    await storage.bury([end(b"a")])
+    assert await link.command("EXISTS", storage.keys.aborts) == 0, "a run after it is revived would be aborted"
+    left = await link.command("HKEYS", storage.keys.bucket(b"a"))
+    assert sorted(left) == [b"!da", b"!ra", b"a"]  # type: ignore[type-var,arg-type]
+
+
 async def test_a_repeated_call_says_the_same_and_writes_nothing(storage: RedisStorage) -> None:
     await put_and_take(storage, b"a")
     assert await storage.bury([end(b"a")]) == [True]

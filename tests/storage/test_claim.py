@@ -10,6 +10,7 @@ from secure_queue.storage import Claim, Standing
 from tests.storage.verbs import (
     LONG,
     OTHER,
+    RESULT,
     SEALED,
     TOKEN,
     back,
@@ -73,7 +74,8 @@ async def test_a_repeated_claim_gets_the_same_tasks_and_no_more(storage: RedisSt
     await put(storage, b"a", b"b", b"c")
     first = await take(storage, 2)
     assert await take(storage, 2) == first
-    assert ids_of(await take(storage, 2, token=b"w.2")) == [b"c"]
+    for _ in range(2):
+        assert ids_of(await take(storage, 2, token=b"w.2")) == [b"c"]
 
 
 async def test_a_repeated_claim_gets_only_what_it_still_holds(storage: RedisStorage) -> None:
@@ -81,6 +83,15 @@ async def test_a_repeated_claim_gets_only_what_it_still_holds(storage: RedisStor
     await take(storage)
     await storage.complete([end(b"a")])
     assert ids_of(await take(storage)) == [b"b"]
+
+
+async def test_a_claim_says_what_seems_to_have_ended_before(storage: RedisStorage, link: Link) -> None:
+    await put(storage, b"new", b"answered", b"dead")
+    await link.command("ZADD", storage.keys.results, 4 * 10**12, b"answered")
+    await link.command("HSET", storage.keys.bucket(b"dead"), b"!ddead", RESULT)
+    for _ in range(2):
+        hints = {claim.untrusted_id: claim.may_be_answered for claim in await take(storage)}
+        assert hints == {b"new": False, b"answered": True, b"dead": True}
 
 
 async def test_each_run_counts_as_a_try(storage: RedisStorage) -> None:
@@ -114,10 +125,11 @@ async def test_an_id_without_a_payload_is_told_once(storage: RedisStorage, link:
     assert await take(storage, token=b"w.2") == []
 
 
-async def test_a_second_entry_of_a_task_is_dropped(storage: RedisStorage, link: Link) -> None:
+@pytest.mark.parametrize("count", [1, 2])
+async def test_a_second_entry_of_a_task_is_dropped(storage: RedisStorage, link: Link, count: int) -> None:
     await put(storage, b"a")
     await link.command("RPUSH", storage.keys.ready["low"], b"a", b"a")
-    assert ids_of(await take(storage, 1)) == [b"a"]
+    assert ids_of(await take(storage, count)) == [b"a"]
     assert await take(storage, 10, token=b"w.2") == []
     assert (await storage.counts()).ready["low"] == 0
 

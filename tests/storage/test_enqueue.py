@@ -23,6 +23,7 @@ from tests.storage.verbs import (
     created,
     dead,
     end,
+    everything,
     ids_of,
     put,
     put_and_take,
@@ -53,8 +54,11 @@ async def test_a_repeated_enqueue_changes_nothing(storage: RedisStorage) -> None
 
 
 async def test_a_call_that_is_repeated_says_the_same_again(storage: RedisStorage) -> None:
-    for _ in range(2):
-        assert await created(storage, [NewTask(b"a", b"sealed", 0, "low")]) == [True]
+    tasks = [NewTask(b"a", b"sealed", 0, "low"), NewTask(b"b", b"sealed", -LONG, "low")]
+    assert await created(storage, tasks) == [True, True]
+    before = await everything(storage)
+    assert await created(storage, tasks) == [True, True]
+    assert await everything(storage) == before
     assert ids_of(await take(storage)) == [b"a"]
 
 

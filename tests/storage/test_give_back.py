@@ -17,6 +17,7 @@ from tests.storage.verbs import (
     standing,
     take,
     take_marker,
+    tick,
     tick_until,
 )
 
@@ -45,6 +46,7 @@ async def test_a_run_can_be_given_back_for_later(storage: RedisStorage, verb: st
     assert await getattr(storage, verb)("low", [back(b"a", at_ms=-LONG), back(b"b", at_ms=4 * 10**12)]) == [True, True]
     assert (await storage.look_up(b"a")).standing is Standing.SCHEDULED
     assert (await storage.look_up(b"b")).due_ms == 4 * 10**12
+    assert (await tick(storage)).promoted == 0
     assert await take(storage, token=b"w.2") == []
 
 

@@ -10,7 +10,20 @@ from secure_queue.redis.storage import RedisStorage
 from secure_queue.storage import End, Standing
 from tests.conftest import lasting_keys
 from tests.servers import PATIENCE
-from tests.storage.verbs import LONG, MARK, RESULT, TOKEN, end, ids_of, put, put_and_take, take, tick, tick_until
+from tests.storage.verbs import (
+    LONG,
+    MARK,
+    RESULT,
+    TOKEN,
+    end,
+    ids_of,
+    put,
+    put_and_take,
+    take,
+    take_marker,
+    tick,
+    tick_until,
+)
 
 pytestmark = pytest.mark.anyio
 
@@ -42,6 +55,7 @@ async def test_a_task_waits_until_its_last_parent_is_handed_over(storage: RedisS
     await storage.deliver([Handover(CHILD, PARENT, RESULT)], PATIENCE)
     assert await take(storage) == []
     await storage.deliver([Handover(CHILD, OTHER, b"another")], PATIENCE)
+    assert await take_marker(storage) is True
     assert ids_of(await take(storage)) == [CHILD]
     questions = [Question(CHILD, (OTHER, PARENT, b"nobody")), Question(PARENT, (OTHER,))]
     assert await storage.handed(questions) == [(3, {OTHER: b"another", PARENT: RESULT}), (0, {})]
@@ -83,6 +97,25 @@ async def test_a_hand_over_that_is_repeated_counts_once(storage: RedisStorage) -
         await storage.deliver([Handover(CHILD, OTHER, RESULT)], PATIENCE)
     assert ids_of(await take(storage)) == [CHILD]
     assert await take(storage, token=b"w.2") == []
+
+
+async def test_what_is_handed_over_is_kept_for_its_time_and_not_for_ever(storage: RedisStorage, link: Link) -> None:
+    handed = storage.keys.handed(CHILD)
+    await store(storage, linked(CHILD, parents=3))
+    for _ in range(2):
+        assert 0 < await link.command("PTTL", handed) <= LONG  # type: ignore[operator]
+        await storage.deliver([Handover(CHILD, PARENT, RESULT)], PATIENCE)
+    await link.command("DEL", handed)
+    await storage.deliver([Handover(CHILD, PARENT, RESULT)], PATIENCE)
+    assert await link.command("PTTL", handed) > 0  # type: ignore[operator]
+
+
+async def test_a_task_of_a_workflow_without_parents_comes_at_its_time(storage: RedisStorage) -> None:
+    later = 4 * 10**12
+    await store(storage, linked(PARENT)._replace(at_ms=later), linked(CHILD)._replace(at_ms=-LONG))
+    assert (await tick(storage)).promoted == 0
+    assert (await storage.look_up(PARENT)).due_ms == later
+    assert await standing(storage, CHILD) is Standing.SCHEDULED
 
 
 async def test_storing_a_task_again_changes_nothing(storage: RedisStorage) -> None:
@@ -187,6 +220,7 @@ async def test_a_task_is_looked_at_when_nobody_tells_it_anything(storage: RedisS
     for _ in range(2):  # the second as after a lost reply
         assert await storage.sleep(CHILD, TOKEN, "low", look_ms=LONG, seen=1, drop=[])
     assert await standing(storage, CHILD) is Standing.SCHEDULED
+    assert (await storage.counts()).running == 0
     assert not await storage.sleep(CHILD, b"stale", "low", look_ms=LONG, seen=1, drop=[])
     await storage.deliver([Handover(CHILD, PARENT, RESULT)], PATIENCE)
     assert [claim.tries for claim in await take(storage, token=b"w.2")] == [1]  # looking was no try
@@ -197,7 +231,9 @@ async def test_what_arrives_while_a_task_is_looked_at_makes_it_ready(storage: Re
     await tick_until(storage, lambda found: found.promoted)
     await take(storage)
     await storage.deliver([Handover(CHILD, PARENT, RESULT)], PATIENCE)
+    await take_marker(storage)
     assert await storage.sleep(CHILD, TOKEN, "low", look_ms=LONG, seen=1, drop=[])
+    assert await take_marker(storage) is True
     assert ids_of(await take(storage, token=b"w.2")) == [CHILD]
 
 
@@ -206,6 +242,7 @@ async def test_junk_is_dropped_and_does_not_stand_for_a_parent(storage: RedisSto
     await storage.deliver([Handover(CHILD, OTHER, b"junk")], PATIENCE)
     await take(storage)
     assert await storage.sleep(CHILD, TOKEN, "low", look_ms=LONG, seen=2, drop=[OTHER])
+    assert await storage.handed([Question(CHILD, (OTHER,))]) == [(1, {})]
     assert await take(storage, token=b"w.2") == []
     await storage.deliver([Handover(CHILD, PARENT, RESULT)], PATIENCE)
     assert ids_of(await take(storage, token=b"w.3")) == [CHILD]

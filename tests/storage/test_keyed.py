@@ -6,6 +6,7 @@ from typing import Any
 
 import pytest
 
+from secure_queue.limiting import Parked
 from secure_queue.redis.link import Link
 from secure_queue.redis.storage import RedisStorage
 from secure_queue.storage import Standing
@@ -27,6 +28,7 @@ from tests.storage.verbs import (
     refused,
     standing,
     take,
+    take_marker,
     tick,
     tick_until,
 )
@@ -90,7 +92,9 @@ async def test_a_call_that_is_repeated_says_the_same_again(storage: RedisStorage
     assert await claimed(storage, OTHER) == []
     other = keyed(b"b")._replace(sealed=b"another")
     await put(storage, b"b")
-    assert [kept[:2] for kept in await storage.enqueue_keyed([other], PATIENCE)] == [(False, None)]
+    for _ in range(2):  # while it is stored, and by its result
+        assert [kept[:2] for kept in await storage.enqueue_keyed([other], PATIENCE)] == [(False, None)]
+        await storage.complete([end(one, b"w.2") for one in await claimed(storage, b"w.2")])
 
 
 async def test_what_was_accepted_is_stored_again_whatever_stands_in_its_way_by_then(
@@ -106,6 +110,31 @@ async def test_what_was_accepted_is_stored_again_whatever_stands_in_its_way_by_t
     assert await others(storage, b"d", scope="unfinished") == [b"c"]
 
 
+@pytest.mark.parametrize("meanwhile", ["nothing", "one that has ended", "one whose time goes on"])
+async def test_what_is_stored_again_counts_unless_another_does(
+    storage: RedisStorage, link: Link, meanwhile: str
+) -> None:
+    options: dict[str, Any] = {"window_ms": LONG} if meanwhile == "one whose time goes on" else {"scope": "unfinished"}
+    assert await others(storage, b"a", **options) == [None]
+    await link.command("DEL", *storage.keys.fixed)  # another server is primary, without it
+    if meanwhile != "nothing":
+        assert await others(storage, b"b", **options) == [None]
+        await storage.complete([end(name) for name in await claimed(storage, TOKEN)])
+    await storage.replay._say_again()
+    counts = b"b" if meanwhile == "one whose time goes on" else b"a"
+    assert await others(storage, b"c", **options) == [counts]
+    await storage.complete([end(name, OTHER) for name in await claimed(storage, OTHER)])
+    assert await others(storage, b"d", **options) == [counts if "window_ms" in options else None]
+
+
+async def test_what_is_stored_again_counts_for_its_time(storage: RedisStorage, link: Link) -> None:
+    assert await others(storage, b"a", window_ms=LONG) == [None]
+    await link.command("DEL", *storage.keys.fixed)
+    await storage.replay._say_again()
+    await storage.complete([end(name) for name in await claimed(storage, TOKEN)])
+    assert await others(storage, b"b", window_ms=LONG) == [b"a"]
+
+
 async def test_one_that_waits_is_replaced_and_one_that_runs_is_not(storage: RedisStorage, link: Link) -> None:
     options = {"scope": "unfinished", "replaces": True}
     assert await others(storage, b"ready", priority="high", **options) == [None]
@@ -119,6 +148,7 @@ async def test_one_that_waits_is_replaced_and_one_that_runs_is_not(storage: Redi
     await tick(storage)
     assert await claimed(storage, TOKEN) == [b"last"]
     assert await others(storage, b"more", **options) == [b"last"]
+    assert await others(storage, b"due", at_ms=-LONG, **options) == [None], "a late repetition"
     assert [await standing(storage, one) for one in (b"ready", b"due", b"more")] == [Standing.NOT_FOUND] * 3
     assert await link.command("HKEYS", storage.keys.unique) == [KEY]
     evidence = storage.evidence()
@@ -143,7 +173,7 @@ async def test_the_notes_of_what_was_replaced_are_limited(storage: RedisStorage,
     assert isinstance(left, int) and 0 < left <= 3_600_000
 
 
-async def test_calls_put_each_other_off_but_not_for_ever(storage: RedisStorage) -> None:
+async def test_calls_put_each_other_off_but_not_for_ever(storage: RedisStorage, link: Link) -> None:
     options = {"unique": KEY, "replaces": True, "patience_ms": 2 * LONG}
     await keep(storage, b"a", at_ms=-LONG, **options)
     await keep(storage, b"b", at_ms=-LONG, **options)
@@ -155,14 +185,17 @@ async def test_calls_put_each_other_off_but_not_for_ever(storage: RedisStorage) 
     await keep(storage, b"d", at_ms=-LONG, **(options | {"patience_ms": 1}))
     await tick_until(storage, lambda found: found.promoted)
     assert await claimed(storage, TOKEN) == [b"d"]
+    assert await link.command("HLEN", storage.keys.bucket(b"d")) == 2, "the task and its run, and no line"
 
 
 async def test_of_a_line_one_is_let_go_when_the_one_before_has_ended(storage: RedisStorage, link: Link) -> None:
     await keep(storage, b"a", b"b", b"c", b"d", b"e", line=LINE)
+    assert await take_marker(storage) is True
     assert await claimed(storage, b"w.1") == [b"a"]
     await storage.retry("low", [back(b"a", b"w.1")])
     assert await claimed(storage, b"w.2") == [b"a"]  # it keeps its place
     await storage.complete([end(b"a", b"w.2")])
+    assert await take_marker(storage) is True
     assert await claimed(storage, b"w.3") == [b"b"]
     assert await storage.abort(b"c", sealed=b"aborted", ttl_ms=LONG, mark=b"") == "aborted"  # out of its middle
     await storage.bury([end(b"b", b"w.3")])
@@ -172,9 +205,33 @@ async def test_of_a_line_one_is_let_go_when_the_one_before_has_ended(storage: Re
     await keep(storage, b"f", line=LINE)
     assert await claimed(storage, b"w.5") == [b"f"]
     await storage.complete([end(b"f", b"w.5")])
-    assert await link.command("EXISTS", storage.keys.lines) == 0
+    assert await link.command("EXISTS", storage.keys.lines, storage.keys.unique) == 0
     left = [name for key in storage.keys.buckets for name in await link.command("HKEYS", key)]  # type: ignore[union-attr]
     assert sorted(left) == [b"!db", b"!rb", b"b"]
+
+
+async def test_one_that_is_replaced_at_the_front_of_its_line_lets_the_next_one_go(storage: RedisStorage) -> None:
+    options = {"scope": "queued", "replaces": True, "line": LINE}
+    assert await others(storage, b"a", **options) == [None]
+    assert await others(storage, b"b", **options) == [None]
+    assert await claimed(storage, TOKEN) == [], "the one that has been replaced was met"
+    assert await claimed(storage, OTHER) == [b"b"]
+
+
+async def test_one_that_is_replaced_while_it_is_parked_is_told_of_and_leaves_its_line(
+    storage: RedisStorage, link: Link
+) -> None:
+    options = {"scope": "queued", "replaces": True, "line": LINE}
+    assert await others(storage, b"a", **options) == [None]
+    assert await claimed(storage, TOKEN) == [b"a"]
+    await storage.park("low", [Parked(b"a", TOKEN, LONG, "permit 0 x")])
+    await storage.watch("client", [b"a"])
+    await storage.follow([(b"a", b"0:child")], tell=True, deadline=PATIENCE)
+    assert (await tick(storage)).untrusted_left == {}
+    assert await others(storage, b"b", **options) == [None]
+    assert (await tick(storage)).untrusted_left == {b"a": b"permit 0 x"}
+    assert await link.command("EXISTS", storage.keys.bucket(b"a")) == 0
+    assert await claimed(storage, OTHER) == [b"b"]
 
 
 async def test_a_line_stays_closed_while_the_lease_of_a_dead_worker_lasts(storage: RedisStorage) -> None:
@@ -187,6 +244,7 @@ async def test_a_line_stays_closed_while_the_lease_of_a_dead_worker_lasts(storag
 
 async def test_a_delayed_task_joins_its_line_when_its_time_has_come(storage: RedisStorage) -> None:
     await keep(storage, b"late", at_ms=-SOON, line=LINE)
+    assert await take_marker(storage) is True
     await keep(storage, b"a", line=LINE)
     assert await claimed(storage, TOKEN) == [b"a"]
     await tick_until(storage, lambda found: found.next_due_ms is None)

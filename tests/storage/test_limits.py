@@ -18,7 +18,7 @@ from secure_queue.storage import Standing
 from tests.conftest import lasting_keys
 from tests.servers import eventually
 from tests.storage.conftest import KEYS
-from tests.storage.verbs import LONG, TOKEN, ids_of, put, put_and_take, standing, take, tick_until
+from tests.storage.verbs import LONG, TOKEN, ids_of, put, put_and_take, standing, take, take_marker, tick_until
 
 pytestmark = pytest.mark.anyio
 
@@ -54,9 +54,10 @@ async def test_so_many_are_admitted_and_the_others_stand_in_line(storage: RedisS
     assert await lasting_keys(link) == []
 
 
-async def test_who_leaves_makes_room_for_the_first_in_line(storage: RedisStorage) -> None:
+async def test_who_leaves_makes_room_for_the_first_in_line(storage: RedisStorage, link: Link) -> None:
     await admitted(storage, *(ask(b"1 %c" % letter) for letter in b"abc"))
     assert await left(storage, holder(b"1 a")) == [[b"1 b"]]
+    assert await lasting_keys(link) == []
     assert await left(storage, holder(b"1 a")) == [[]]  # a lost reply
     # The permit is promised: nobody else is given it, and the one to whom it was has it under any token.
     assert await admitted(storage, ask(b"1 c"), ask(b"1 d")) == [0, 1]
@@ -68,6 +69,14 @@ async def test_a_promise_that_is_not_taken_goes_to_the_next(storage: RedisStorag
     await admitted(storage, *(ask(b"1 %c" % letter) for letter in b"abc"))
     assert await left(storage, holder(b"1 a")) == [[b"1 b"]]
     assert await left(storage, Holder(LIMIT, b"1 b", 1)) == [[b"1 c"]]
+
+
+async def test_who_leaves_makes_room_in_the_place_of_those_whose_lease_is_over_too(
+    storage: RedisStorage, link: Link
+) -> None:
+    await admitted(storage, *(ask(b"1 %c" % letter, most=2) for letter in b"abcde"))
+    await link.command("ZADD", storage.keys.permits(LIMIT), 1, b"1 b w.1")
+    assert await left(storage, holder(b"1 a", most=2)) == [[b"1 c", b"1 d"]]
 
 
 async def test_a_higher_priority_stands_before_a_lower_one(storage: RedisStorage) -> None:
@@ -139,6 +148,12 @@ async def test_the_permit_of_a_worker_that_vanished_comes_back_with_its_lease(st
     assert await admitted(storage, ask(b"0 b")) == [None]
 
 
+async def test_a_short_lease_takes_no_permit_away_that_is_held_longer(storage: RedisStorage, link: Link) -> None:
+    assert await admitted(storage, ask(b"0 a", most=2)) == [None]
+    assert await admitted(storage, ask(b"0 b", most=2), lease_ms=SHORT) == [None]
+    assert await link.command("PTTL", storage.keys.permits(LIMIT)) > LONG - 60_000  # type: ignore[operator]
+
+
 async def test_permits_are_prolonged_and_what_was_lost_can_be_taken_again(storage: RedisStorage) -> None:
     await admitted(storage, ask(b"0 a"), lease_ms=SHORT)
     assert await storage.hold(LONG, [holder(b"0 a"), holder(b"0 x")]) == [True, False]
@@ -181,17 +196,33 @@ async def test_whoever_leaves_has_the_next_task_and_after_a_lost_reply_once_more
     assert ids_of(await take(storage, token=b"w.7")) == [b"c"]
 
 
-@pytest.mark.parametrize("why", ["something higher is ready", "its priority is paused", "another call has its place"])
+@pytest.mark.parametrize(
+    "why",
+    [
+        "something higher is ready",
+        "its priority is paused",
+        "everything is paused",
+        "another call has its place",
+        "it seems to run",
+        "its payload is too large",
+    ],
+)
 async def test_what_whoever_leaves_may_not_have_is_brought_to_the_front(storage: RedisStorage, why: str) -> None:
     await in_line(storage, b"a", b"b")
     if why == "something higher is ready":
         await put(storage, b"h", priority="high")
     elif why == "its priority is paused":
         await storage.pause({"p:low": 0})
+    elif why == "everything is paused":
+        await storage.pause({"*": 0})
+    elif why == "it seems to run":
+        await storage._link.command("HSET", storage.keys.bucket(b"a"), b"!ra", b"1:low:somebody")
+    elif why == "its payload is too large":
+        await storage._link.command("HSET", storage.keys.bucket(b"a"), b"a", b"x" * 1001)
     else:
         await storage._link.command("HSET", storage.keys.unique, b"!xa", b"other")
     assert (await storage.leave([holder(b"0 x")], taking())).claims == []
-    assert await storage.list_ids(Standing.QUEUED, priority="low", offset=0, limit=9) == [b"a"]
+    assert await storage._link.command("LRANGE", storage.keys.ready["low"], 0, -1) == [b"a"]
 
 
 # Rates
@@ -300,7 +331,9 @@ async def test_those_whose_turn_it_is_come_to_the_front_in_their_order(storage: 
     await put_and_take(storage, b"a", b"b", b"c")
     await storage.park("low", [Parked(task_id, TOKEN, LONG, "") for task_id in (b"a", b"b", b"c")])
     await put(storage, b"later")
+    await take_marker(storage)
     assert await storage.hurry([b"a", b"b", b"gone"]) == [True, True, False]
+    assert await take_marker(storage) is True
     assert ids_of(await take(storage, token=b"w.2")) == [b"a", b"b", b"later"]
     assert await standing(storage, b"c") is Standing.SCHEDULED
 
@@ -312,6 +345,7 @@ async def test_a_turn_that_comes_while_the_task_is_being_parked_is_not_missed(
     assert await storage.hurry([b"a"]) == [True]
     assert await link.command("PTTL", storage.keys.called) > 0  # type: ignore[operator]
     assert await storage.park("low", [Parked(b"a", TOKEN, LONG, "")]) == [True]
+    assert await take_marker(storage) is True
     assert ids_of(await take(storage, token=b"w.2")) == [b"a"]
     assert await storage.park("low", [Parked(b"a", b"w.2", LONG, "")]) == [True]  # its turn counts once
     assert await standing(storage, b"a") is Standing.SCHEDULED

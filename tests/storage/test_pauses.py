@@ -94,7 +94,8 @@ async def test_what_is_laid_aside_comes_back_in_order_with_the_end_of_its_pause(
     assert await shelve(storage, b"other", token=b"w.2", what="t:sms") == [Shelved.ASIDE]
     record = await storage.look_up(b"d")
     assert (record.standing, record.tries) == (Standing.QUEUED, 0)
-    assert (await storage.counts()).shelved == {"high": 0, "low": 6}
+    counts = await storage.counts()
+    assert (counts.shelved, counts.running) == ({"high": 0, "low": 6}, 0)
     listed = [await storage.list_ids(Standing.QUEUED, priority="low", offset=n, limit=4) for n in (0, 4)]
     assert sorted(listed[0] + listed[1]) == sorted([*ids, b"other", b"later"]) and listed[0][0] == b"later"
     assert (await tick(storage)).promoted == 0
@@ -111,6 +112,7 @@ async def test_a_task_whose_pause_has_ended_meanwhile_stays_with_its_holder(stor
     await put_and_take(storage, b"a")
     assert await shelve(storage, b"a") == [Shelved.OVER]
     assert await standing(storage, b"a") is Standing.RUNNING
+    assert await shelve(storage, b"a", token=b"stale") == [Shelved.LOST]
 
 
 async def test_aborting_what_was_laid_aside_leaves_nothing_of_it(storage: RedisStorage, link: Link) -> None:
@@ -131,6 +133,7 @@ async def test_what_was_laid_aside_comes_back_when_its_pause_was_lost(storage: R
     await link.command("DEL", storage.keys.paused)
     await link.command("ZADD", storage.keys.shelf["low"], 0, "junk", 1, b"\xff" * 50, 2, "0:")
     await tick(storage)
+    assert await link.command("EXISTS", storage.keys.wake) == 1
     assert ids_of(await take(storage, token=b"w.2")) == [b"a", b"b"]
     assert (await storage.counts()).shelved == {"high": 0, "low": 0}
 
@@ -173,7 +176,7 @@ async def test_the_end_of_a_pause_behind_which_something_waits_is_told_and_kept(
         async with open_link(Memory()) as link:
             storage = RedisStorage(link, KEYS)
             await put_and_take(storage, b"a")
-            await storage.pause({"t:mail": 500, "t:sms": 100, "*": 300})
+            await storage.pause({"t:mail": 500, "t:sms": 100, "*": 300, "p:high": 0})
             assert (await tick(storage)).next_due_ms is None  # nothing waits behind any of them
             await shelve(storage, b"a")
             assert (await tick(storage)).next_due_ms == 500
@@ -187,7 +190,7 @@ async def test_the_end_of_a_pause_behind_which_something_waits_is_told_and_kept(
             hands[0] += 200
             assert (await tick(storage)).next_due_ms is None
             assert ids_of(await take(storage, token=b"w.3")) == [b"a"]
-            assert await link.command("EXISTS", KEYS.paused) == 0
+            assert await link.command("HKEYS", KEYS.paused) == [b"p:high"], "that has no end, and is told of by none"
 
 
 # Ageing

@@ -12,7 +12,7 @@ from secure_queue.storage import Standing
 from secure_queue.timetable import Fired, Firing
 from tests.servers import PATIENCE
 from tests.storage.conftest import KEYS
-from tests.storage.verbs import end, standing, take
+from tests.storage.verbs import end, standing, take, take_marker
 
 pytestmark = pytest.mark.anyio
 
@@ -101,6 +101,18 @@ async def test_of_two_workers_one_fires(storage: RedisStorage) -> None:
     assert len(await take(storage)) == 1
 
 
+async def test_a_run_that_has_ended_is_not_fired_again_when_its_mark_was_lost(
+    storage: RedisStorage, link: Link
+) -> None:
+    fire = await firing(storage, sealed_schedule=b"")
+    assert await storage.fire(fire) is Fired.FIRED
+    assert await take_marker(storage) is True
+    await storage.complete([end(b"run", claim.token) for claim in await take(storage)])
+    await link.command("DEL", KEYS.fired)
+    assert await storage.fire(fire) is Fired.FIRED
+    assert await take(storage, token=b"w.2") == []
+
+
 async def test_a_firing_of_the_future_is_refused(storage: RedisStorage) -> None:
     await put(storage)
     fire = await firing(storage)
@@ -153,8 +165,9 @@ async def test_a_mark_says_by_which_rule_it_was_looked(storage: RedisStorage) ->
     assert await mark_of(storage) == b"%d:%d:run:new" % (noted.moment_ms, fired.moment_ms), "what ran last is kept"
 
 
-async def test_a_schedule_of_code_needs_no_record(storage: RedisStorage) -> None:
+async def test_a_schedule_of_code_needs_no_record(storage: RedisStorage, link: Link) -> None:
     assert await storage.fire(await firing(storage, sealed_schedule=b"")) is Fired.FIRED
+    assert await link.command("PTTL", KEYS.fired) > 0  # type: ignore[operator]
 
 
 async def test_a_mark_of_endless_length_counts_as_none(storage: RedisStorage, link: Link) -> None:

@@ -42,6 +42,9 @@ async def test_the_next_due_time_is_told(storage: RedisStorage) -> None:
     await put(storage, b"b", at_ms=-LONG // 2, priority="high")
     found = await tick(storage)
     assert found.next_due_ms is not None and 0 < found.next_due_ms <= LONG // 2
+    await put(storage, b"c", at_ms=-LONG // 4)
+    found = await tick(storage)
+    assert found.next_due_ms is not None and 0 < found.next_due_ms <= LONG // 4
 
 
 async def test_a_tick_twice_promotes_once(storage: RedisStorage) -> None:
@@ -86,11 +89,13 @@ async def test_leases_of_nobody_are_dropped(storage: RedisStorage, link: Link) -
     assert ids_of(await take(storage)) == [b"waiting"]
 
 
-async def test_abort_marks_are_told_until_their_task_has_ended(storage: RedisStorage) -> None:
+async def test_abort_marks_are_told_until_their_task_has_ended(storage: RedisStorage, link: Link) -> None:
     await put_and_take(storage, b"a")
     await storage.abort(b"a", sealed=b"x", ttl_ms=LONG, mark=b"mark")
+    await link.command("HSET", storage.keys.aborts, b"gone", b"mark")
     assert (await tick(storage)).untrusted_aborts == {b"a": b"mark"}
     assert (await tick(storage)).untrusted_aborts == {b"a": b"mark"}
+    assert await link.command("HKEYS", storage.keys.aborts) == [b"a"]
 
 
 async def test_workers_are_counted_until_they_are_gone(storage: RedisStorage, link: Link) -> None:

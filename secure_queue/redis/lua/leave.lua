@@ -52,7 +52,7 @@ local function give(id)
   if not place then return false end
   local stored = redis.call('HMGET', bucket, id, RUN .. id, DEATH .. id)
   local tries, _, holder, begun = parse_run(stored[2])
-  local size = stored[1] and #stored[1] or limit + 1
+  local size = #stored[1]
   if is_held(holder) or size > limit or bytes + size > MAX_REPLY then return false end
   local priority = string.match(KEYS[place], '([^:]*)$')
   local run, try = claimed_by(token, tries, begun, priority)
