@@ -14,9 +14,10 @@ from anyio.abc import TaskStatus
 
 from secure_queue.collector import calm_collector
 from secure_queue.errors import SecureQueueError
-from secure_queue.execution.engine import DRAIN, STOP, Engine
+from secure_queue.execution.engine import DRAIN, STOP
 from secure_queue.execution.runs import ENDS, Run
 from secure_queue.execution.sharing import Share
+from secure_queue.forking import Forkable
 from secure_queue.health import Health, tell_health
 from secure_queue.settings import WorkerSettings, with_concurrency
 from secure_queue.tasks import current_run
@@ -32,7 +33,7 @@ class RunReport:
     """Whether it ended because of ``messages_limit`` or ``memory_limit``."""
 
 
-class Control:
+class Control(Forkable):
     """The part of a worker object that stands beside its run."""
 
     when_stuck: Callable[[], None] = staticmethod(lambda: None)
@@ -53,8 +54,6 @@ class Control:
     anyio_kwargs: dict[str, Any]
 
     _settings: WorkerSettings
-    _engine: Engine | None = None
-    _is_running: bool = False
     _has_done_enough: bool = False
     _asked: int = 0
 

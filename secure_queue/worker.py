@@ -76,8 +76,6 @@ class Worker(Control, Steering, Access, Generic[C]):
     for anything that cannot work: a bad URL, a missing or weak secret, a name with a hostile character.
     """
 
-    _producer: AsyncExitStack | None = None
-
     @configured_without_frames
     def __init__(
         self,
@@ -174,7 +172,6 @@ class Worker(Control, Steering, Access, Generic[C]):
         self._lifespan: Callable[[], AbstractAsyncContextManager[C]] = lifespan_of(lifespan)
         self._context: list[C] = []
         self._host, self._health_rule = Host(self._topology), moments_of(health_crontab, self.tz)
-        self._clients: dict[int, list[Client]] = {}
         self.anyio_backend, self.anyio_kwargs = event_loop(anyio_backend, anyio_kwargs)
         self.compose(routers, tasks)
         self.surround(before_process, after_process, startup, shutdown)

@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import logging
 import math
+import os
 import signal
 import threading
 from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
@@ -116,6 +117,16 @@ def _put_back() -> None:
     for number, handler in _hosts_handlers.items():
         signal.signal(number, handler)
     _hosts_handlers.clear()
+
+
+def _after_fork() -> None:
+    """What a task forks (``multiprocessing``) is no worker: it ends by its signals as any process does."""
+    _listeners.clear()
+    _put_back()
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_after_fork)
 
 
 def _numbers(wanted: Sequence[str]) -> Sequence[signal.Signals]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import select
 import signal
 import threading
 from collections.abc import AsyncIterator
@@ -13,7 +14,7 @@ import pytest
 
 from secure_queue import TaskStatus
 from tests.servers import PATIENCE
-from tests.worker.places import Place
+from tests.worker.places import Place, running
 
 pytestmark = pytest.mark.anyio
 
@@ -166,3 +167,27 @@ async def _start(group: anyio.abc.TaskGroup, worker: object) -> None:
         group.start_soon(worker.run_async)  # type: ignore[attr-defined]
         await hello.enqueue()
         await started.wait()
+
+
+@pytest.mark.crossed
+@pytest.mark.filterwarnings("ignore:.*multi-threaded.*fork:DeprecationWarning")
+async def test_a_process_that_a_task_forks_ends_by_the_signals_that_a_worker_counts(place: Place) -> None:
+    worker = place.worker(handle_signals=True)
+
+    @worker.task(max_tries=1)
+    def fork_and_terminate() -> int:
+        here, there = os.pipe()
+        child = os.fork()
+        if child == 0:
+            with suppress(BaseException):  # no line of the test's own process may run here
+                os.write(there, b"!")
+                select.select([], [], [], PATIENCE)
+            os._exit(0)
+        os.read(here, 1)
+        os.kill(child, signal.SIGTERM)
+        return os.waitstatus_to_exitcode(os.waitpid(child, 0)[1])
+
+    async with running(worker):
+        for _ in range(2):  # the worker goes on: the signal was not for it
+            outcome = await (await fork_and_terminate.enqueue()).result(timeout=2 * PATIENCE)
+            assert outcome.result == -signal.SIGTERM

@@ -38,3 +38,24 @@ async def test_what_is_too_slow_is_requeued_with_its_tries_as_they_were(place: P
             info = await task.info()
             assert info is not None and (info.status, info.tries) == (TaskStatus.QUEUED, 0)
     assert Worker("memory://")._settings.grace_period_s == 25
+
+
+async def test_what_ends_in_time_comes_to_its_end(place: Place) -> None:
+    worker, began, draining = place.worker(grace_period=PATIENCE), anyio.Event(), anyio.Event()
+
+    @worker.actor
+    async def job() -> str:
+        began.set()
+        await draining.wait()
+        await anyio.sleep(0.05)  # work that is left when the worker is told to end
+        return "its end"
+
+    async with worker:
+        task = await job.enqueue()
+        async with anyio.create_task_group() as group:
+            await group.start(worker.run_async)
+            await began.wait()
+            worker.drain()
+            draining.set()
+        outcome = await task.result(timeout=PATIENCE)
+        assert (outcome.result, outcome.tries) == ("its end", 1)
