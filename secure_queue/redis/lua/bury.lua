@@ -8,7 +8,7 @@ allow_when_full(KEYS[1])
 expect('zset', leases, results, dead)
 expect('hash', aborts, outbox)
 expect_buckets(9, 2, first_list - 1)
-local any_lines = redis.call('EXISTS', lines) == 1
+local any_lines = expect('zset', lines) > 0
 if any_lines then expect_lines(lines, wake, first_list) end
 local now = queue_time(KEYS[1])
 local replies = {}

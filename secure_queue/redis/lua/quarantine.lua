@@ -14,7 +14,7 @@ expect_buckets(7, 2, first_list - 1)
 local has_result = {}
 for i = 8, first_list - 1, 2 do has_result[KEYS[i]] = redis.call('GET', KEYS[i]) and true end
 local now = queue_time(KEYS[1])
-local any_lines = redis.call('EXISTS', lines) == 1
+local any_lines = expect('zset', lines) > 0
 if any_lines then expect_lines(lines, wake, first_list) end
 local held = redis.call('XLEN', quarantine) > 0
 
