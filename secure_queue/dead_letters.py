@@ -81,14 +81,7 @@ class DeadLetters:
         task = self._genuine(task_id, await self._record(task_id))
         fresh = self._client.sealing.seal_again(task, now_ms=now_ms())
         storage = await self._client.storage_of(task_id)
-        answer = await storage.revive(
-            fresh.task_id,
-            sealed=fresh.sealed,
-            priority=fresh.priority,
-            unique=fresh.unique,
-            scope=fresh.scope,
-            line=fresh.line,
-        )
+        answer = await storage.revive(fresh)
         if isinstance(answer, bytes):
             raise DuplicateTask(names.printable(answer))
         if not answer:

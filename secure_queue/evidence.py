@@ -6,6 +6,8 @@ from collections.abc import Sequence
 from enum import StrEnum
 from typing import NamedTuple, Protocol
 
+from secure_queue.names import printable
+
 
 class Structure(StrEnum):
     """What a stored key is for; ``OTHER`` holds no payloads and no ids, ``STRAY`` is no part of the layout."""
@@ -66,6 +68,20 @@ class Place(NamedTuple):
     """What else its place is named by: the dependent, the mark of a failure, the name of a part or of an end on its way."""
     before: bytes = b""
     """What stands before it."""
+
+
+class Renewed(NamedTuple):
+    """A task under a fresh seal on its way back into the queue, with what its head says about that; see ``Keyed``."""
+
+    task_id: bytes
+    sealed: bytes
+    priority: str
+    unique: bytes = b""
+    scope: str = ""
+    line: bytes = b""
+
+    def __repr__(self) -> str:
+        return f"<Renewed {printable(self.task_id)}>"
 
 
 class PutAside(NamedTuple):
@@ -195,19 +211,9 @@ class Evidence(Protocol):
         """One entry of the quarantine."""
         ...
 
-    async def readmit(
-        self,
-        entry: str,
-        task_id: bytes,
-        *,
-        sealed: bytes,
-        priority: str,
-        unique: bytes = b"",
-        scope: str = "",
-        line: bytes = b"",
-    ) -> str | bytes:
-        """Move an entry of the quarantine back into the queue as a task, at the end of its *line* if it has one: released,
-        known, unknown, or the (untrusted) id of another task of its *unique* key that counts.
+    async def readmit(self, entry: str, task: Renewed) -> str | bytes:
+        """Move an entry of the quarantine back into the queue as a task, at the end of its line if it has one: released,
+        known, unknown, or the (untrusted) id of another task of its unique key that counts.
         """
         ...
 

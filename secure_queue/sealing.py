@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any, NamedTuple
+from typing import Any
 
 from secure_queue import names
 from secure_queue.call_options import NOTHING_SAID
 from secure_queue.clock import now_ms
+from secure_queue.evidence import Renewed
 from secure_queue.partitions import is_generated
 from secure_queue.payload.codec import Codec, Purpose, Sealed
 from secure_queue.payload.records import SealedKeys, TaskHead
@@ -17,20 +18,6 @@ from secure_queue.storage import NewTask
 from secure_queue.tasks import Task
 
 _TASK = Purpose.TASK  # looked up once: a member of an Enum costs as much as a call
-
-
-class Renewed(NamedTuple):
-    """A task under a fresh seal on its way back into the queue, with what its head says about that; see ``Keyed``."""
-
-    task_id: bytes
-    sealed: bytes
-    priority: str
-    unique: bytes
-    scope: str
-    line: bytes
-
-    def __repr__(self) -> str:
-        return f"<Renewed {names.printable(self.task_id)}>"
 
 
 class Sealing:

@@ -14,7 +14,7 @@ from enum import StrEnum
 from typing import NamedTuple, Protocol
 
 from secure_queue.durability import AT_PRIMARY, Assurance, Durability
-from secure_queue.evidence import Evidence, Scannable
+from secure_queue.evidence import Evidence, Renewed, Scannable
 from secure_queue.handover import HandoverStorage
 from secure_queue.keyed import KeyedStorage
 from secure_queue.limiting import Holder, LimitStorage, Taking
@@ -283,13 +283,11 @@ class Storage(TimetableStorage, ReportStorage, HandoverStorage, LimitStorage, Pa
         """How many tasks stand where."""
         ...
 
-    async def revive(
-        self, task_id: bytes, *, sealed: bytes, priority: str, unique: bytes = b"", scope: str = "", line: bytes = b""
-    ) -> bool | bytes:
-        """Put a dead letter back under a fresh seal, at the end of its *line* if it has one; False if there is none.
+    async def revive(self, task: Renewed) -> bool | bytes:
+        """Put a dead letter back under a fresh seal, at the end of its line if it has one; False if there is none.
 
-        With the digest of a key that is *unique*: the (untrusted) id of another task of it that counts, see ``Keyed``, and
-        then nothing was done.
+        With the digest of a key that is unique: the (untrusted) id of another task of it that counts, and then nothing was
+        done.
         """
         ...
 

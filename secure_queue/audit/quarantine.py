@@ -13,13 +13,12 @@ from secure_queue.audit.classify import Classifier, Stored
 from secure_queue.audit.findings import Finding, Kind
 from secure_queue.clock import now_ms
 from secure_queue.errors import DuplicateTask, Rejected, TaskNotFound
-from secure_queue.evidence import Evidence, PutAside, Scannable
+from secure_queue.evidence import Evidence, PutAside, Renewed, Scannable
 from secure_queue.payload.ciphers import Suite
 from secure_queue.payload.codec import Purpose, Sealed, split_body
 from secure_queue.payload.compression import FLAG_ZLIB, decompress
 from secure_queue.payload.envelope import parse_envelope
 from secure_queue.payload.keys import KeyState
-from secure_queue.sealing import Renewed
 
 _SIZE_DIGITS: Final = 15
 
@@ -147,16 +146,7 @@ class Quarantine:
 
     async def _readmit(self, entry: str, task: Renewed) -> str:
         task_id = task.task_id.decode()
-        answer = await self._evidence.readmit(
-            self._stored_name(entry),
-            task.task_id,
-            sealed=task.sealed,
-            priority=task.priority,
-            unique=task.unique,
-            scope=task.scope,
-            line=task.line,
-        )
-        match answer:
+        match await self._evidence.readmit(self._stored_name(entry), task):
             case bytes(other):
                 raise DuplicateTask(names.printable(other))
             case "released":

@@ -15,6 +15,7 @@ import anyio
 from secure_queue.clock import monotonic
 from secure_queue.doctor.facts import Rehearsal, Step
 from secure_queue.errors import ConfigurationError, SecureQueueError
+from secure_queue.evidence import Renewed
 from secure_queue.names import printable
 from secure_queue.redis.keys import QueueKeys
 from secure_queue.redis.link import Link
@@ -135,7 +136,7 @@ class _Trial:
         return await self._storage.bury([self._end(TASKS[1])]) == [True]
 
     async def _revive(self) -> bool:
-        return await self._storage.revive(TASKS[1], sealed=SEALED, priority=self._lowest) is True
+        return await self._storage.revive(Renewed(TASKS[1], SEALED, self._lowest)) is True
 
     async def _abort(self) -> bool:
         answer = await self._storage.abort(TASKS[1], sealed=SEALED, ttl_ms=LEASE_MS, mark=SEALED)

@@ -6,7 +6,7 @@ import hashlib
 from collections.abc import Awaitable, Callable, Sequence
 from typing import Any, Final, cast
 
-from secure_queue.evidence import InLine, Place, PutAside, Queueing, Structure, Whereabouts
+from secure_queue.evidence import InLine, Place, PutAside, Queueing, Renewed, Structure, Whereabouts
 from secure_queue.redis.keys import QueueKeys
 from secure_queue.redis.link import Argument, Link, Reply
 from secure_queue.redis.scanning import LONGEST_NAME
@@ -87,18 +87,8 @@ class RedisEvidence:
         found = PutAside(*reply[1:]) if len(reply) > 1 else None
         return found if found is not None and found.entry == entry.encode() else None
 
-    async def readmit(
-        self,
-        entry: str,
-        task_id: bytes,
-        *,
-        sealed: bytes,
-        priority: str,
-        unique: bytes = b"",
-        scope: str = "",
-        line: bytes = b"",
-    ) -> str | bytes:
-        own = self._keys
+    async def readmit(self, entry: str, task: Renewed) -> str | bytes:
+        own, (task_id, sealed, priority, unique, scope, line) = self._keys, task
         places = [own.ready[priority], own.result(task_id), own.lines, own.unique, *own.buckets]
         keys = [own.meta, own.quarantine, own.wake, *places]
         args: list[Argument] = [entry, task_id, sealed, unique, scope, line]

@@ -14,6 +14,7 @@ from contextlib import aclosing, asynccontextmanager
 from typing import Any, TypeVar, cast
 
 from secure_queue.durability import AT_PRIMARY, Assurance, Durability
+from secure_queue.evidence import Renewed
 from secure_queue.names import printable
 from secure_queue.redis.evidence import RedisEvidence
 from secure_queue.redis.handover import RedisHandover
@@ -276,10 +277,8 @@ class RedisStorage(RedisTimetable, RedisReporting, RedisHandover, RedisLimiting,
         running, results, dead, quarantined, workers = reply[:5]
         return Counts(ready, due, running, results, dead, quarantined, workers, shelved, in_lines)
 
-    async def revive(
-        self, task_id: bytes, *, sealed: bytes, priority: str, unique: bytes = b"", scope: str = "", line: bytes = b""
-    ) -> bool | bytes:
-        own = self.keys
+    async def revive(self, task: Renewed) -> bool | bytes:
+        own, (task_id, sealed, priority, unique, scope, line) = self.keys, task
         places = [own.results, own.result(task_id), own.handed(task_id), own.lines, own.unique, *own.buckets]
         keys = [own.meta, own.dead, own.wake, own.ready[priority], *places]
         reply = await self._run("revive", keys, [task_id, sealed, unique, scope, line], self._deadline_s)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pytest
 
+from secure_queue.evidence import Renewed
 from secure_queue.redis.link import Link
 from secure_queue.redis.storage import RedisStorage
 from secure_queue.storage import Counts, Standing
@@ -51,7 +52,7 @@ async def test_who_leaves_a_line_from_behind_counts_no_more(storage: RedisStorag
     assert await claimed(storage, TOKEN) == [b"b"]
     assert (low(await storage.counts()), await listed(storage, "low")) == ((0, 2, 1), [b"d", b"late"])
     await storage.bury([end(b"b")])
-    assert await storage.revive(b"b", sealed=b"fresh", priority="low", line=LINE)
+    assert await storage.revive(Renewed(b"b", b"fresh", "low", line=LINE))
     assert (low(await storage.counts()), await listed(storage, "low")) == ((1, 2, 0), [b"d", b"late", b"b"])
     for number in range(3):
         for claim in await take(storage, token=b"w.%d" % (2 + number)):
@@ -67,10 +68,8 @@ async def test_revived_dead_letters_of_a_fair_key_stand_in_its_line_again(storag
         assert all(await storage.bury([end(task_id, token) for task_id in await claimed(storage, token)]))
     assert (low(await storage.counts()), (await storage.counts()).dead) == ((0, 0, 0), 20)
     for task_id in many:
-        assert await storage.revive(task_id, sealed=b"fresh " + task_id, priority="low", line=FAIR) is True
-    assert (
-        await storage.revive(many[-1], sealed=b"fresh " + many[-1], priority="low", line=FAIR) is True
-    )  # a repetition
+        assert await storage.revive(Renewed(task_id, b"fresh " + task_id, "low", line=FAIR)) is True
+    assert await storage.revive(Renewed(many[-1], b"fresh " + many[-1], "low", line=FAIR)) is True  # a repetition
     await keep(storage, b"few", line=b"f" + b"3" * 32)
     assert (low(await storage.counts()), (await storage.counts()).dead) == ((9, 12, 0), 0)
     assert await listed(storage, "low") == [*many[:8], b"few", *many[8:]]

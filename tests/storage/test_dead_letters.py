@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pytest
 
+from secure_queue.evidence import Renewed
 from secure_queue.redis.link import Link
 from secure_queue.redis.storage import RedisStorage
 from secure_queue.storage import Claim, Standing
@@ -14,7 +15,7 @@ pytestmark = pytest.mark.anyio
 
 async def test_a_revived_task_runs_again_with_all_its_tries(storage: RedisStorage) -> None:
     await dead(storage, b"a")
-    assert await storage.revive(b"a", sealed=b"fresh", priority="high") is True
+    assert await storage.revive(Renewed(b"a", b"fresh", "high")) is True
     assert await take_marker(storage) is True
     record = await storage.look_up(b"a")
     assert (record.standing, record.tries, record.untrusted_death) == (Standing.QUEUED, 0, None)
@@ -26,18 +27,18 @@ async def test_a_revived_task_runs_again_with_all_its_tries(storage: RedisStorag
 
 async def test_reviving_again_with_the_same_seal_says_the_same_and_changes_nothing(storage: RedisStorage) -> None:
     await dead(storage, b"a")
-    assert await storage.revive(b"a", sealed=b"fresh", priority="low") is True
+    assert await storage.revive(Renewed(b"a", b"fresh", "low")) is True
     before = await everything(storage)
-    assert await storage.revive(b"a", sealed=b"fresh", priority="low") is True
+    assert await storage.revive(Renewed(b"a", b"fresh", "low")) is True
     assert await everything(storage) == before
-    assert await storage.revive(b"a", sealed=b"of somebody else", priority="low") is False
+    assert await storage.revive(Renewed(b"a", b"of somebody else", "low")) is False
     assert ids_of(await take(storage, token=b"w.2")) == [b"a"]
 
 
 async def test_what_is_no_dead_letter_cannot_be_revived_or_forgotten(storage: RedisStorage) -> None:
     await put_and_take(storage, b"a")
     for task_id in (b"a", b"unknown"):
-        assert await storage.revive(task_id, sealed=b"fresh", priority="low") is False
+        assert await storage.revive(Renewed(task_id, b"fresh", "low")) is False
         assert await storage.forget(task_id) is False
     assert await standing(storage, b"a") is Standing.RUNNING
 

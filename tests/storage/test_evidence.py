@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from secure_queue.evidence import InLine, Place, Queueing, Structure, Whereabouts
+from secure_queue.evidence import InLine, Place, Queueing, Renewed, Structure, Whereabouts
 from secure_queue.handover import Outgoing
 from secure_queue.keyed import Keyed
 from secure_queue.limiting import Ask, Booking, Parked, Rank
@@ -84,8 +84,8 @@ async def test_an_entry_comes_back_once(storage: RedisStorage) -> None:
     evidence = storage.evidence()
     found = await evidence.put_aside(entry)
     assert found is not None and (found.untrusted_id, found.untrusted) == (b"a", SEALED)
-    assert await evidence.readmit("1-1", b"a", sealed=FRESH, priority="high") == "unknown"
-    assert [await evidence.readmit(entry, b"a", sealed=FRESH, priority="high") for _ in range(2)] == [
+    assert await evidence.readmit("1-1", Renewed(b"a", FRESH, "high")) == "unknown"
+    assert [await evidence.readmit(entry, Renewed(b"a", FRESH, "high")) for _ in range(2)] == [
         "released",
         "released",
     ]  # the second: a lost reply
@@ -100,7 +100,7 @@ async def test_an_entry_comes_back_to_the_end_of_its_line(storage: RedisStorage,
     entry = await put_aside(storage, b"a")
     await keep(storage, *(b"%d" % number for number in range(8)), line=line)
     for _ in range(2):  # the second: a lost reply
-        assert await storage.evidence().readmit(entry, b"a", sealed=FRESH, priority="low", line=line) == "released"
+        assert await storage.evidence().readmit(entry, Renewed(b"a", FRESH, "low", line=line)) == "released"
     ran = list[bytes]()
     while claims := await take(storage, 1, token=b"w.%d" % (2 + len(ran))):
         assert await storage.complete([end(claims[0].untrusted_id, claims[0].token)]) == [True]
@@ -115,7 +115,7 @@ async def test_an_entry_stays_where_another_of_its_key_counts(storage: RedisStor
     entry, key = await put_aside(storage, b"a"), {"unique": b"1" * 32, "scope": "unfinished"}
 
     async def readmit() -> str | bytes:
-        return await storage.evidence().readmit(entry, b"a", sealed=FRESH, priority="low", **key)  # type: ignore[arg-type]
+        return await storage.evidence().readmit(entry, Renewed(b"a", FRESH, "low", **key))  # type: ignore[arg-type]
 
     await keep(storage, b"b", **key)
     assert await readmit() == b"b"
@@ -130,11 +130,11 @@ async def test_an_entry_stays_where_another_of_its_key_counts(storage: RedisStor
 async def test_an_entry_stays_where_a_task_of_its_id_is_known(storage: RedisStorage) -> None:
     entry = await put_aside(storage, b"a")
     await put(storage, b"a")
-    assert await storage.evidence().readmit(entry, b"a", sealed=FRESH, priority="low") == "known"
+    assert await storage.evidence().readmit(entry, Renewed(b"a", FRESH, "low")) == "known"
     [claim] = await take(storage, token=b"w.2")
     await storage.complete([end(b"a", b"w.2")])
     assert claim.untrusted == SEALED
-    assert await storage.evidence().readmit(entry, b"a", sealed=FRESH, priority="low") == "known"
+    assert await storage.evidence().readmit(entry, Renewed(b"a", FRESH, "low")) == "known"
     assert (await storage.counts()).quarantined == 1
 
 
@@ -242,7 +242,7 @@ async def test_keys_of_a_wrong_type_are_moved_aside(storage: RedisStorage, link:
     await evidence.forget_gone()
     for key in (own.quarantine, own.ready["low"]):
         await link.command("SET", key, "junk")
-    assert await evidence.readmit("1-1", b"a", sealed=FRESH, priority="low") == "unknown"
+    assert await evidence.readmit("1-1", Renewed(b"a", FRESH, "low")) == "unknown"
     await link.command("SET", own.quarantine, "junk")
     assert not await evidence.destroy("1-1")
     with pytest.raises(WrongType):  # a worker may not rename the audit log; an audit tells of it

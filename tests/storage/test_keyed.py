@@ -6,6 +6,7 @@ from typing import Any
 
 import pytest
 
+from secure_queue.evidence import Renewed
 from secure_queue.limiting import Parked
 from secure_queue.redis.link import Link
 from secure_queue.redis.storage import RedisStorage
@@ -257,7 +258,7 @@ async def test_a_dead_letter_that_is_revived_joins_its_line_anew(storage: RedisS
     await keep(storage, b"a", b"b", line=LINE)
     await claimed(storage, TOKEN)
     await storage.bury([end(b"a")])
-    assert await storage.revive(b"a", sealed=b"fresh", priority="low", line=LINE)
+    assert await storage.revive(Renewed(b"a", b"fresh", "low", line=LINE))
     assert await claimed(storage, OTHER) == [b"b"]
     await storage.complete([end(b"b", OTHER)])
     assert await claimed(storage, b"w.2") == [b"a"]
@@ -266,7 +267,7 @@ async def test_a_dead_letter_that_is_revived_joins_its_line_anew(storage: RedisS
 @pytest.mark.parametrize("scope", ["queued", "unfinished"])
 async def test_a_dead_letter_is_not_put_back_while_another_of_its_key_counts(storage: RedisStorage, scope: str) -> None:
     async def revive() -> bool | bytes:
-        return await storage.revive(b"a", sealed=b"fresh", priority="low", unique=KEY, scope=scope)
+        return await storage.revive(Renewed(b"a", b"fresh", "low", unique=KEY, scope=scope))
 
     assert await others(storage, b"a", scope=scope) == [None]
     await claimed(storage, TOKEN)
@@ -289,7 +290,7 @@ async def test_a_dead_letter_whose_key_is_its_own_counts_for_as_long_as_it_did(s
     await claimed(storage, TOKEN)
     await storage.bury([end(b"a")])
     assert await others(storage, b"b", window_ms=LONG) == [b"a"]
-    assert await storage.revive(b"a", sealed=b"fresh", priority="low", unique=KEY) is True
+    assert await storage.revive(Renewed(b"a", b"fresh", "low", unique=KEY)) is True
     await claimed(storage, OTHER)
     await storage.complete([end(b"a", OTHER)])
     assert await others(storage, b"b", window_ms=LONG) == [b"a"]

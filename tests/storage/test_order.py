@@ -10,6 +10,7 @@ import anyio
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from secure_queue.evidence import Renewed
 from secure_queue.keyed import Keyed
 from secure_queue.redis.connect import open_link
 from secure_queue.redis.storage import RedisStorage
@@ -121,9 +122,7 @@ class Queue:
     async def revive(self, choice: int) -> None:
         if self.dead:
             task_id = self.dead.pop(choice % len(self.dead))
-            assert await self.storage.revive(
-                task_id, sealed=b"sealed " + task_id, priority="low", line=self.line_of[task_id]
-            )
+            assert await self.storage.revive(Renewed(task_id, b"sealed " + task_id, "low", line=self.line_of[task_id]))
             self.ended.discard(task_id)
             self.lines[self.line_of[task_id]].append(task_id)
 

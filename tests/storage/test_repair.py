@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest
 
+from secure_queue.evidence import Renewed
 from secure_queue.handover import Handover, Linked, Question
 from secure_queue.keyed import Keyed
 from secure_queue.limiting import Ask, Booking, Holder, Parked, Rank, Taking
@@ -129,7 +130,7 @@ VERBS: dict[str, tuple[Step, Step]] = {
     "list_ids": (nothing, lambda s: s.list_ids(Standing.QUEUED, priority="low", offset=0, limit=9)),
     "list_ids done": (nothing, lambda s: s.list_ids(Standing.DONE, priority="low", offset=0, limit=9)),
     "counts": (running, lambda s: s.counts()),
-    "revive": (buried, lambda s: s.revive(A, sealed=b"fresh", priority="low", unique=b"0" * 32)),
+    "revive": (buried, lambda s: s.revive(Renewed(A, b"fresh", "low", unique=b"0" * 32))),
     "enqueue_linked": (
         nothing,
         lambda s: s.enqueue_linked(
